@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+# berth: one non-recursive Makefile. `make help` lists the targets; V=1 shows the commands.
+#
+#   BUILD=dir   where everything goes (default build)
+#   SAN=list    sanitizers, e.g. address,undefined (use another BUILD with it)
+#   WERROR=1    warnings are errors (CI and lint)
+
+BUILD   ?= build
+CC      ?= gcc
+PREFIX  ?= /usr/local
+VERSION := $(shell sed -n 's/.*BERTH_VERSION "\(.*\)"/\1/p' include/berth/version.h)
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith \
+	-Wcast-qual -Wwrite-strings -Wvla -Walloca -Wundef -Wredundant-decls -Wnested-externs -Wformat=2 -Wswitch-enum \
+	-Wimplicit-fallthrough -Wnull-dereference -Wconversion -Wsign-conversion -Wdate-time
+ifneq (,$(findstring gcc,$(shell $(CC) --version | head -n1)))
+WARN += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wformat-signedness -Wjump-misses-init
+endif
+OPT    ?= -O2 -g
+CFLAGS_ALL  = -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) $(if $(WERROR),-Werror) -Iinclude -fno-common -fPIE \
+	-fstack-protector-strong -MMD -MP $(CFLAGS)
+LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
+ifdef SAN
+# UBSan's null checks make -Wnull-dereference see paths that do not exist, as gcc's manual warns.
+CFLAGS_ALL  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all -Wno-null-dereference
+LDFLAGS_ALL += -fsanitize=$(SAN)
+else
+CFLAGS_ALL  += -D_FORTIFY_SOURCE=2
+endif
+
+# The plugin is static in every normal build; sanitizer runtimes do not link statically.
+STATIC := $(if $(SAN),,1)
+
+PKGS_NET   := libnl-3.0 libnl-route-3.0
+PKGS_CLOUD := libcurl libcrypto expat jansson
+PKGS_IPAMD := sqlite3 libmicrohttpd
+PKGS_ALL   := $(PKGS_NET) $(PKGS_CLOUD) $(PKGS_IPAMD)
+# Evaluated once and only where something is compiled: `make deps` runs before pkg-config is there.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS_ALL)))$(PKG_CFLAGS)
+pkg_libs   = $(shell pkg-config --libs $(1))
+
+# ---- rooms: one archive each ------------------------------------------------------------------------------------
+ROOMS := lib/base lib/net lib/proto cloud ipamd cni ctl mocks
+dirs_lib/base  := lib/base
+dirs_lib/net   := lib/net
+dirs_lib/proto := lib/proto
+dirs_cloud     := cloud cloud/aws
+dirs_ipamd     := ipamd
+dirs_cni       := cni
+dirs_ctl       := ctl
+dirs_mocks     := mocks mocks/aws mocks/fabric
+
+# Files with a main() stay out of the archives.
+MAINS := ipamd/main.c cni/main.c ctl/main.c mocks/mockcloud.c mocks/vpcbox.c
+
+archive = $(BUILD)/$(subst /,-,$(1)).a
+objs    = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+define room
+$(1)_SRC := $$(filter-out $$(MAINS),$$(sort $$(foreach d,$$(dirs_$(1)),$$(wildcard $$(d)/*.c))))
+$(call archive,$(1)): $$(call objs,$$($(1)_SRC))
+ALL_SRC += $$($(1)_SRC)
+endef
+$(foreach r,$(ROOMS),$(eval $(call room,$(r))))
+ALL_SRC += $(wildcard $(MAINS))
+
+BASE  := $(call archive,lib/base)
+NET   := $(call archive,lib/net)
+PROTO := $(call archive,lib/proto)
+CLOUD := $(call archive,cloud)
+IPAMD := $(call archive,ipamd)
+CNI   := $(call archive,cni)
+CTL   := $(call archive,ctl)
+MOCKS := $(call archive,mocks)
+
+PROGRAMS := $(addprefix $(BUILD)/,berth-ipamd berth berthctl berth-mockcloud vpcbox)
+
+.PHONY: all
+all: $(PROGRAMS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(if $(filter tests/% bench/%,$<),-I.) -c -o $@ $<
+
+$(BUILD)/%.a:
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+link = $(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o %.a,$^)
+
+$(BUILD)/berth-ipamd: $(BUILD)/ipamd/main.o $(IPAMD) $(CLOUD) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,$(PKGS_IPAMD) $(PKGS_CLOUD) $(PKGS_NET)) -lpthread
+
+$(BUILD)/berth: $(BUILD)/cni/main.o $(CNI) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+ifdef STATIC
+	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -static-pie -Wl,--gc-sections -o $@ $(filter %.o %.a,$^) \
+		$(shell pkg-config --static --libs $(PKGS_NET) jansson)
+	$(Q)cp $@ $@.debug && strip $@
+else
+	$(link) $(call pkg_libs,$(PKGS_NET) jansson)
+endif
+
+$(BUILD)/berthctl: $(BUILD)/ctl/main.o $(CTL) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,jansson)
+
+$(BUILD)/berth-mockcloud: $(BUILD)/mocks/mockcloud.o $(MOCKS) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,libmicrohttpd libcrypto jansson $(PKGS_NET)) -lpthread
+
+$(BUILD)/vpcbox: $(BUILD)/mocks/vpcbox.o $(MOCKS) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,libmicrohttpd libcrypto jansson $(PKGS_NET)) -lpthread
+
+# ---- tests --------------------------------------------------------------------------------------------------------
+TEST_SRC  := $(sort $(wildcard tests/unit/test_*.c tests/contract/test_*.c tests/net/test_*.c))
+TEST_BINS := $(TEST_SRC:%.c=$(BUILD)/%)
+TEST_HELP := $(call objs,$(wildcard tests/*.c))
+ALL_SRC   += $(TEST_SRC) $(wildcard tests/*.c)
+
+$(TEST_BINS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELP) $(IPAMD) $(CNI) $(CTL) $(MOCKS) $(CLOUD) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,$(PKGS_ALL) cmocka) -lpthread
+
+.PHONY: tests
+tests: $(PROGRAMS) $(TEST_BINS)
+
+# ---- what people type ---------------------------------------------------------------------------------------------
+.PHONY: help deps demo test test-asan lint bench fuzz clean install
+help:
+	@echo 'make            the programs, in $(BUILD)/'
+	@echo 'make demo       two nodes in a VPC in a box: pods, pings, a killed daemon (root; installs what is missing)'
+	@echo 'make test       every test (root; installs what is missing)'
+	@echo 'make test-asan  the suite under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make lint       warnings as errors, layers, format, static analysis'
+	@echo 'make bench      figures beside the ptp and host-local plugins'
+	@echo 'make fuzz       each parser of foreign bytes for FUZZ_SECONDS (default 20)'
+	@echo 'make deps       only the packages'
+
+deps:
+	@deploy/deps build test
+
+demo: deps
+	@$(MAKE) --no-print-directory -s all
+	@BUILD=$(BUILD) mocks/demo
+
+test: deps
+	@$(MAKE) --no-print-directory tests
+	@BUILD=$(BUILD) tests/run
+
+test-asan: deps
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN=address,undefined tests
+	@BUILD=$(BUILD)/asan tests/run
+
+bench: deps
+	@$(MAKE) --no-print-directory -s all $(BUILD)/bench/bench
+	@BUILD=$(BUILD) bench/run
+
+lint: deps
+	@deploy/deps lint
+	@BUILD=$(BUILD) tests/lint
+
+clean:
+	rm -rf $(BUILD)
+
+install: all
+	install -D -m 0755 $(BUILD)/berth-ipamd $(DESTDIR)$(PREFIX)/sbin/berth-ipamd
+	install -D -m 0755 $(BUILD)/berthctl $(DESTDIR)$(PREFIX)/bin/berthctl
+	install -D -m 0755 $(BUILD)/berth $(DESTDIR)/opt/cni/bin/berth
+
+.SECONDARY:
+-include $(patsubst %.c,$(BUILD)/%.d,$(ALL_SRC))

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: what berth asks of a cloud
+ *
+ * Everything that a cloud attaches is a block: a prefix of 2^k addresses on one NIC. A provider is a table of calls. Each
+ * call blocks, runs on an executor thread, may run beside other calls of the same provider, retries only what its class
+ * allows inside its deadline, and returns values that the caller owns. After ERR_AMBIGUOUS the caller lists before it
+ * mutates the same object again.
+ */
+#ifndef BERTH_CLOUD_H
+#define BERTH_CLOUD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "berth/attr.h"
+#include "berth/clock.h"
+#include "berth/ipaddr.h"
+
+struct err;
+
+#define CLOUD_ID_SIZE       256 /* Azure resource IDs are the longest */
+#define CLOUD_NICS_MAX      64  /* attached to one instance: p6-b300 has 68 over 17 cards, of which berth uses card 0 */
+#define CLOUD_BLOCKS_MAX    256 /* per NIC: Azure's 256 ipConfigurations; EC2's largest is 64 */
+#define CLOUD_VPC_PREFIXES  32
+
+/** struct cloud_identity - who and where am I; does not change while the instance runs. */
+struct cloud_identity {
+	char instance[CLOUD_ID_SIZE];
+	char type[64];
+	char region[64];
+	char zone[64];
+	char nic[CLOUD_ID_SIZE]; /* the primary NIC */
+	struct macaddr primary_mac;
+	struct ipaddr primary_addr;
+	unsigned vpc_prefix_count;
+	struct prefix vpc_prefixes[CLOUD_VPC_PREFIXES]; /* the network's own ranges: no SNAT towards them */
+};
+
+/** struct cloud_limits - what this instance may have. */
+struct cloud_limits {
+	unsigned nics_max;          /* the primary included */
+	unsigned units_per_nic_max; /* blocks on one NIC, beside its primary address */
+	uint8_t unit_len;           /* prefix length of one unit in force: 32, 28, ... */
+	bool can_attach_nic;
+};
+
+struct cloud_block {
+	struct prefix prefix;
+};
+
+/** struct cloud_nic - one NIC as the cloud shows it. */
+struct cloud_nic {
+	char id[CLOUD_ID_SIZE];
+	char handle[CLOUD_ID_SIZE]; /* the provider's own (EC2: attachment ID); nobody else reads it */
+	struct macaddr mac;
+	unsigned slot;    /* device index: 0 = primary; stable while attached; source of mark and table numbers */
+	bool primary;
+	bool attached;    /* completely: the guest can expect the device */
+	bool foreign;     /* not ours: never touched, counts against limits */
+	struct ipaddr primary_addr;
+	struct prefix subnet;
+	struct ipaddr gateway;
+	unsigned block_count;
+	struct cloud_block *blocks; /* owned by the nic */
+};
+
+/** struct cloud_view - an authoritative list of one node's NICs. */
+struct cloud_view {
+	unsigned nic_count;
+	struct cloud_nic *nics; /* owned */
+};
+
+void cloud_nic_done(struct cloud_nic *nic);
+void cloud_view_done(struct cloud_view *view);
+/** cloud_nic_add_block() - append. Return: 0, -ENOMEM, -ENOSPC (CLOUD_BLOCKS_MAX). */
+int cloud_nic_add_block(struct cloud_nic *nic, const struct prefix *prefix);
+/** cloud_view_add_nic() - append an empty NIC. Return: borrowed, or NULL (no memory, CLOUD_NICS_MAX). */
+struct cloud_nic *cloud_view_add_nic(struct cloud_view *view);
+
+/** struct cloud_attach - a new NIC, with its first units in the same call where the cloud can. */
+struct cloud_attach {
+	unsigned slot;       /* wanted device index; the provider takes the next free one if it is occupied */
+	unsigned unit_count; /* first units */
+	char token[64];      /* idempotency token, unique per wanted NIC; repeating it never makes a second one */
+};
+
+struct cloud; /* one provider instance; thread-safe */
+
+/** struct cloud_stats - counters of all calls since the start, for metrics. */
+struct cloud_stats {
+	uint64_t reads, mutations;            /* HTTP requests to the API, retries included */
+	uint64_t metadata;                    /* HTTP requests to the metadata service */
+	uint64_t errors[16];                  /* by enum err_class */
+	uint64_t throttle_wait_us;            /* time spent waiting for the budget */
+};
+
+/** struct cloud_ops - one row per call; @deadline_us is clock_boot time. Errors: any class; see the provider. */
+struct cloud_ops {
+	const char *name; /* "aws" */
+	/** identify - from metadata; once at start. */
+	int (*identify)(struct cloud *cloud, int64_t deadline_us, struct cloud_identity *ret, struct err *err);
+	/** limits - of this instance type. */
+	int (*limits)(struct cloud *cloud, int64_t deadline_us, struct cloud_limits *ret, struct err *err);
+	/** list - authoritative NICs and blocks of this node, never from metadata alone. */
+	int (*list)(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err);
+	/** assign - @count more units on a NIC; *ret: only @ret->blocks that came (may be fewer) and id are filled. */
+	int (*assign)(struct cloud *cloud, const char *nic, unsigned count, int64_t deadline_us, struct cloud_nic *ret,
+		      struct err *err);
+	/** release - these blocks of a NIC; a block that is not there is success. */
+	int (*release)(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count,
+		       int64_t deadline_us, struct err *err);
+	/** attach - create, attach, make it die with the instance; cleans up behind itself on failure.
+	 *  Returns when the cloud says "attached"; the link may appear in the kernel a little later. */
+	int (*attach)(struct cloud *cloud, const struct cloud_attach *want, int64_t deadline_us, struct cloud_nic *ret,
+		      struct err *err);
+	/** detach - detach and delete; NOTFOUND is success. */
+	int (*detach)(struct cloud *cloud, const char *nic, int64_t deadline_us, struct err *err);
+	/** sweep - delete NICs that carry our owner tag for this instance and hang on nothing; *ret: how many. */
+	int (*sweep)(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct err *err);
+	/** stats - a snapshot of the counters. Context: any thread, never blocks on the network. */
+	void (*stats)(struct cloud *cloud, struct cloud_stats *ret);
+	void (*free)(struct cloud *cloud);
+};
+
+/** struct cloud - the head of every provider's own struct. */
+struct cloud {
+	const struct cloud_ops *ops;
+};
+
+/** struct cloud_config - what a provider may be told; strings are borrowed until cloud_open() returns. */
+struct cloud_config {
+	const char *cluster;      /* for owner tags; may be "" */
+	const struct clock *boot; /* NULL: clock_boot */
+	const struct clock *wall; /* NULL: clock_wall; for signatures */
+	const char *(*getenv)(const char *name); /* NULL: the process environment */
+};
+
+/** cloud_open() - the provider called @name. No I/O. Errors: INVALID (unknown name, bad endpoint). */
+int cloud_open(const char *name, const struct cloud_config *config, struct cloud **ret, struct err *err);
+void cloud_free(struct cloud *cloud);
+
+#endif

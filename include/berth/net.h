@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: our words for the kernel
+ *
+ * A struct net is one rtnetlink socket, born in one network namespace and speaking for that namespace whatever thread
+ * uses it later. Calls are synchronous, one request and its acknowledgement each (4-8 µs for a route), and are made from
+ * one thread at a time. "Idempotent" below means that repeating the call is success; nothing is ever retried inside
+ * except a dump that the kernel marked as interrupted (bounded).
+ *
+ * Errors of all calls, domain "netlink": NOTFOUND (ENODEV, ESRCH, ENOENT), CONFLICT (EEXIST), INVALID (EINVAL, ERANGE,
+ * EOPNOTSUPP), EXHAUSTED (ENOBUFS, ENOMEM), AUTH (EPERM), RETRY (EBUSY, EINTR, EAGAIN, timeout of 5 s); code = errno.
+ */
+#ifndef BERTH_NET_H
+#define BERTH_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "berth/attr.h"
+#include "berth/ipaddr.h"
+
+struct err;
+struct net;
+
+#define NET_IFNAME_SIZE 16 /* IFNAMSIZ */
+
+/* ---- sockets and namespaces ---- */
+
+/** net_open() - a socket of the calling thread's network namespace. */
+int net_open(struct net **ret, struct err *err);
+/** net_open_ns() - a socket of the namespace behind @netns_fd; the thread is back in its own namespace afterwards. */
+int net_open_ns(int netns_fd, struct net **ret, struct err *err);
+/** net_close() - NULL is fine. */
+void net_close(struct net *net);
+static inline void net_closep(struct net **net)
+{
+	net_close(*net);
+}
+#define _cleanup_net_ _cleanup_(net_closep)
+
+/** netns_open() - open a namespace by path (/run/netns/x, /proc/PID/ns/net). Return via *ret_fd, CLOEXEC.
+ *  Errors: NOTFOUND when the path is gone or no namespace is mounted there (it says which), INVALID, AUTH. */
+int netns_open(const char *path, int *ret_fd, struct err *err);
+/** netns_is_current() - is it the calling thread's own namespace? */
+bool netns_is_current(int netns_fd);
+/** netns_cookie() - inode of the namespace, an identity that is not reused while it lives; 0 on error. */
+uint64_t netns_cookie(int netns_fd);
+/** netns_run() - call @fn with the calling thread inside the namespace; always returns to its own.
+ *  Return: what @fn returned, or -1 with @err set if a switch failed. */
+int netns_run(int netns_fd, int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
+/** netns_add() - make /run/netns/@name as `ip netns add` does, lo up. Errors: CONFLICT when it exists. */
+int netns_add(const char *name, struct err *err);
+/** netns_del() - unmount and remove /run/netns/@name; a missing one is success. */
+int netns_del(const char *name, struct err *err);
+
+/* ---- links ---- */
+
+struct net_link {
+	int index;
+	int peer_index; /* of a veth, in the peer's namespace (IFLA_LINK); 0 = none */
+	char name[NET_IFNAME_SIZE];
+	char kind[NET_IFNAME_SIZE]; /* "veth", "dummy", ...; "" for hardware */
+	struct macaddr mac;
+	unsigned mtu;
+	bool up; /* IFF_UP */
+};
+
+int net_link_by_name(struct net *net, const char *name, struct net_link *ret, struct err *err);
+int net_link_by_index(struct net *net, int index, struct net_link *ret, struct err *err);
+/** net_link_by_mac() - the one link of that MAC that is no veth peer of a pod: names that start with @skip_prefix are
+ *  passed over (NULL: none). Errors: NOTFOUND, CONFLICT when two carry it. */
+int net_link_by_mac(struct net *net, const struct macaddr *mac, const char *skip_prefix, struct net_link *ret,
+		    struct err *err);
+/** net_links() - call @fn for each link; a non-zero return of @fn ends the walk and is returned. */
+int net_links(struct net *net, int (*fn)(const struct net_link *link, void *arg), void *arg, struct err *err);
+int net_link_set_up(struct net *net, int index, bool up, struct err *err);
+int net_link_set_mtu(struct net *net, int index, unsigned mtu, struct err *err);
+int net_link_rename(struct net *net, int index, const char *name, struct err *err);
+/** net_link_del() - synchronous, waits for an RCU grace period (14-60 ms); a missing link is NOTFOUND. */
+int net_link_del(struct net *net, int index, struct err *err);
+
+/** struct net_veth - a pair born in place: one RTM_NEWLINK, nothing is ever moved. */
+struct net_veth {
+	const char *name;          /* here, in @net's namespace */
+	const struct macaddr *mac; /* explicit, so that udev keeps its hands off; NULL: kernel's choice */
+	int peer_netns_fd;         /* where the other end is born; -1: here too */
+	const char *peer_name;
+	const struct macaddr *peer_mac; /* NULL: kernel's choice */
+	unsigned mtu;                   /* of both ends; 0: kernel's default */
+	bool up;                        /* set IFF_UP on this end at birth where the kernel takes it */
+};
+/** net_veth_add() - Errors: CONFLICT when either name exists (the message says which, when known). */
+int net_veth_add(struct net *net, const struct net_veth *veth, struct err *err);
+
+/* ---- addresses ---- */
+
+enum net_addr_flags {
+	NET_ADDR_NOPREFIXROUTE = 1 << 0,
+	NET_ADDR_NODAD = 1 << 1,
+};
+/** net_addr_add() - idempotent. */
+int net_addr_add(struct net *net, int index, const struct ipaddr *addr, unsigned prefix_len, unsigned flags,
+		 struct err *err);
+/** net_addr_del() - a missing address is success. */
+int net_addr_del(struct net *net, int index, const struct ipaddr *addr, unsigned prefix_len, struct err *err);
+struct net_addr {
+	int index;
+	struct ipaddr addr;
+	uint8_t prefix_len;
+};
+int net_addrs(struct net *net, int (*fn)(const struct net_addr *addr, void *arg), void *arg, struct err *err);
+
+/* ---- routes ---- */
+
+enum net_route_type { NET_ROUTE_UNICAST, NET_ROUTE_UNREACHABLE, NET_ROUTE_BLACKHOLE, NET_ROUTE_LOCAL, NET_ROUTE_OTHER };
+
+#define NET_TABLE_MAIN  254U
+#define NET_TABLE_LOCAL 255U
+
+struct net_route {
+	struct prefix dst; /* default route: family set, len 0 */
+	enum net_route_type type;
+	uint32_t table;        /* 0: main */
+	int oif;               /* 0: none (unreachable) */
+	struct ipaddr gateway; /* family 0: none, then scope link */
+	bool onlink;
+	struct ipaddr src; /* preferred source; family 0: none */
+	uint8_t protocol;  /* BERTH_RTPROT for all that we make */
+	uint32_t mtu;      /* 0: the link's */
+};
+/** net_route_replace() - NLM_F_CREATE | NLM_F_REPLACE: the one route of that dst and table becomes this. */
+int net_route_replace(struct net *net, const struct net_route *route, struct err *err);
+/** net_route_del() - matches dst, table, type, protocol, and oif when set; a missing route is success. */
+int net_route_del(struct net *net, const struct net_route *route, struct err *err);
+/** net_routes() - every route of @family and @table (0: all tables). */
+int net_routes(struct net *net, enum ip_family family, uint32_t table,
+	       int (*fn)(const struct net_route *route, void *arg), void *arg, struct err *err);
+
+/* ---- rules ---- */
+
+struct net_rule {
+	enum ip_family family;
+	uint32_t priority;
+	uint32_t fwmark, fwmask;
+	uint32_t table;
+	uint8_t protocol; /* BERTH_RTPROT */
+};
+/** net_rule_add() - idempotent: an equal rule is success. */
+int net_rule_add(struct net *net, const struct net_rule *rule, struct err *err);
+/** net_rule_del() - a missing rule is success. */
+int net_rule_del(struct net *net, const struct net_rule *rule, struct err *err);
+int net_rules(struct net *net, enum ip_family family, int (*fn)(const struct net_rule *rule, void *arg), void *arg,
+	      struct err *err);
+
+/* ---- neighbours ---- */
+
+/** net_neigh_set_permanent() - idempotent (replace). */
+int net_neigh_set_permanent(struct net *net, int index, const struct ipaddr *addr, const struct macaddr *mac,
+			    struct err *err);
+
+/* ---- watching ---- */
+
+struct net_monitor;
+
+enum net_event_kind { NET_EVENT_LINK, NET_EVENT_LINK_GONE, NET_EVENT_ROUTE_GONE, NET_EVENT_RULE_GONE, NET_EVENT_ADDR_GONE, NET_EVENT_OVERFLOW };
+struct net_event {
+	enum net_event_kind kind;
+	struct net_link link;   /* LINK, LINK_GONE */
+	struct net_route route; /* ROUTE_GONE */
+	struct net_rule rule;   /* RULE_GONE */
+};
+/** net_monitor_open() - links, and removed routes, rules and addresses of the calling thread's namespace. */
+int net_monitor_open(struct net_monitor **ret, struct err *err);
+void net_monitor_close(struct net_monitor *monitor);
+/** net_monitor_fd() - borrowed, non-blocking, for epoll. */
+int net_monitor_fd(const struct net_monitor *monitor);
+/** net_monitor_read() - drain what is there, at most 256 messages a call. OVERFLOW: events were lost, look at everything. */
+int net_monitor_read(struct net_monitor *monitor, void (*fn)(const struct net_event *event, void *arg), void *arg,
+		     struct err *err);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: the socket messages, version 1
+ *
+ * One JSON object a line, one request per connection, the daemon closes after its reply. Unknown fields are ignored, an
+ * unknown "v" or "op" is refused by name, so that plugin and daemon of neighbouring releases work together.
+ *
+ *   {"v":1,"op":"add","network":"berth","container":"3f…","ifname":"eth0","netns":"/run/netns/cni-1",
+ *    "pod_namespace":"default","pod_name":"web-0","pod_uid":"…","timeout_ms":60000}
+ *   {"v":1,"ok":true,"address":"10.0.1.17/32","gateway":"169.254.1.1","mtu":9001,"host_ifname":"bth0a1b2c3d4e5"}
+ *   {"v":1,"ok":false,"error":{"class":"EXHAUSTED","reason":"subnet_full","msg":"…","hint":"…"}}
+ *
+ * `state` answers {"v":1,"ok":true,"state":{…}}: what berthctl draws; its keys are listed in ipamd/state.c.
+ */
+#ifndef BERTH_PROTO_H
+#define BERTH_PROTO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "berth/attr.h"
+#include "berth/err.h"
+#include "berth/ipaddr.h"
+
+struct json_t;
+
+#define PROTO_VERSION      1
+#define PROTO_REQUEST_MAX  8192      /* bytes of a line; a request is under 1 KiB, CNI bounds its parts */
+#define PROTO_REPLY_MAX    (4 << 20) /* bytes; `state` of a node with 4,000 addresses is about 400 KiB */
+#define PROTO_SOCKET       "ipamd.sock"
+#define PROTO_RUN_DIR      "/run/berth"
+#define PROTO_SPOOL_DIR    "spool" /* below the run directory: DELs that found no daemon */
+
+enum proto_op { PROTO_ADD, PROTO_CONFIRM, PROTO_DEL, PROTO_CHECK, PROTO_STATUS, PROTO_STATE, PROTO_OP_COUNT };
+
+#define LEASE_NETWORK_SIZE   128
+#define LEASE_CONTAINER_SIZE 128 /* 64 hex in practice */
+#define LEASE_IFNAME_SIZE    16
+#define LEASE_NETNS_SIZE     256
+#define LEASE_POD_SIZE       254 /* Kubernetes names are DNS subdomains of up to 253 characters */
+#define LEASE_UID_SIZE       64
+
+/** struct lease_key - whose lease it is: CNI network, container ID, interface name. */
+struct lease_key {
+	char network[LEASE_NETWORK_SIZE];
+	char container[LEASE_CONTAINER_SIZE];
+	char ifname[LEASE_IFNAME_SIZE];
+};
+
+/** struct pod_name - who the pod says it is (CNI_ARGS); empty strings when the runtime did not tell. */
+struct pod_name {
+	char namespace[LEASE_POD_SIZE];
+	char name[LEASE_POD_SIZE];
+	char uid[LEASE_UID_SIZE];
+};
+
+struct proto_request {
+	enum proto_op op;
+	struct lease_key key;          /* ADD CONFIRM DEL CHECK */
+	struct pod_name pod;           /* ADD */
+	char netns[LEASE_NETNS_SIZE];  /* ADD; DEL: may be empty */
+	int64_t timeout_ms;            /* ADD: how long the plugin waits; 0: the daemon's default */
+};
+
+/** enum fail_reason - the closed list of why no address came; each has a hint for people. */
+enum fail_reason {
+	FAIL_NONE,
+	FAIL_SUBNET_FULL,
+	FAIL_SUBNET_FRAGMENTED,
+	FAIL_NIC_LIMIT,        /* every NIC that the instance may have is full */
+	FAIL_THROTTLED,
+	FAIL_PERMISSION,       /* the cloud denied an action */
+	FAIL_METADATA,         /* metadata or cloud API not reachable */
+	FAIL_COOLING,          /* all free addresses are cooling down */
+	FAIL_STARTING,         /* the daemon does not know its node yet */
+	FAIL_PENDING,          /* asked for, not there in time */
+	FAIL_STATE,            /* the daemon cannot keep its own state (store) */
+	FAIL_REASON_COUNT
+};
+const char *fail_reason_name(enum fail_reason reason);
+int fail_reason_parse(const char *name, enum fail_reason *ret);
+/** fail_reason_hint() - one sentence: what an operator does about it. */
+const char *fail_reason_hint(enum fail_reason reason);
+
+struct proto_reply {
+	bool ok;
+	/* ok, ADD and CHECK: */
+	struct prefix address;                  /* /32 or /128 */
+	struct ipaddr gateway;                  /* what the pod routes to: 169.254.1.1 */
+	unsigned mtu;                           /* of the pod's interface */
+	char host_ifname[LEASE_IFNAME_SIZE];    /* name of the host end */
+	/* ok, STATE: */
+	struct json_t *state; /* owned by the reply; proto_reply_done() drops it */
+	/* !ok: */
+	struct err error;
+	enum fail_reason reason;
+};
+void proto_reply_done(struct proto_reply *reply);
+
+/** proto_host_ifname() - "bth" + the first 11 hex digits of the FNV-1a-64 of container ID, "/" and ifname; deterministic,
+ *  so that what a crash left behind is found by name. */
+void proto_host_ifname(const struct lease_key *key, char ret[static LEASE_IFNAME_SIZE]);
+
+/** proto_key_check() - are the parts what CNI allows (D1.7: [A-Za-z0-9][A-Za-z0-9_.-]*, ifname 1-15 bytes without "/", ":"
+ *  and blanks, not "." or "..")? Errors: INVALID, names the part. */
+int proto_key_check(const struct lease_key *key, struct err *err);
+
+/* One line each, with its newline. Return: owned text or NULL without memory. */
+char *proto_request_encode(const struct proto_request *request, size_t *ret_size);
+char *proto_reply_encode(const struct proto_reply *reply, size_t *ret_size);
+/** proto_request_decode() - Errors: PROTOCOL (not JSON, wrong version, unknown op, wrong type), INVALID (bad key). */
+int proto_request_decode(const char *line, size_t size, struct proto_request *ret, struct err *err);
+/** proto_reply_decode() - @ret is filled for ok and for !ok; -1 only if the line is not a reply. Errors: PROTOCOL. */
+int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, struct err *err);
+
+/**
+ * proto_call() - connect, send, wait for the reply, close
+ * @socket_path: of the daemon
+ * @deadline_us: clock_boot time after which it gives up
+ * Return: 0 with @ret filled (ok or not: the caller looks), -1 when no reply came.
+ * Errors: NOTFOUND (no socket: daemon not installed or not started), RETRY (connection refused, closed or hung: daemon
+ * down), PROTOCOL, INVALID (path too long). code = errno.
+ * Context: blocks until @deadline_us at the latest.
+ */
+int proto_call(const char *socket_path, const struct proto_request *request, int64_t deadline_us,
+	       struct proto_reply *ret, struct err *err);
+
+#endif
