@@ -20,7 +20,7 @@ ifneq (,$(findstring gcc,$(shell $(CC) --version | head -n1)))
 WARN += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wformat-signedness -Wjump-misses-init
 endif
 OPT    ?= -O2 -g
-CFLAGS_ALL  = -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) $(if $(WERROR),-Werror) -Iinclude -fno-common -fPIE \
+CFLAGS_ALL  = -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) $(if $(WERROR),-Werror) -Iinclude -I. -fno-common -fPIE \
 	-fstack-protector-strong -MMD -MP $(CFLAGS)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
 ifdef SAN
@@ -84,7 +84,7 @@ all: $(PROGRAMS)
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(if $(filter tests/% bench/%,$<),-I.) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) -c -o $@ $<
 
 $(BUILD)/%.a:
 	$(call say,AR,$@)

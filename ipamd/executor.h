@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: executors
+ *
+ * What may block runs on a few threads: cloud calls, nft batches, deletions of links. A job goes in by value and comes
+ * back by value through an eventfd; nothing else is shared, so the only lock is that of the queue. Each lane has its own
+ * threads, so that a slow attach never keeps an nft batch waiting.
+ */
+#ifndef IPAMD_EXECUTOR_H
+#define IPAMD_EXECUTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "berth/cloud.h"
+#include "berth/err.h"
+#include "berth/proto.h"
+
+struct executor;
+
+enum job_kind {
+	JOB_IDENTIFY,
+	JOB_LIMITS,
+	JOB_LIST,
+	JOB_SWEEP,
+	JOB_ASSIGN,
+	JOB_RELEASE,
+	JOB_ATTACH,
+	JOB_DETACH,
+	JOB_NFT,
+	JOB_LINK_DEL,
+	JOB_KIND_COUNT
+};
+const char *job_kind_name(enum job_kind kind);
+
+#define JOB_QUEUE_MAX 4096 /* link deletions of a node that loses all its pods at once, several times over */
+
+/** struct job - what to do, and afterwards what came of it. Owns what its pointers point at. */
+struct job {
+	enum job_kind kind;
+	int64_t deadline_us;    /* clock_boot */
+	unsigned slot;          /* ASSIGN RELEASE ATTACH DETACH: of the NIC in the pool */
+	char nic[CLOUD_ID_SIZE];
+	unsigned count;         /* units, or blocks[] */
+	struct prefix *blocks;  /* RELEASE; owned */
+	char token[64];         /* ATTACH */
+	int64_t intent;         /* of the store; 0 = none */
+	char *batch;            /* NFT; owned */
+	char ifname[LEASE_IFNAME_SIZE]; /* LINK_DEL */
+	/* the result: */
+	int rc;                 /* 0, or -1 with err */
+	struct err err;
+	int64_t submitted_us, done_us;
+	union {
+		struct cloud_identity *identity; /* IDENTIFY; owned */
+		struct cloud_limits limits;      /* LIMITS */
+		struct cloud_view view;          /* LIST */
+		struct cloud_nic nic_result;     /* ASSIGN ATTACH */
+		unsigned swept;                  /* SWEEP */
+	};
+};
+/** job_done() - free what it owns. */
+void job_done(struct job *job);
+
+/** executor_new() - @cloud is borrowed and must outlive it. */
+int executor_new(struct cloud *cloud, struct executor **ret, struct err *err);
+/** executor_free() - ends the threads: jobs that wait are dropped, those that run are waited for (their deadlines bound it). */
+void executor_free(struct executor *executor);
+/** executor_fd() - readable when a result is there; borrowed. */
+int executor_fd(const struct executor *executor);
+/** executor_submit_take() - takes @job's contents on success. Errors: EXHAUSTED (queue full), RETRY (no memory). */
+int executor_submit_take(struct executor *executor, struct job *job, struct err *err);
+/** executor_next() - one result. Return: false when there is none (the eventfd is then drained). */
+bool executor_next(struct executor *executor, struct job *ret);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: the node's own network state
+ *
+ * hostnet_sync() makes the kernel match what the daemon wants, whatever it is now: it reads our routes and rules (those
+ * that carry BERTH_RTPROT), adds what is missing and deletes what is not wanted. It never touches what does not carry
+ * our mark. Calls are rtnetlink only, microseconds each, on the loop thread; what may block (nft, link deletion) is
+ * rendered here and run by an executor.
+ *
+ *   per block      unreachable BLOCK, table local: a free address neither loops through the fabric nor is answered
+ *   per pod        POD/32 dev bthX, unicast, table local: made by the plugin, repaired here
+ *   per NIC n > 0  up, MTU, rp_filter 2, own primary address without prefix route; in table base + n the gateway on link
+ *                  and a default through it; nothing of it in main; rule: fwmark (n + 1) << shift / mask -> that table
+ *   primary NIC    rp_filter 2; rule: fwmark 1 << shift / mask -> main
+ *   once           ip_forward on
+ */
+#ifndef IPAMD_HOSTNET_H
+#define IPAMD_HOSTNET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "berth/cloud.h"
+#include "berth/ipaddr.h"
+#include "berth/net.h"
+#include "berth/proto.h"
+#include "berth/str.h"
+
+struct err;
+struct hostnet;
+
+#define HOSTNET_POD_LINKS "bth" /* prefix of every host end's name */
+
+/** struct hostnet_config - numbers from the configuration. */
+struct hostnet_config {
+	uint32_t mark_mask;     /* contiguous bits; NIC slot n has mark (n + 1) << lowest bit */
+	uint32_t rule_priority; /* the primary's rule; slot n uses priority + 1 + n... (see hostnet.c) */
+	uint32_t table_base;
+	uint32_t mtu;           /* 0: the primary link's */
+};
+
+/** struct hostnet_nic - one NIC wanted in the kernel. */
+struct hostnet_nic {
+	struct macaddr mac;
+	unsigned slot;
+	bool primary;
+	struct ipaddr primary_addr;
+	struct prefix subnet;
+	struct ipaddr gateway;
+	/* set by hostnet_sync(): */
+	bool ready;                      /* link there, up, addressed, routed */
+	char ifname[NET_IFNAME_SIZE];    /* "" while the link is not there */
+	unsigned mtu;
+};
+
+/** struct hostnet_pod - a leased address. */
+struct hostnet_pod {
+	struct ipaddr addr;
+	char host_ifname[LEASE_IFNAME_SIZE];
+	bool bound; /* RESERVED ones are left to the plugin that wires them right now */
+};
+
+struct hostnet_want {
+	unsigned nic_count;
+	struct hostnet_nic *nics;
+	unsigned block_count;
+	const struct prefix *blocks;    /* covers; of all NICs, sorted or not */
+	unsigned pod_count;
+	const struct hostnet_pod *pods;
+};
+
+/** struct hostnet_report - what a sync found. */
+struct hostnet_report {
+	unsigned added, removed;  /* kernel objects */
+	unsigned pods_without_link; /* bound pods whose host end is gone */
+};
+
+/** hostnet_open() - sockets of the present namespace, nothing changed yet. */
+int hostnet_open(const struct hostnet_config *config, struct hostnet **ret, struct err *err);
+void hostnet_close(struct hostnet *hostnet);
+/** hostnet_sync() - see above. A NIC whose link is not there (yet) is not an error: it is not ready. Errors: those of
+ *  net.h, wrapped with the object; what could be done is done. */
+int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct hostnet_report *ret, struct err *err);
+/** hostnet_pod_down() - a pod's route goes: back to `unreachable` when its block is just that address, else deleted. */
+int hostnet_pod_down(struct hostnet *hostnet, const struct ipaddr *addr, const struct prefix *block, struct err *err);
+/** hostnet_pod_links() - the names of host ends that exist, for leases to be compared with; bounded walk. */
+int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err);
+/** hostnet_pod_link_del() - a host end by name; may block for an RCU grace period: not on the loop thread. Opens its own
+ *  socket. A missing link is success. Context: any thread. */
+int hostnet_pod_link_del(const char *ifname, struct err *err);
+
+/** hostnet_mark() - of a slot under @mask. */
+uint32_t hostnet_mark(uint32_t mask, unsigned slot);
+/** hostnet_slots_max() - how many NICs @mask can tell apart. */
+unsigned hostnet_slots_max(uint32_t mask);
+
+/** struct nft_input - what the nft table is made from. */
+struct nft_input {
+	uint32_t mark_mask;
+	const struct hostnet_nic *nics; /* only those with an ifname are rendered */
+	unsigned nic_count;
+	const struct pool_block_ref {
+		struct prefix prefix;
+		unsigned slot;
+	} *blocks; /* of all NICs; those of the primary are not in the map */
+	unsigned block_count;
+	const struct prefix *local_prefixes; /* VPC prefixes and exclusions: no SNAT, no pin */
+	unsigned local_count;
+	struct ipaddr snat_to; /* the node's primary address; family 0: SNAT is done elsewhere */
+};
+/** nft_render() - the whole `table inet berth` as one atomic batch for `nft -f -`. Deterministic: equal input, equal text. */
+void nft_render(const struct nft_input *input, struct strbuf *out);
+/** nft_run() - feed @batch to `nft -f -`, wait until @deadline_us, kill it after. Errors: INVALID with nft's own words
+ *  (first line of stderr), NOTFOUND (no nft program), RETRY (deadline). Blocks: not on the loop thread. */
+int nft_run(const char *batch, int64_t deadline_us, struct err *err);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: the pool: what this node holds
+ *
+ *   node -- nic[] -- block[] -- address[]      and leases, found by key and by address
+ *
+ * Pure: no I/O, no clock, no randomness; time is an argument (clock_boot µs). Each state has one setter that asserts the
+ * edge. Free addresses of READY blocks on READY NICs form one queue, least recently used first: taking and giving back
+ * is O(1), finding a lease O(1), finding the block of an address O(log n).
+ *
+ * NIC        ATTACHING --> CONFIGURING --> READY --> DRAINING --> DETACHING --> (gone)
+ *                             ^  any of ours --> LOST --> CONFIGURING (seen again)      FOREIGN: never leaves
+ * Block      PENDING --> READY <--> DRAINING --> RELEASING --> (gone);  any --> LOST --> PENDING (seen again)
+ * Address    FREE --> LEASED --> COOLING --> FREE
+ */
+#ifndef IPAMD_POOL_H
+#define IPAMD_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "berth/cloud.h"
+#include "berth/ipaddr.h"
+#include "berth/proto.h"
+
+struct err;
+
+enum nic_state {
+	NIC_ATTACHING,   /* asked for, no ID yet; left by the attach result: CONFIGURING, or removed on failure */
+	NIC_CONFIGURING, /* the cloud has it, the host does not route by it yet; left when hostnet says so */
+	NIC_READY,       /* addresses of its READY blocks may be leased */
+	NIC_DRAINING,    /* nothing new is leased from it; back to READY while nothing was sent to the cloud */
+	NIC_DETACHING,   /* detach is in flight; removed by its result */
+	NIC_FOREIGN,     /* not ours: never touched, counts against limits */
+	NIC_LOST,        /* the cloud does not show it any more; live pods on it are reported, never cut off */
+	NIC_STATE_COUNT
+};
+enum block_state {
+	BLOCK_PENDING,   /* the cloud gave it, cover route and NIC map do not know it yet */
+	BLOCK_READY,     /* its free addresses may be leased */
+	BLOCK_DRAINING,  /* nothing new is leased; no address leased or cooling is needed before RELEASING */
+	BLOCK_RELEASING, /* release is in flight */
+	BLOCK_LOST,      /* the cloud does not show it any more */
+	BLOCK_STATE_COUNT
+};
+enum addr_state { ADDR_FREE, ADDR_LEASED, ADDR_COOLING, ADDR_STATE_COUNT };
+enum lease_state {
+	LEASE_RESERVED, /* given to a plugin that has not confirmed yet */
+	LEASE_BOUND,    /* the pod is wired */
+	LEASE_STATE_COUNT
+};
+const char *nic_state_name(enum nic_state state);
+const char *block_state_name(enum block_state state);
+const char *addr_state_name(enum addr_state state);
+const char *lease_state_name(enum lease_state state);
+
+struct lease {
+	struct lease_key key;
+	struct pod_name pod;
+	char netns[LEASE_NETNS_SIZE];
+	struct ipaddr addr;
+	enum lease_state state;
+	int64_t since_us;          /* of the present state */
+};
+
+struct pool;
+struct pool_block; /* opaque outside pool.c; read through the views below */
+
+/** enum nic_busy - the one mutation that is in flight on a NIC, if any. */
+enum nic_busy { NIC_IDLE, NIC_BUSY_ASSIGN, NIC_BUSY_RELEASE, NIC_BUSY_ATTACH, NIC_BUSY_DETACH, NIC_BUSY_COUNT };
+
+/** struct pool_nic - a NIC; fields are read-only outside pool.c. */
+struct pool_nic {
+	char id[CLOUD_ID_SIZE]; /* "" while ATTACHING */
+	struct macaddr mac;
+	unsigned slot;
+	bool primary;
+	struct ipaddr primary_addr;
+	struct prefix subnet;
+	struct ipaddr gateway;
+	enum nic_state state;
+	int64_t since_us;        /* of the present state */
+	enum nic_busy busy;
+	unsigned incoming;       /* units that the mutation in flight may bring */
+	bool stale;              /* its last mutation ended AMBIGUOUS: not mutated again before a list */
+	unsigned block_count;
+	unsigned free_count, leased_count, cooling_count; /* addresses over all its blocks, any block state */
+};
+
+/** struct pool_block_view - a block, by value. */
+struct pool_block_view {
+	struct prefix prefix;
+	enum block_state state;
+	unsigned nic_slot;
+	unsigned size, free_count, leased_count, cooling_count; /* addresses */
+	int64_t idle_since_us; /* when its last lease or cooldown ended (or it became READY); INT64_MAX while in use */
+};
+
+/** struct pool_counts - addresses, over all NICs that are ours. */
+struct pool_counts {
+	unsigned total;    /* in blocks that are PENDING, READY or DRAINING */
+	unsigned free;     /* may be leased this moment */
+	unsigned leased;
+	unsigned cooling;
+	unsigned pending;  /* in PENDING blocks, or on NICs not READY yet */
+	unsigned incoming; /* in flight from the cloud: units * unit size is the planner's business; here units */
+	unsigned reserved; /* of the leased: not confirmed */
+	unsigned lost;     /* leased addresses in LOST blocks or NICs */
+};
+
+/** pool_new() - @cooldown_us: how long a released address rests. Return: NULL without memory. */
+struct pool *pool_new(int64_t cooldown_us);
+void pool_free(struct pool *pool);
+
+/* ---- NICs and blocks ---- */
+
+/** pool_nic_add() - a NIC as the cloud shows it, without its blocks; state CONFIGURING (READY must be earned) or FOREIGN.
+ *  Return: borrowed, valid until removed; NULL without memory or above CLOUD_NICS_MAX. The slot must be free. */
+const struct pool_nic *pool_nic_add(struct pool *pool, const struct cloud_nic *nic, int64_t now_us);
+/** pool_nic_attaching() - a placeholder for a NIC that is being attached at @slot with @units first units. */
+const struct pool_nic *pool_nic_attaching(struct pool *pool, unsigned slot, unsigned units, int64_t now_us);
+/** pool_nic_attached() - the placeholder becomes the NIC the cloud gave (CONFIGURING, not busy), perhaps at another slot.
+ *  Return: 0, or -EEXIST if that slot is taken (then call pool_nic_remove and list). */
+int pool_nic_attached(struct pool *pool, unsigned placeholder_slot, const struct cloud_nic *nic, int64_t now_us);
+/** pool_nic_remove() - forget a NIC and its blocks; asserts that nothing on it is leased. */
+void pool_nic_remove(struct pool *pool, unsigned slot);
+void pool_nic_set_state(struct pool *pool, unsigned slot, enum nic_state state, int64_t now_us);
+/** pool_nic_set_busy() - NIC_IDLE ends it; @incoming: units that may come (ASSIGN, ATTACH). */
+void pool_nic_set_busy(struct pool *pool, unsigned slot, enum nic_busy busy, unsigned incoming);
+void pool_nic_set_stale(struct pool *pool, unsigned slot, bool stale);
+const struct pool_nic *pool_nic_by_slot(const struct pool *pool, unsigned slot);
+const struct pool_nic *pool_nic_by_id(const struct pool *pool, const char *id);
+/** pool_nic_next() - in slot order; @after NULL: the first. Return: NULL at the end. */
+const struct pool_nic *pool_nic_next(const struct pool *pool, const struct pool_nic *after);
+
+/** pool_block_add() - state PENDING. Return: 0, -ENOMEM, -EEXIST (overlaps a block we hold), -ENOENT (no such NIC). */
+int pool_block_add(struct pool *pool, unsigned slot, const struct prefix *prefix, int64_t now_us);
+void pool_block_set_state(struct pool *pool, const struct prefix *prefix, enum block_state state, int64_t now_us);
+/** pool_block_remove() - forget it; asserts that nothing in it is leased. */
+void pool_block_remove(struct pool *pool, const struct prefix *prefix);
+/** pool_block_get() - Return: false if we hold no such block. */
+bool pool_block_get(const struct pool *pool, const struct prefix *prefix, struct pool_block_view *ret);
+/** pool_block_of() - the block that holds @addr. */
+bool pool_block_of(const struct pool *pool, const struct ipaddr *addr, struct pool_block_view *ret);
+/** pool_blocks() - every block in address order; a non-zero return of @fn ends the walk and is returned. */
+int pool_blocks(const struct pool *pool, int (*fn)(const struct pool_block_view *block, void *arg), void *arg);
+/** pool_addresses() - every address of a block in order, with its state and lease (NULL unless LEASED). */
+int pool_addresses(const struct pool *pool, const struct prefix *block,
+		   int (*fn)(const struct ipaddr *addr, enum addr_state state, const struct lease *lease, void *arg),
+		   void *arg);
+
+/* ---- leases ---- */
+
+/** pool_lease() - the lease of @key: the one it has, or the least recently used free address, RESERVED.
+ *  @ret_new: was it made now? Return: borrowed until released; NULL when nothing is free or without memory. */
+const struct lease *pool_lease(struct pool *pool, const struct lease_key *key, const struct pod_name *pod,
+			       const char *netns, int64_t now_us, bool *ret_new);
+const struct lease *pool_lease_find(const struct pool *pool, const struct lease_key *key);
+const struct lease *pool_lease_by_addr(const struct pool *pool, const struct ipaddr *addr);
+/** pool_lease_confirm() - RESERVED -> BOUND; again is fine. Return: false if there is no such lease. */
+bool pool_lease_confirm(struct pool *pool, const struct lease_key *key, int64_t now_us);
+/** pool_lease_release() - the address starts to cool. @ret_addr and @ret_until_us may be NULL. Return: false if no such lease. */
+bool pool_lease_release(struct pool *pool, const struct lease_key *key, int64_t now_us, struct ipaddr *ret_addr,
+			int64_t *ret_until_us);
+/** pool_lease_undo() - a lease that was made but could not be stored: FREE again at once, at the front. */
+void pool_lease_undo(struct pool *pool, const struct lease_key *key, int64_t now_us);
+/** pool_lease_restore() - from the store. Return: 0, -ENOMEM, -ENOENT (no block holds the address), -EEXIST (leased). */
+int pool_lease_restore(struct pool *pool, const struct lease *lease);
+/** pool_cooldown_restore() - from the store: @addr rests until @until_us. Return: 0, -ENOENT, -EBUSY (leased). */
+int pool_cooldown_restore(struct pool *pool, const struct ipaddr *addr, int64_t until_us);
+/** pool_leases() - every lease; the callback must not change the pool. */
+int pool_leases(const struct pool *pool, int (*fn)(const struct lease *lease, void *arg), void *arg);
+
+/** pool_tick() - end the cooldowns that are over. Return: when the next one ends, INT64_MAX if none cools. */
+int64_t pool_tick(struct pool *pool, int64_t now_us);
+void pool_count(const struct pool *pool, struct pool_counts *ret);
+/** pool_check() - walk everything and compare with the counters and queues (tests, simulator, asserts). Return: 0, or -1
+ *  with what does not hold. */
+int pool_check(const struct pool *pool, struct err *err);
+
+#endif
