@@ -13,8 +13,11 @@
 #include "berth/str.h"
 
 struct err;
+struct ipaddr;
 struct metrics;
 
+/** metrics_address_parse() - "10.0.0.1:9479" or "[::1]:9479"; @ret_addr and @ret_port may be NULL. Return: 0 or -EINVAL. */
+int metrics_address_parse(const char *address, struct ipaddr *ret_addr, uint16_t *ret_port);
 /** metrics_open() - @address "IP:PORT"; @render appends the page when asked; @healthy answers /healthz. */
 int metrics_open(const char *address, void (*render)(void *ctx, struct strbuf *out), bool (*healthy)(void *ctx),
 		 void *ctx, struct metrics **ret, struct err *err);

@@ -11,7 +11,19 @@
  *   supply > wanted: blocks idle for release_delay go, from the highest slot down; a NIC that is idle as a whole, and
  *                    whose blocks are all surplus, is detached instead of being emptied
  *
- * At most one mutation in flight per NIC; a stale NIC is left alone.
+ * At most one mutation in flight per NIC; a stale NIC is left alone. Room on a NIC that is busy, stale or being attached
+ * is waited for rather than bought a second time on a new NIC.
+ *
+ * Growth counts what rests: the node never owns more than max pods, rounded up to a unit. Foreign and lost NICs count
+ * against what the instance allows; max_nics caps ours. An empty pool is a node that is not known yet: nothing is planned.
+ *
+ * A surplus goes back when it has lasted: addresses whose block changed within release_delay do not count as proof. Else
+ * each pod that comes once a minute would cost a purchase when it comes and a return when it has gone.
+ *
+ *   surplus = supply - wanted;  proven = addresses that were free all through release_delay - (wanted - leased)
+ *   released or detached <= min(surplus, proven)
+ *
+ * A secondary NIC without blocks is idle as a whole too, release_delay after it became what it is.
  */
 #ifndef IPAMD_PLANNER_H
 #define IPAMD_PLANNER_H
@@ -58,11 +70,12 @@ struct plan {
 	unsigned block_count;
 	struct prefix blocks[CLOUD_BLOCKS_MAX]; /* of all RELEASE actions; what does not fit waits for the next decision */
 	unsigned wanted, supply;                /* addresses */
-	enum fail_reason short_because;         /* supply < wanted and nothing can be done: NIC_LIMIT; else FAIL_NONE */
+	enum fail_reason short_because;         /* supply < wanted and nothing can be done about (the rest of) it: NIC_LIMIT,
+						 * or COOLING when max pods are owned and some rest; else FAIL_NONE */
 	int64_t wake_us;                        /* when time alone changes the decision; INT64_MAX = never */
 };
 
-/** planner_decide() - see above. */
+/** planner_decide() - all of @ret is written. */
 void planner_decide(const struct plan_input *input, struct plan *ret);
 
 #endif

@@ -8,10 +8,16 @@
  * edge. Free addresses of READY blocks on READY NICs form one queue, least recently used first: taking and giving back
  * is O(1), finding a lease O(1), finding the block of an address O(log n).
  *
- * NIC        ATTACHING --> CONFIGURING --> READY --> DRAINING --> DETACHING --> (gone)
- *                             ^  any of ours --> LOST --> CONFIGURING (seen again)      FOREIGN: never leaves
- * Block      PENDING --> READY <--> DRAINING --> RELEASING --> (gone);  any --> LOST --> PENDING (seen again)
- * Address    FREE --> LEASED --> COOLING --> FREE
+ * NIC        ATTACHING --> CONFIGURING <--> DRAINING --> DETACHING --> (gone)
+ *                             +--> READY <----+             +--> CONFIGURING READY DRAINING (the call failed)
+ *            any of ours --> LOST --> CONFIGURING (seen again)      FOREIGN: never leaves
+ * Block      PENDING --> READY <--> DRAINING --> RELEASING --> (gone)
+ *                                                   +--> READY DRAINING (the call failed)
+ *            any --> LOST --> PENDING (seen again)
+ * Address    FREE --> LEASED --> COOLING --> FREE; FREE --> COOLING only from the store, LEASED --> FREE only by undo
+ *
+ * Setting the state that something is in already is no change. Addresses of a block that becomes READY join the queue at
+ * its end: who held them a moment ago is not known, and what cools here has cooled longer.
  */
 #ifndef IPAMD_POOL_H
 #define IPAMD_POOL_H
@@ -63,8 +69,9 @@ struct lease {
 	int64_t since_us;          /* of the present state */
 };
 
-struct pool;
-struct pool_block; /* opaque outside pool.c; read through the views below */
+struct pool; /* opaque; read through the views below */
+
+#define POOL_BLOCK_SIZE_MAX 256 /* addresses: a /24, GCP's default alias range and the largest that is kept one by one */
 
 /** enum nic_busy - the one mutation that is in flight on a NIC, if any. */
 enum nic_busy { NIC_IDLE, NIC_BUSY_ASSIGN, NIC_BUSY_RELEASE, NIC_BUSY_ATTACH, NIC_BUSY_DETACH, NIC_BUSY_COUNT };
@@ -93,16 +100,18 @@ struct pool_block_view {
 	enum block_state state;
 	unsigned nic_slot;
 	unsigned size, free_count, leased_count, cooling_count; /* addresses */
+	unsigned supply_count; /* of the free: may be leased now, or as soon as the block and its NIC are READY */
+	int64_t changed_us;    /* when one of its addresses or the block itself last changed its state */
 	int64_t idle_since_us; /* when its last lease or cooldown ended (or it became READY); INT64_MAX while in use */
 };
 
 /** struct pool_counts - addresses, over all NICs that are ours. */
 struct pool_counts {
-	unsigned total;    /* in blocks that are PENDING, READY or DRAINING */
+	unsigned total;    /* in blocks that are PENDING, READY or DRAINING, of NICs that are not DETACHING or LOST */
 	unsigned free;     /* may be leased this moment */
 	unsigned leased;
 	unsigned cooling;
-	unsigned pending;  /* in PENDING blocks, or on NICs not READY yet */
+	unsigned pending;  /* FREE, in PENDING blocks or on NICs not READY yet */
 	unsigned incoming; /* in flight from the cloud: units * unit size is the planner's business; here units */
 	unsigned reserved; /* of the leased: not confirmed */
 	unsigned lost;     /* leased addresses in LOST blocks or NICs */
@@ -124,8 +133,9 @@ const struct pool_nic *pool_nic_attaching(struct pool *pool, unsigned slot, unsi
 int pool_nic_attached(struct pool *pool, unsigned placeholder_slot, const struct cloud_nic *nic, int64_t now_us);
 /** pool_nic_remove() - forget a NIC and its blocks; asserts that nothing on it is leased. */
 void pool_nic_remove(struct pool *pool, unsigned slot);
+/** pool_nic_set_state() - asserts the edge; DETACHING also that nothing on it is leased or cooling. */
 void pool_nic_set_state(struct pool *pool, unsigned slot, enum nic_state state, int64_t now_us);
-/** pool_nic_set_busy() - NIC_IDLE ends it; @incoming: units that may come (ASSIGN, ATTACH). */
+/** pool_nic_set_busy() - NIC_IDLE ends it, anything else asserts that it was idle; @incoming: units that may come (ASSIGN, ATTACH). */
 void pool_nic_set_busy(struct pool *pool, unsigned slot, enum nic_busy busy, unsigned incoming);
 void pool_nic_set_stale(struct pool *pool, unsigned slot, bool stale);
 const struct pool_nic *pool_nic_by_slot(const struct pool *pool, unsigned slot);
@@ -133,8 +143,10 @@ const struct pool_nic *pool_nic_by_id(const struct pool *pool, const char *id);
 /** pool_nic_next() - in slot order; @after NULL: the first. Return: NULL at the end. */
 const struct pool_nic *pool_nic_next(const struct pool *pool, const struct pool_nic *after);
 
-/** pool_block_add() - state PENDING. Return: 0, -ENOMEM, -EEXIST (overlaps a block we hold), -ENOENT (no such NIC). */
+/** pool_block_add() - state PENDING. Return: 0, -ENOMEM, -EEXIST (overlaps a block we hold), -ENOENT (no such NIC of
+ *  ours), -ENOSPC (CLOUD_BLOCKS_MAX on it), -EINVAL (not IPv4, or larger than POOL_BLOCK_SIZE_MAX). */
 int pool_block_add(struct pool *pool, unsigned slot, const struct prefix *prefix, int64_t now_us);
+/** pool_block_set_state() - asserts the edge; RELEASING also that nothing in it is leased or cooling. */
 void pool_block_set_state(struct pool *pool, const struct prefix *prefix, enum block_state state, int64_t now_us);
 /** pool_block_remove() - forget it; asserts that nothing in it is leased. */
 void pool_block_remove(struct pool *pool, const struct prefix *prefix);
@@ -164,9 +176,10 @@ bool pool_lease_release(struct pool *pool, const struct lease_key *key, int64_t 
 			int64_t *ret_until_us);
 /** pool_lease_undo() - a lease that was made but could not be stored: FREE again at once, at the front. */
 void pool_lease_undo(struct pool *pool, const struct lease_key *key, int64_t now_us);
-/** pool_lease_restore() - from the store. Return: 0, -ENOMEM, -ENOENT (no block holds the address), -EEXIST (leased). */
+/** pool_lease_restore() - from the store; ends a cooldown of the address. Return: 0, -ENOMEM, -ENOENT (no block holds the
+ *  address), -EEXIST (address or key has a lease). */
 int pool_lease_restore(struct pool *pool, const struct lease *lease);
-/** pool_cooldown_restore() - from the store: @addr rests until @until_us. Return: 0, -ENOENT, -EBUSY (leased). */
+/** pool_cooldown_restore() - from the store: @addr rests until @until_us at least. Return: 0, -ENOENT, -EBUSY (leased). */
 int pool_cooldown_restore(struct pool *pool, const struct ipaddr *addr, int64_t until_us);
 /** pool_leases() - every lease; the callback must not change the pool. */
 int pool_leases(const struct pool *pool, int (*fn)(const struct lease *lease, void *arg), void *arg);

@@ -18,6 +18,7 @@ struct server_conn;
 
 #define SERVER_CONNS_MAX 512                    /* at once: 250 pods starting, each with one ADD, and status beside them */
 #define SERVER_READ_US   (5 * INT64_C(1000000)) /* µs for the request to arrive */
+#define SERVER_WRITE_US  (5 * INT64_C(1000000)) /* µs for a peer to take a reply that did not fit its buffer */
 
 struct server_ops {
 	/** request - a decoded request; answer with server_reply(), now or later, exactly once. */
@@ -39,7 +40,9 @@ struct loop_item;
 void server_conn_event(struct server *server, struct loop_item *item, uint32_t events, int64_t now_us);
 /** server_reply() - encode, send, close; takes @reply's contents (proto_reply_done). */
 void server_reply(struct server_conn *conn, struct proto_reply *reply);
-/** server_tick() - close what did not send its request in time. Return: when to call again, INT64_MAX = never. */
+/** server_tick() - end what did not send its request or take its reply in time. Called once per turn of the loop, after
+ *  the events of that turn: the deadline of a reply that is still being sent starts here.
+ *  Return: when to call again, INT64_MAX = never. */
 int64_t server_tick(struct server *server, int64_t now_us);
 /** server_refused() - connections refused since the start: wrong uid, over SERVER_CONNS_MAX, bad request. */
 uint64_t server_refused(const struct server *server);

@@ -168,6 +168,7 @@ struct net_event {
 	struct net_link link;   /* LINK, LINK_GONE */
 	struct net_route route; /* ROUTE_GONE */
 	struct net_rule rule;   /* RULE_GONE */
+	struct net_addr addr;   /* ADDR_GONE */
 };
 /** net_monitor_open() - links, and removed routes, rules and addresses of the calling thread's namespace. */
 int net_monitor_open(struct net_monitor **ret, struct err *err);

@@ -10,11 +10,17 @@
  *   {"v":1,"ok":true,"address":"10.0.1.17/32","gateway":"169.254.1.1","mtu":9001,"host_ifname":"bth0a1b2c3d4e5"}
  *   {"v":1,"ok":false,"error":{"class":"EXHAUSTED","reason":"subnet_full","msg":"…","hint":"…"}}
  *
- * `state` answers {"v":1,"ok":true,"state":{…}}: what berthctl draws; its keys are listed in ipamd/state.c.
+ * `confirm` and `del` answer {"v":1,"ok":true}. `state` answers {"v":1,"ok":true,"state":{…}}: what berthctl draws; its
+ * keys are listed in ipamd/state.c.
+ *
+ * Within one version both sides may grow: fields that are not known are ignored, a reason that is not known reads as
+ * FAIL_NONE and an error class that is not known as RETRY (the request was refused, so nothing happened); the text for
+ * people always comes through.
  */
 #ifndef BERTH_PROTO_H
 #define BERTH_PROTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +38,8 @@ struct json_t;
 #define PROTO_SPOOL_DIR    "spool" /* below the run directory: DELs that found no daemon */
 
 enum proto_op { PROTO_ADD, PROTO_CONFIRM, PROTO_DEL, PROTO_CHECK, PROTO_STATUS, PROTO_STATE, PROTO_OP_COUNT };
+/** proto_op_name() - "add", "confirm", ...; "?" for a value that is no op. */
+const char *proto_op_name(enum proto_op op);
 
 #define LEASE_NETWORK_SIZE   128
 #define LEASE_CONTAINER_SIZE 128 /* 64 hex in practice */
@@ -77,9 +85,11 @@ enum fail_reason {
 	FAIL_STATE,            /* the daemon cannot keep its own state (store) */
 	FAIL_REASON_COUNT
 };
+/** fail_reason_name() - "subnet_full", ...; "none" for FAIL_NONE, "?" for a value that is no reason. */
 const char *fail_reason_name(enum fail_reason reason);
+/** fail_reason_parse() - the reason of that name. Return: 0 or -EINVAL. */
 int fail_reason_parse(const char *name, enum fail_reason *ret);
-/** fail_reason_hint() - one sentence: what an operator does about it. */
+/** fail_reason_hint() - one sentence: what an operator does about it; "" for FAIL_NONE. */
 const char *fail_reason_hint(enum fail_reason reason);
 
 struct proto_reply {
@@ -95,7 +105,9 @@ struct proto_reply {
 	struct err error;
 	enum fail_reason reason;
 };
+/** proto_reply_done() - drop what the reply owns and zero it; NULL, zeroed and finished ones are fine. */
 void proto_reply_done(struct proto_reply *reply);
+#define _cleanup_reply_ _cleanup_(proto_reply_done)
 
 /** proto_host_ifname() - "bth" + the first 11 hex digits of the FNV-1a-64 of container ID, "/" and ifname; deterministic,
  *  so that what a crash left behind is found by name. */
@@ -105,12 +117,19 @@ void proto_host_ifname(const struct lease_key *key, char ret[static LEASE_IFNAME
  *  and blanks, not "." or "..")? Errors: INVALID, names the part. */
 int proto_key_check(const struct lease_key *key, struct err *err);
 
-/* One line each, with its newline. Return: owned text or NULL without memory. */
+/** proto_request_encode() - one line with its newline; at most PROTO_REQUEST_MAX bytes by the sizes of the fields.
+ *  @ret_size: bytes with the newline; may be NULL. Return: owned text, or NULL without memory or when @netns or @pod is
+ *  not UTF-8 (JSON cannot say it). */
 char *proto_request_encode(const struct proto_request *request, size_t *ret_size);
+/** proto_reply_encode() - one line with its newline. Texts of the error that are not UTF-8 are sent as ASCII with "?" for
+ *  the rest. @ret_size: as above. Return: owned text, or NULL without memory or when it exceeds PROTO_REPLY_MAX. */
 char *proto_reply_encode(const struct proto_reply *reply, size_t *ret_size);
-/** proto_request_decode() - Errors: PROTOCOL (not JSON, wrong version, unknown op, wrong type), INVALID (bad key). */
+/** proto_request_decode() - @line with or without its newline. Fields that an op does not use stay zero.
+ *  Errors: PROTOCOL (too long, not JSON, wrong version, unknown op, missing field, wrong type), INVALID (a field that is
+ *  too long, a key that is not allowed). */
 int proto_request_decode(const char *line, size_t size, struct proto_request *ret, struct err *err);
-/** proto_reply_decode() - @ret is filled for ok and for !ok; -1 only if the line is not a reply. Errors: PROTOCOL. */
+/** proto_reply_decode() - @ret is filled for ok and for !ok; -1 only if the line is not a reply. An address must be a
+ *  whole one (/32, /128) and have a gateway of its family. Errors: PROTOCOL. */
 int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, struct err *err);
 
 /**
@@ -119,7 +138,8 @@ int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, s
  * @deadline_us: clock_boot time after which it gives up
  * Return: 0 with @ret filled (ok or not: the caller looks), -1 when no reply came.
  * Errors: NOTFOUND (no socket: daemon not installed or not started), RETRY (connection refused, closed or hung: daemon
- * down), PROTOCOL, INVALID (path too long). code = errno.
+ * down; code ETIMEDOUT: hung), AUTH (may not connect), PROTOCOL (not a reply), INVALID (path too long, request that cannot
+ * be encoded). code = errno.
  * Context: blocks until @deadline_us at the latest.
  */
 int proto_call(const char *socket_path, const struct proto_request *request, int64_t deadline_us,

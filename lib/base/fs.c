@@ -158,10 +158,12 @@ static void sync_dir(const char *path)
 int fs_write_atomic(const char *path, const void *bytes, size_t size, mode_t mode)
 {
 	_cleanup_strbuf_ struct strbuf temp = { .max_len = PATH_MAX };
-	size_t dir = dir_len(path);
+	size_t dir;
 	int fd, rc;
 
-	assert(path && path[dir] != '\0');
+	assert(path);
+	dir = dir_len(path);
+	assert(path[dir] != '\0');
 	strbuf_add_bytes(&temp, path, dir);
 	/*
 	 * Random and not only our pid, which is 1 in every container: what a crash left behind must not stop the next

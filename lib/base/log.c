@@ -31,6 +31,8 @@
 #define LOG_REFILL_US  USEC_PER_SEC /* one more line each second: 86,400 a day at worst */
 #define LOG_EINTR_MAX  8            /* tries of one write; a process under such a storm of signals drops the line */
 
+static_assert(LOG_FIELDS_MAX >= LOG_LINE_MAX, "fields cut by formatting overflow the line as well, which then says so");
+
 /* The log is the one unit besides main() that keeps process state: where lines go. */
 static struct {
 	const char *program;
@@ -230,8 +232,6 @@ void log_write(enum log_level level, struct log_limit *limit, const char *msg, c
 	/* The macros put a blank in front of the fields, also when there are none. */
 	if (want > 1)
 		put_text(&line, raw, false);
-	if (want >= (int)sizeof(raw))
-		line.cut = true;
 	put_tail(&line, suppressed);
 	send_line(&line);
 	errno = saved_errno;

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * EC2, one function per action: build the form, have it signed and sent, decode. Context of all: any thread.
+ *
+ * @deadline_us is boot clock. Errors of all: what errors.c makes of EC2's word, RETRY and AMBIGUOUS of the transport,
+ * THROTTLED of the budget, PROTOCOL of the codec. Attach and assign are not idempotent: whatever leaves it open whether
+ * they were done is AMBIGUOUS and is never repeated here. Everything else is repeated inside its deadline.
+ */
+#ifndef BERTH_AWS_API_H
+#define BERTH_AWS_API_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "../budget.h"
+#include "aws.h"
+#include "codec.h"
+
+struct aws_auth;
+struct aws_meta;
+struct err;
+struct http_response;
+struct strbuf;
+
+#define EC2_URL_SIZE 256
+
+/** struct ec2 - the client; embedded in the provider. */
+struct ec2 {
+	struct aws_base *base;
+	struct aws_meta *meta;
+	struct aws_auth *auth;
+	struct budget budget;
+	pthread_mutex_t lock; /* of region and url, which are found at the first call; held for copying only */
+	char region[AWS_REGION_SIZE]; /* "" = not known yet */
+	char url[EC2_URL_SIZE];       /* "" = made from the region */
+	_Atomic int64_t offset_us; /* the API's clock minus ours, as last seen */
+	_Atomic int64_t skew_us;   /* what is added to our clock in signatures */
+};
+
+/** ec2_init() - @region and @url may be NULL or "": found by metadata, made from the region. Errors: INVALID, RETRY. */
+int ec2_init(struct ec2 *ec2, struct aws_base *base, struct aws_meta *meta, struct aws_auth *auth, const char *region,
+	     const char *url, struct err *err);
+void ec2_done(struct ec2 *ec2);
+
+/** ec2_region() - configured, or the one that the instance is in. */
+_must_check_ int ec2_region(struct ec2 *ec2, int64_t deadline_us, char ret[static AWS_REGION_SIZE], struct err *err);
+/** ec2_endpoint() - "https://ec2.REGION.SUFFIX", the suffix by partition. Return: 0 or -EINVAL. */
+_must_check_ int ec2_endpoint(const char *region, char ret[static EC2_URL_SIZE]);
+
+/** struct ec2_call - one request. */
+struct ec2_call {
+	const char *action;
+	const struct strbuf *form;
+	enum budget_class class;
+	bool idempotent;
+};
+
+/** ec2_call() - budget, sign, send, classify, repeat; call.c. On success @ret holds a body with status 200. */
+_must_check_ int ec2_call(struct ec2 *ec2, const struct ec2_call *call, int64_t deadline_us, struct http_response *ret,
+			  struct err *err);
+
+/** struct ec2_filter - one name, one value. */
+struct ec2_filter {
+	const char *name;
+	const char *value;
+};
+
+/** struct ec2_create - a new interface; strings borrowed. */
+struct ec2_create {
+	const char *subnet;
+	const struct ec2_nic *groups_of; /* whose security groups it gets */
+	const char *instance;            /* owner tag and description */
+	const char *cluster;             /* "" = no tag */
+	const char *created_at;          /* ISO 8601 */
+	const char *token;
+	unsigned unit_count;             /* secondary addresses */
+};
+
+_must_check_ int ec2_describe_nics(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count,
+				   int64_t deadline_us, struct ec2_nics *ret, struct err *err);
+_must_check_ int ec2_describe_type(struct ec2 *ec2, const char *type, int64_t deadline_us, struct ec2_type *ret,
+				   struct err *err);
+_must_check_ int ec2_describe_subnet(struct ec2 *ec2, const char *subnet, int64_t deadline_us, struct prefix *ret,
+				     struct err *err);
+_must_check_ int ec2_create_nic(struct ec2 *ec2, const struct ec2_create *want, int64_t deadline_us,
+				struct ec2_nic *ret, struct err *err);
+_must_check_ int ec2_attach_nic(struct ec2 *ec2, const char *nic, const char *instance, unsigned slot,
+				int64_t deadline_us, char ret[static EC2_ID_SIZE], struct err *err);
+/** ec2_die_with_instance() - DeleteOnTermination=true of that attachment. */
+_must_check_ int ec2_die_with_instance(struct ec2 *ec2, const char *nic, const char *attachment, int64_t deadline_us,
+				       struct err *err);
+_must_check_ int ec2_detach_nic(struct ec2 *ec2, const char *attachment, int64_t deadline_us, struct err *err);
+_must_check_ int ec2_delete_nic(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err);
+_must_check_ int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadline_us,
+			    struct cloud_nic *ret, struct err *err);
+_must_check_ int ec2_unassign(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,
+			      int64_t deadline_us, struct err *err);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/ctl.h"
+
+#include <string.h>
+
+#include <jansson.h>
+
+#include "berth/attr.h"
+#include "berth/err.h"
+#include "berth/json.h"
+#include "berth/str.h"
+
+#define DOMAIN      "state"
+#define ROW_SQUARES 50 /* addresses on one line */
+
+enum colour { COLOUR_NONE, COLOUR_GREEN, COLOUR_BLUE, COLOUR_YELLOW, COLOUR_RED, COLOUR_DIM, COLOUR_BOLD, COLOUR_COUNT };
+
+static const char *const escapes[COLOUR_COUNT] = {
+	[COLOUR_NONE] = "",	     [COLOUR_GREEN] = "\033[32m", [COLOUR_BLUE] = "\033[34m", [COLOUR_YELLOW] = "\033[33m",
+	[COLOUR_RED] = "\033[31m", [COLOUR_DIM] = "\033[2m",	  [COLOUR_BOLD] = "\033[1m",
+};
+
+/* One row per kind of square; the letter tells them apart without colour. */
+static const struct square {
+	const char *state, *mark;
+	enum colour colour;
+} squares[] = {
+	{ "FREE", "\u25a1", COLOUR_GREEN },
+	{ "LEASED", "\u25a0", COLOUR_BLUE },
+	{ "COOLING", "\u25a4", COLOUR_YELLOW },
+	{ "PENDING", "\u00b7", COLOUR_DIM }, /* in a block that is not ready, or is going */
+	{ "LOST", "x", COLOUR_RED },
+};
+
+static void paint(const struct ctl *ctl, enum colour colour, const char *text)
+{
+	if (ctl->colour && colour != COLOUR_NONE)
+		(void)fprintf(ctl->out, "%s%s\033[0m", escapes[colour], text);
+	else
+		(void)fputs(text, ctl->out);
+}
+
+static void draw_square(const struct ctl *ctl, const char *state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(squares); i++)
+		if (str_equal(squares[i].state, state)) {
+			paint(ctl, squares[i].colour, squares[i].mark);
+			return;
+		}
+	(void)fputs("?", ctl->out);
+}
+
+static const char *text_of(const json_t *obj, const char *key)
+{
+	const char *text = json_string_value(json_object_get(obj, key));
+
+	return text ? text : "";
+}
+
+static long long number_of(const json_t *obj, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(obj, key));
+}
+
+/* What is shown for a free address depends on its block: only READY blocks lease. */
+static const char *shown_state(const char *block_state, const char *addr_state)
+{
+	if (str_equal(block_state, "LOST"))
+		return "LOST";
+	if (str_equal(addr_state, "FREE") && !str_equal(block_state, "READY"))
+		return "PENDING";
+	return addr_state;
+}
+
+static void draw_addresses(const struct ctl *ctl, const json_t *nic)
+{
+	unsigned drawn = 0;
+	size_t i, j;
+	json_t *block, *addr;
+
+	json_array_foreach(json_object_get(nic, "blocks"), i, block)
+		json_array_foreach(json_object_get(block, "addresses"), j, addr) {
+			if (drawn && drawn % ROW_SQUARES == 0)
+				(void)fputs("\n                                              ", ctl->out);
+			draw_square(ctl, shown_state(text_of(block, "state"), text_of(addr, "state")));
+			drawn++;
+		}
+}
+
+static void draw_nic(const struct ctl *ctl, const json_t *nic)
+{
+	const char *state = text_of(nic, "state");
+	const char *link = text_of(nic, "link");
+
+	(void)fprintf(ctl->out, "  %-6s ", *link ? link : "-");
+	(void)fprintf(ctl->out, "%-15s ", text_of(nic, "primary_addr"));
+	paint(ctl, str_equal(state, "READY") ? COLOUR_NONE : COLOUR_YELLOW, state);
+	(void)fprintf(ctl->out, "%*s ", (int)(11 - (strlen(state) < 11 ? strlen(state) : 11)), "");
+	(void)fprintf(ctl->out, "%-8s ", text_of(nic, "busy"));
+	draw_addresses(ctl, nic);
+	(void)fputc('\n', ctl->out);
+}
+
+static void draw_head(const struct ctl *ctl, const json_t *state)
+{
+	bool ready = json_is_true(json_object_get(state, "ready"));
+	const json_t *limits = json_object_get(state, "limits");
+
+	paint(ctl, COLOUR_BOLD, *text_of(state, "instance") ? text_of(state, "instance") : "(unknown node)");
+	(void)fprintf(ctl->out, "  %s %s %s  ", text_of(state, "cloud"), text_of(state, "type"), text_of(state, "zone"));
+	paint(ctl, ready ? COLOUR_GREEN : COLOUR_RED, ready ? "ready" : "not ready");
+	if (limits)
+		(void)fprintf(ctl->out, "  at most %lld NICs x %lld", number_of(limits, "nics"),
+			      number_of(limits, "units_per_nic"));
+	(void)fputc('\n', ctl->out);
+}
+
+static void draw_sums(const struct ctl *ctl, const json_t *state)
+{
+	const json_t *a = json_object_get(state, "addresses");
+	const json_t *t = json_object_get(state, "targets");
+
+	for (size_t i = 0; i < ARRAY_SIZE(squares); i++) {
+		static const char *const keys[] = { "free", "leased", "cooling", "pending", "lost" };
+
+		if (i > 2 && !number_of(a, keys[i]))
+			continue;
+		(void)fputs("  ", ctl->out);
+		draw_square(ctl, squares[i].state);
+		(void)fprintf(ctl->out, " %s %lld", keys[i], number_of(a, keys[i]));
+	}
+	if (number_of(a, "waiting"))
+		(void)fprintf(ctl->out, "  waiting pods %lld", number_of(a, "waiting"));
+	(void)fprintf(ctl->out, "   (warm %lld, min %lld, max pods %lld)\n", number_of(t, "warm_ips"), number_of(t, "min_ips"),
+		      number_of(t, "max_pods"));
+}
+
+static void draw_blocked(const struct ctl *ctl, const json_t *state)
+{
+	const json_t *blocked = json_object_get(state, "blocked");
+
+	if (!blocked)
+		return;
+	paint(ctl, COLOUR_RED, "  cannot grow: ");
+	(void)fprintf(ctl->out, "%s. %s\n", text_of(blocked, "reason"), text_of(blocked, "hint"));
+	if (*text_of(blocked, "error"))
+		(void)fprintf(ctl->out, "    %s\n", text_of(blocked, "error"));
+}
+
+int status_draw(const struct ctl *ctl, const struct json_t *state, struct err *err)
+{
+	struct json_t *nics = NULL, *addresses = NULL;
+	size_t i;
+	json_t *nic;
+
+	if (json_get_arr_opt(state, DOMAIN, "nics", &nics, err) < 0 ||
+	    json_get_obj_opt(state, DOMAIN, "addresses", &addresses, err) < 0)
+		return -1;
+	if (!nics || !addresses)
+		return err_set(err, ERR_PROTOCOL, DOMAIN, "no 'nics' or 'addresses': not a state document");
+	draw_head(ctl, state);
+	json_array_foreach(nics, i, nic)
+		draw_nic(ctl, nic);
+	draw_sums(ctl, state);
+	draw_blocked(ctl, state);
+	return 0;
+}
+
+int ctl_status(const struct ctl *ctl, struct err *err)
+{
+	json_auto_t *state = NULL;
+	_cleanup_free_ char *text = NULL;
+
+	if (ctl_state(ctl, &state, err) < 0)
+		return -1;
+	if (!ctl->json)
+		return status_draw(ctl, state, err);
+	text = json_print(state);
+	if (!text)
+		return err_set(err, ERR_RETRY, "ctl", "no memory");
+	(void)fprintf(ctl->out, "%s\n", text);
+	return 0;
+}

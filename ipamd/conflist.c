@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/conflist.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "berth/attr.h"
+#include "berth/err.h"
+#include "berth/fs.h"
+#include "berth/str.h"
+
+#define CONFLIST_DOMAIN "conflist"
+#define CONFLIST_MAX    (16U << 10) /* bytes; ours is under 1 KiB */
+
+/* For people as for the runtime: indented, keys in this order. Return: owned, NULL without memory. */
+static char *render(const char *network, const char *socket_path)
+{
+	json_auto_t *json = json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "cniVersion", CONFLIST_CNI_VERSION, "name", network,
+				      "plugins", "type", "berth", "socket", socket_path);
+	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+	_cleanup_strbuf_ struct strbuf out = { .max_len = CONFLIST_MAX };
+
+	if (!text)
+		return NULL;
+	strbuf_printf(&out, "%s\n", text);
+	return strbuf_take(&out);
+}
+
+static bool has_content(const char *path, const char *text)
+{
+	_cleanup_free_ char *there = NULL;
+
+	return fs_read(path, CONFLIST_MAX, &there, NULL) == 0 && str_equal(there, text);
+}
+
+static int join(char path[static PATH_MAX], const char *dir, const char *name, struct err *err)
+{
+	int len = snprintf(path, PATH_MAX, "%s/%s", dir, name);
+
+	if (len < 0 || len >= PATH_MAX)
+		return err_set(err, ERR_INVALID, CONFLIST_DOMAIN, "%.64s/%.64s is too long", dir, name);
+	return 0;
+}
+
+int conflist_write(const char *dir, const char *name, const char *network, const char *socket_path, struct err *err)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[PATH_MAX];
+	int r;
+
+	assert(dir && name && network && socket_path);
+	if (join(path, dir, name, err) < 0)
+		return -1;
+	text = render(network, socket_path);
+	if (!text)
+		return err_set(err, ERR_RETRY, CONFLIST_DOMAIN, "no memory, or a name that is no UTF-8");
+	if (has_content(path, text))
+		return 0;
+	r = fs_mkdir_p(dir, 0755);
+	if (r < 0)
+		return err_set_errno(err, ERR_INVALID, CONFLIST_DOMAIN, -r, "make %s", dir);
+	r = fs_write_atomic(path, text, strlen(text), 0644);
+	if (r < 0)
+		return err_set_errno(err, ERR_INVALID, CONFLIST_DOMAIN, -r, "write %s", path);
+	return 0;
+}
+
+int conflist_remove(const char *dir, const char *name, struct err *err)
+{
+	char path[PATH_MAX];
+	int r;
+
+	assert(dir && name);
+	if (join(path, dir, name, err) < 0)
+		return -1;
+	r = fs_unlink(path);
+	if (r < 0)
+		return err_set_errno(err, ERR_INVALID, CONFLIST_DOMAIN, -r, "remove %s", path);
+	return 0;
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/ipamd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "berth/clock.h"
+#include "berth/log.h"
+#include "berth/str.h"
+
+#define SWEEP_US      (60 * USEC_PER_SEC)   /* slow look at everything, for what netlink did not tell */
+#define REPAIR_US     (200 * USEC_PER_MSEC) /* after a foreign change: collects a flush of many objects into one look */
+#define NFT_US        (10 * USEC_PER_SEC)   /* a batch takes 12-30 ms; a loaded node is given time */
+
+/* ---- what we want, from the pool ---- */
+
+struct wanted {
+	struct ipamd *d;
+	struct hostnet_want want;
+	struct hostnet_nic nics[CLOUD_NICS_MAX];
+	struct prefix *blocks;
+	struct pool_block_ref *refs; /* the same blocks with their NIC, for nft */
+	struct hostnet_pod *pods;
+	unsigned blocks_alloc, pods_alloc;
+};
+
+static void wanted_done(struct wanted *w)
+{
+	free(w->blocks);
+	free(w->refs);
+	free(w->pods);
+}
+
+static void *grow(void *array, unsigned *alloc, unsigned need, size_t size)
+{
+	unsigned n = *alloc ? *alloc * 2 : 64;
+	void *grown;
+
+	if (need <= *alloc)
+		return array;
+	grown = reallocarray(array, n, size);
+	if (grown)
+		*alloc = n;
+	return grown;
+}
+
+static void want_nics(struct wanted *w)
+{
+	const struct pool_nic *nic = NULL;
+
+	while ((nic = pool_nic_next(w->d->pool, nic))) {
+		if (nic->state == NIC_ATTACHING || nic->state == NIC_FOREIGN)
+			continue;
+		w->nics[w->want.nic_count++] = (struct hostnet_nic){
+			.mac = nic->mac,
+			.slot = nic->slot,
+			.primary = nic->primary,
+			.primary_addr = nic->primary_addr,
+			.subnet = nic->subnet,
+			.gateway = nic->gateway,
+		};
+	}
+	w->want.nics = w->nics;
+}
+
+static int want_block(const struct pool_block_view *block, void *arg)
+{
+	struct wanted *w = arg;
+	unsigned n = w->want.block_count, refs_alloc = w->blocks_alloc;
+	struct prefix *blocks = grow(w->blocks, &w->blocks_alloc, n + 1, sizeof(*blocks));
+	struct pool_block_ref *refs;
+
+	if (!blocks)
+		return -ENOMEM;
+	w->blocks = blocks;
+	refs = grow(w->refs, &refs_alloc, n + 1, sizeof(*refs));
+	if (!refs)
+		return -ENOMEM;
+	w->refs = refs;
+	w->blocks[n] = block->prefix;
+	w->refs[n] = (struct pool_block_ref){ block->prefix, block->nic_slot };
+	w->want.block_count++;
+	return 0;
+}
+
+static int want_pod(const struct lease *lease, void *arg)
+{
+	struct wanted *w = arg;
+	unsigned n = w->want.pod_count;
+	struct hostnet_pod *pods = grow(w->pods, &w->pods_alloc, n + 1, sizeof(*pods));
+
+	if (!pods)
+		return -ENOMEM;
+	w->pods = pods;
+	w->pods[n] = (struct hostnet_pod){ .addr = lease->addr, .bound = lease->state == LEASE_BOUND };
+	lease_host_ifname(lease, w->pods[n].host_ifname);
+	w->want.pod_count++;
+	return 0;
+}
+
+static int collect(struct wanted *w)
+{
+	want_nics(w);
+	if (pool_blocks(w->d->pool, want_block, w) || pool_leases(w->d->pool, want_pod, w))
+		return -ENOMEM;
+	w->want.blocks = w->blocks;
+	w->want.pods = w->pods;
+	return 0;
+}
+
+/* ---- the kernel and nft ---- */
+
+static void keep_nics(struct ipamd *d, const struct hostnet_want *want)
+{
+	memset(d->host_nics, 0, sizeof(d->host_nics));
+	for (unsigned i = 0; i < want->nic_count; i++)
+		d->host_nics[want->nics[i].slot] = want->nics[i];
+}
+
+static int render(struct ipamd *d, const struct wanted *w, struct strbuf *out)
+{
+	struct prefix local[CLOUD_VPC_PREFIXES + CONFIG_PREFIXES_MAX];
+	struct nft_input input = {
+		.mark_mask = d->config.mark_mask,
+		.nics = w->nics,
+		.nic_count = w->want.nic_count,
+		.blocks = w->refs,
+		.block_count = w->want.block_count,
+		.local_prefixes = local,
+	};
+
+	for (unsigned i = 0; i < d->identity->vpc_prefix_count; i++)
+		local[input.local_count++] = d->identity->vpc_prefixes[i];
+	for (unsigned i = 0; i < d->config.snat_exclude.count; i++)
+		local[input.local_count++] = d->config.snat_exclude.list[i];
+	if (!d->config.external_snat)
+		input.snat_to = d->identity->primary_addr;
+	nft_render(&input, out);
+	return out->failed ? -ENOMEM : 0;
+}
+
+static void submit_nft(struct ipamd *d, const char *text, int64_t now_us)
+{
+	struct job job = { .kind = JOB_NFT, .deadline_us = now_us + NFT_US, .batch = strdup(text) };
+	char *running = strdup(text);
+	struct err err;
+
+	if (!job.batch || !running)
+		err_set(&err, ERR_RETRY, "ipamd", "no memory for the nft batch");
+	if (!job.batch || !running || executor_submit_take(d->executor, &job, &err) < 0) {
+		backoff_fail(d, &d->nft, &err, now_us);
+		free(running);
+		job_done(&job);
+		return;
+	}
+	free(d->nft_running);
+	d->nft_running = running;
+	d->running[JOB_NFT]++;
+}
+
+void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us)
+{
+	d->host_dirty = true;
+	if (job->rc < 0) {
+		log_error("cannot load the nft table: secondary NICs and SNAT do not work", LOG_ERR_FMT,
+			  LOG_ERR_ARGS(&job->err));
+		backoff_fail(d, &d->nft, &job->err, now_us);
+		free(take_ptr(d->nft_running));
+		return;
+	}
+	backoff_ok(&d->nft);
+	free(d->nft_applied);
+	d->nft_applied = take_ptr(d->nft_running);
+}
+
+/* ---- READY is earned here ---- */
+
+struct promote {
+	struct ipamd *d;
+	struct prefix list[CLOUD_BLOCKS_MAX];
+	unsigned count;
+};
+
+static int find_pending(const struct pool_block_view *block, void *arg)
+{
+	struct promote *p = arg;
+	const struct pool_nic *nic = pool_nic_by_slot(p->d->pool, block->nic_slot);
+
+	if (block->state == BLOCK_PENDING && nic && nic->state == NIC_READY)
+		p->list[p->count++] = block->prefix;
+	return p->count == CLOUD_BLOCKS_MAX;
+}
+
+/* Kernel and nft know everything that the pool holds at this moment. */
+static void promote(struct ipamd *d, int64_t now_us)
+{
+	struct promote p = { .d = d };
+	const struct pool_nic *nic = NULL;
+
+	while ((nic = pool_nic_next(d->pool, nic)))
+		if (nic->state == NIC_CONFIGURING && d->host_nics[nic->slot].ready) {
+			log_info("NIC ready", "nic=%s slot=%u link=%s", nic->id, nic->slot,
+				 d->host_nics[nic->slot].ifname);
+			pool_nic_set_state(d->pool, nic->slot, NIC_READY, now_us);
+		}
+	do {
+		p.count = 0;
+		(void)pool_blocks(d->pool, find_pending, &p);
+		for (unsigned i = 0; i < p.count; i++)
+			pool_block_set_state(d->pool, &p.list[i], BLOCK_READY, now_us);
+	} while (p.count == CLOUD_BLOCKS_MAX);
+}
+
+static void sync_host(struct ipamd *d, struct wanted *w, struct strbuf *text, int64_t now_us)
+{
+	struct hostnet_report report = { 0 };
+	struct err err;
+
+	if (collect(w) < 0) {
+		log_error("no memory to look at the host", "");
+		return;
+	}
+	if (hostnet_sync(d->hostnet, &w->want, &report, &err) < 0) {
+		log_error("cannot make the kernel match", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		return;
+	}
+	keep_nics(d, &w->want);
+	d->stats.repairs += report.added + report.removed;
+	d->host_dirty = false;
+	if (render(d, w, text) < 0)
+		log_error("no memory to render the nft table", "");
+	else if (d->nft_applied && str_equal(d->nft_applied, text->text))
+		promote(d, now_us);
+	else if (!d->running[JOB_NFT] && d->nft.not_before_us <= now_us)
+		submit_nft(d, text->text, now_us);
+	else
+		d->host_dirty = d->nft.not_before_us > now_us; /* its result looks again */
+}
+
+int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us)
+{
+	struct wanted w = { .d = d };
+	_cleanup_strbuf_ struct strbuf text = { 0 };
+
+	if (!d->listed)
+		return INT64_MAX; /* what a daemon before us left is right until we know better */
+	if (d->host_due_us <= now_us)
+		d->host_dirty = true;
+	if (d->host_dirty && d->nft.not_before_us <= now_us) {
+		d->host_due_us = now_us + SWEEP_US;
+		sync_host(d, &w, &text, now_us);
+		wanted_done(&w);
+	}
+	return d->host_dirty && d->nft.not_before_us > now_us ? d->nft.not_before_us : d->host_due_us;
+}
+
+/* ---- events and pods ---- */
+
+static bool is_pod_link(const struct net_event *event)
+{
+	return str_starts(event->link.name, HOSTNET_POD_LINKS);
+}
+
+static void on_event(const struct net_event *event, void *arg)
+{
+	struct ipamd *d = arg;
+	int64_t soon_us = clock_now(&clock_boot) + REPAIR_US;
+
+	switch (event->kind) {
+	case NET_EVENT_LINK:
+	case NET_EVENT_LINK_GONE:
+		if (is_pod_link(event))
+			return; /* births and deaths of pods are told by their requests */
+		d->host_dirty = true;
+		return;
+	case NET_EVENT_ROUTE_GONE:
+	case NET_EVENT_RULE_GONE:
+	case NET_EVENT_ADDR_GONE:
+	case NET_EVENT_OVERFLOW:
+		if (soon_us < d->host_due_us)
+			d->host_due_us = soon_us;
+		return;
+	}
+}
+
+void hostwork_netlink(struct ipamd *d)
+{
+	struct err err;
+
+	if (net_monitor_read(d->monitor, on_event, d, &err) < 0) {
+		log_warn("cannot read netlink events", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		d->host_dirty = true;
+	}
+}
+
+void hostwork_pod_down(struct ipamd *d, const struct ipaddr *addr, const char *host_ifname)
+{
+	struct job job = { .kind = JOB_LINK_DEL };
+	struct pool_block_view block;
+	struct prefix prefix = prefix_host(addr);
+	struct err err;
+
+	if (pool_block_of(d->pool, addr, &block))
+		prefix = block.prefix;
+	if (hostnet_pod_down(d->hostnet, addr, &prefix, &err) < 0) {
+		log_warn("cannot take a pod's route away", "link=%s " LOG_ERR_FMT, host_ifname, LOG_ERR_ARGS(&err));
+		d->host_dirty = true;
+	}
+	(void)str_copy(job.ifname, sizeof(job.ifname), host_ifname);
+	if (executor_submit_take(d->executor, &job, &err) < 0)
+		log_warn("a pod's link stays until its namespace goes", "link=%s " LOG_ERR_FMT, host_ifname,
+			 LOG_ERR_ARGS(&err));
+	else
+		d->running[JOB_LINK_DEL]++;
+}

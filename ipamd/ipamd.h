@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: the daemon
+ *
+ * One thread owns everything in struct ipamd. Events only mark; ipamd_reconcile() compares what is wanted with what is
+ * and emits bounded work, so that a restart, a lost event and a repeated one are no special cases:
+ *
+ *   start   identify -> limits -> list (+ restore leases, adopt pods the kernel knows) -> sweep leftovers
+ *   host    hostnet_sync() and the nft batch; blocks and NICs become READY only after both knew them
+ *   serve   waiting ADDs, first come first served
+ *   plan    planner_decide() -> intents -> jobs
+ *
+ * ipamd.c has the loop; requests.c what the socket asks; cloudwork.c jobs and their results; hostwork.c the kernel side;
+ * state.c and page.c what people and Prometheus read.
+ */
+#ifndef IPAMD_IPAMD_H
+#define IPAMD_IPAMD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "berth/cloud.h"
+#include "berth/err.h"
+#include "berth/net.h"
+#include "berth/proto.h"
+#include "ipamd/config.h"
+#include "ipamd/executor.h"
+#include "ipamd/hostnet.h"
+#include "ipamd/loop.h"
+#include "ipamd/metrics.h"
+#include "ipamd/planner.h"
+#include "ipamd/pool.h"
+#include "ipamd/server.h"
+#include "ipamd/store.h"
+
+struct json_t;
+struct strbuf;
+
+#define IPAMD_POD_GATEWAY "169.254.1.1" /* on link in every pod, as Calico and amazon-vpc-cni-k8s have it */
+
+/** struct waiter - an ADD that waits for an address; FIFO. */
+struct waiter {
+	struct waiter *next;
+	struct server_conn *conn;
+	struct proto_request request;
+	int64_t since_us, deadline_us;
+};
+
+/** struct backoff - when a kind of work may be tried again, and why it failed last. */
+struct backoff {
+	unsigned failures;
+	int64_t not_before_us;
+	struct err err; /* class ERR_NONE after a success */
+};
+
+struct ipamd_stats {
+	struct histogram add_ok, add_failed, del;
+	uint64_t add_failures[FAIL_REASON_COUNT];
+	uint64_t jobs[JOB_KIND_COUNT][ERR_CLASS_COUNT]; /* finished, by class of result */
+	struct histogram job_seconds[JOB_KIND_COUNT];
+	uint64_t repairs, reclaimed, adopted;
+	int64_t started_us, ready_us; /* ready_us: 0 until the conflist was written */
+	int64_t last_list_us;
+};
+
+#define IPAMD_MISSING_MAX 256 /* blocks that one list may lack before we call the list wrong rather than the blocks gone */
+
+struct ipamd {
+	struct config config;
+	char socket_path[CONFIG_TEXT_SIZE + 16];
+	struct cloud *cloud;
+	struct pool *pool;
+	struct store *store;
+	struct executor *executor;
+	struct hostnet *hostnet;
+	struct net *net;
+	struct net_monitor *monitor;
+	struct server *server;
+	struct metrics *metrics; /* NULL: off */
+	uint64_t random;         /* xorshift state: jitter only */
+
+	int epoll_fd;
+	struct loop_item signal_item, timer_item, executor_item, netlink_item, metrics_item;
+	bool stop;
+
+	/* what we know */
+	struct cloud_identity *identity; /* NULL until known */
+	struct cloud_limits limits;
+	bool limits_known, listed, swept, conflist_written;
+	int64_t list_due_us, sweep_due_us;
+	int64_t mutated_us[CLOUD_NICS_MAX]; /* by slot: when its last mutation ended; an older list says nothing of it */
+	unsigned missing_count;
+	struct prefix missing[IPAMD_MISSING_MAX]; /* blocks that the previous list lacked */
+	struct lease *early;                      /* leases of the store that wait for the first list; owned */
+	unsigned early_count;
+
+	/* work in flight and its back-off */
+	unsigned running[JOB_KIND_COUNT];
+	struct backoff start, list, grow, shrink, nft;
+
+	/* the host */
+	bool host_dirty;
+	int64_t host_due_us;                      /* slow sweep */
+	struct hostnet_nic host_nics[CLOUD_NICS_MAX]; /* by slot, as the last sync left it */
+	char *nft_applied, *nft_running;          /* owned; NULL = none */
+
+	/* who waits */
+	struct waiter *waiters, **waiters_tail;
+	unsigned waiting;
+	struct plan plan; /* the last decision */
+
+	struct ipamd_stats stats;
+};
+
+/* ---- ipamd.c ---- */
+
+/** ipamd_open() - everything that needs no cloud. @config is copied. Errors: INVALID, CONFLICT (another daemon), .... */
+int ipamd_open(const struct config *config, struct ipamd **ret, struct err *err);
+/** ipamd_run() - until SIGTERM or SIGINT (blocked by the caller, read from a signalfd). */
+int ipamd_run(struct ipamd *d, struct err *err);
+/** ipamd_close() - waits for running jobs; leaves kernel state, store and conflist for the next start. */
+void ipamd_close(struct ipamd *d);
+/** ipamd_random() - a number below @bound (not 0): jitter. */
+uint64_t ipamd_random(struct ipamd *d, uint64_t bound);
+/** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s, or after Retry-After. */
+void backoff_fail(struct ipamd *d, struct backoff *backoff, const struct err *err, int64_t now_us);
+void backoff_ok(struct backoff *backoff);
+
+/* ---- requests.c ---- */
+
+extern const struct server_ops ipamd_server_ops;
+/** requests_serve_waiters() - answer those that can be served or whose time is over. Return: next deadline. */
+int64_t requests_serve_waiters(struct ipamd *d, int64_t now_us);
+/** requests_drop_waiters() - answer all with "ending". */
+void requests_drop_waiters(struct ipamd *d);
+/** requests_replay_spool() - DELs that found no daemon: do them, remove the files. */
+void requests_replay_spool(struct ipamd *d, int64_t now_us);
+/** requests_reclaim() - release leases that were reserved and never confirmed. Return: when the next one is due. */
+int64_t requests_reclaim(struct ipamd *d, int64_t now_us);
+/** requests_why() - the one reason why no address can be leased now; *@ret_err: the error behind it or NULL. */
+enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err);
+
+/* ---- cloudwork.c ---- */
+
+/** cloudwork_reconcile() - start what is due: identify, limits, list, sweep, the plan's actions. Return: next deadline. */
+int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us);
+/** cloudwork_finish() - a job came back (any kind but NFT and LINK_DEL); takes what it keeps from @job. */
+void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us);
+
+/* ---- view.c ---- */
+
+/** view_merge() - an authoritative list against the pool: adopt what is new, give up only what two lists lack.
+ *  @submitted_us: when it was asked for; NICs that were mutated since are left alone. */
+void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us);
+/** view_restore() - after the first list: leases of the store and pods that only the kernel knows enter the pool. */
+void view_restore(struct ipamd *d, int64_t now_us);
+/** lease_host_ifname() - the name of a lease's host end; an adopted lease carries it as its container. */
+void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE]);
+/** adopted_key() - the key under which a pod that only the kernel knew is kept: by the name of its host end. */
+void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_key *ret);
+
+/* ---- hostwork.c ---- */
+
+/** hostwork_reconcile() - kernel and nft; promotes what both know to READY. Return: next deadline. */
+int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us);
+void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us);
+/** hostwork_pod_down() - route away now, link in the background. */
+void hostwork_pod_down(struct ipamd *d, const struct ipaddr *addr, const char *host_ifname);
+void hostwork_netlink(struct ipamd *d);
+
+/* ---- state.c, page.c ---- */
+
+/** state_json() - what `berthctl status` draws. Return: owned, NULL without memory. */
+struct json_t *state_json(struct ipamd *d, int64_t now_us);
+/** page_render() - the /metrics page; @ctx is the struct ipamd. */
+void page_render(void *ctx, struct strbuf *out);
+bool page_healthy(void *ctx);
+
+#endif

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/ipamd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "berth/clock.h"
+#include "berth/fs.h"
+#include "berth/log.h"
+#include "berth/str.h"
+
+#define WAITERS_MAX      SERVER_CONNS_MAX /* an ADD needs a connection, so there cannot be more */
+#define SPOOL_FILES_MAX  4096             /* the plugin keeps the same limit */
+#define RECLAIM_LEASES_MAX 32             /* leases given up in one turn: each is a store commit */
+
+static void reply_error(struct server_conn *conn, const struct err *err, enum fail_reason reason)
+{
+	struct proto_reply reply = { .error = *err, .reason = reason };
+
+	server_reply(conn, &reply);
+}
+
+static void reply_ok(struct server_conn *conn)
+{
+	struct proto_reply reply = { .ok = true };
+
+	server_reply(conn, &reply);
+}
+
+/* ---- why there is no address ---- */
+
+static enum fail_reason reason_of(enum err_class class)
+{
+	switch (class) {
+	case ERR_EXHAUSTED:
+		return FAIL_SUBNET_FULL;
+	case ERR_THROTTLED:
+		return FAIL_THROTTLED;
+	case ERR_AUTH:
+		return FAIL_PERMISSION;
+	case ERR_RETRY:
+	case ERR_AMBIGUOUS:
+	case ERR_NOTFOUND:
+	case ERR_CONFLICT:
+	case ERR_INVALID:
+	case ERR_PROTOCOL:
+	case ERR_BUG:
+		return FAIL_METADATA;
+	case ERR_NONE:
+	case ERR_CLASS_COUNT:
+		break;
+	}
+	return FAIL_STARTING;
+}
+
+enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
+{
+	struct pool_counts counts;
+
+	*ret_err = NULL;
+	if (!d->listed) {
+		const struct err *err = d->start.err.class != ERR_NONE ? &d->start.err : &d->list.err;
+
+		*ret_err = err->class == ERR_NONE ? NULL : err;
+		return reason_of(err->class);
+	}
+	if (d->grow.err.class != ERR_NONE) {
+		*ret_err = &d->grow.err;
+		return reason_of(d->grow.err.class);
+	}
+	if (d->nft.err.class != ERR_NONE) {
+		*ret_err = &d->nft.err;
+		return FAIL_PENDING;
+	}
+	pool_count(d->pool, &counts);
+	if (d->plan.short_because != FAIL_NONE)
+		return counts.cooling ? FAIL_COOLING : d->plan.short_because;
+	return FAIL_PENDING;
+}
+
+/* ---- ADD ---- */
+
+static unsigned nic_mtu(const struct ipamd *d, const struct ipaddr *addr)
+{
+	struct pool_block_view block;
+
+	if (!pool_block_of(d->pool, addr, &block))
+		return 0;
+	return d->host_nics[block.nic_slot].mtu;
+}
+
+static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
+{
+	*ret = (struct proto_reply){ .ok = true, .address = prefix_host(&lease->addr), .mtu = nic_mtu(d, &lease->addr) };
+	(void)ipaddr_parse(IPAMD_POD_GATEWAY, &ret->gateway);
+	proto_host_ifname(&lease->key, ret->host_ifname);
+}
+
+static void add_succeed(struct ipamd *d, struct server_conn *conn, const struct lease *lease, int64_t since_us,
+			int64_t now_us)
+{
+	struct proto_reply reply;
+
+	fill_lease_reply(d, lease, &reply);
+	histogram_add(&d->stats.add_ok, now_us - since_us);
+	server_reply(conn, &reply);
+}
+
+static void add_fail(struct ipamd *d, struct server_conn *conn, const struct err *err, enum fail_reason reason,
+		     int64_t since_us, int64_t now_us)
+{
+	histogram_add(&d->stats.add_failed, now_us - since_us);
+	d->stats.add_failures[reason]++;
+	reply_error(conn, err, reason);
+}
+
+/* Take an address and make it durable before anybody hears of it. Return: 1 served, 0 nothing free, -1 cannot be kept. */
+static int try_lease(struct ipamd *d, const struct proto_request *request, int64_t now_us, const struct lease **ret,
+		     struct err *err)
+{
+	bool is_new;
+	const struct lease *lease =
+		pool_lease(d->pool, &request->key, &request->pod, request->netns, now_us, &is_new);
+
+	if (!lease)
+		return 0;
+	if (is_new && store_lease_put(d->store, lease, err) < 0) {
+		pool_lease_undo(d->pool, &request->key, now_us);
+		return -1;
+	}
+	*ret = lease;
+	return 1;
+}
+
+static void enqueue(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us)
+{
+	struct waiter *w = calloc(1, sizeof(*w));
+	int64_t timeout_us = request->timeout_ms * USEC_PER_MSEC;
+	struct err err;
+
+	if (!w || d->waiting >= WAITERS_MAX) {
+		free(w);
+		err_set(&err, ERR_RETRY, "ipamd", "%u pods wait for an address already", d->waiting);
+		add_fail(d, conn, &err, FAIL_PENDING, now_us, now_us);
+		return;
+	}
+	if (timeout_us <= 0 || timeout_us > d->config.add_timeout_us)
+		timeout_us = d->config.add_timeout_us;
+	w->conn = conn;
+	w->request = *request;
+	w->since_us = now_us;
+	w->deadline_us = now_us + timeout_us;
+	*d->waiters_tail = w;
+	d->waiters_tail = &w->next;
+	d->waiting++;
+}
+
+static void on_add(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us)
+{
+	const struct lease *lease = NULL;
+	struct err err;
+	int r = 0;
+
+	/* Others wait: only somebody who holds an address already may pass them. */
+	if (d->listed && (!d->waiters || pool_lease_find(d->pool, &request->key)))
+		r = try_lease(d, request, now_us, &lease, &err);
+	if (r > 0)
+		add_succeed(d, conn, lease, now_us, now_us);
+	else if (r < 0)
+		add_fail(d, conn, &err, FAIL_STATE, now_us, now_us);
+	else
+		enqueue(d, conn, request, now_us);
+}
+
+static void waiter_pop(struct ipamd *d, struct waiter **at)
+{
+	struct waiter *w = *at;
+
+	*at = w->next;
+	if (!*at)
+		d->waiters_tail = at;
+	d->waiting--;
+	free(w);
+}
+
+static void waiter_expire(struct ipamd *d, struct waiter **at, int64_t now_us)
+{
+	struct waiter *w = *at;
+	const struct err *why;
+	enum fail_reason reason = requests_why(d, &why);
+	struct err err;
+
+	err_set(&err, ERR_RETRY, "ipamd", "no address within %" PRId64 " s: %s", (w->deadline_us - w->since_us) / USEC_PER_SEC,
+		why ? why->msg : fail_reason_name(reason));
+	log_warn("a pod got no address", "pod=\"%s/%s\" container=%s reason=%s err=\"%s\"", w->request.pod.namespace,
+		 w->request.pod.name, w->request.key.container, fail_reason_name(reason), err.msg);
+	add_fail(d, w->conn, &err, reason, w->since_us, now_us);
+	waiter_pop(d, at);
+}
+
+int64_t requests_serve_waiters(struct ipamd *d, int64_t now_us)
+{
+	struct waiter **at = &d->waiters;
+	int64_t next = INT64_MAX;
+	bool dry = !d->listed;
+
+	while (*at) {
+		struct waiter *w = *at;
+		const struct lease *lease;
+		struct err err;
+		int r = dry ? 0 : try_lease(d, &w->request, now_us, &lease, &err);
+
+		if (r > 0) {
+			add_succeed(d, w->conn, lease, w->since_us, now_us);
+			waiter_pop(d, at);
+		} else if (r < 0) {
+			add_fail(d, w->conn, &err, FAIL_STATE, w->since_us, now_us);
+			waiter_pop(d, at);
+		} else if (w->deadline_us <= now_us) {
+			waiter_expire(d, at, now_us);
+		} else {
+			dry = true;
+			next = w->deadline_us < next ? w->deadline_us : next;
+			at = &w->next;
+		}
+	}
+	return next;
+}
+
+void requests_drop_waiters(struct ipamd *d)
+{
+	struct err err;
+
+	err_set(&err, ERR_RETRY, "ipamd", "the daemon is ending; the next one will serve the pod");
+	while (d->waiters) {
+		reply_error(d->waiters->conn, &err, FAIL_STARTING);
+		waiter_pop(d, &d->waiters);
+	}
+}
+
+static void on_gone(void *ctx, struct server_conn *conn)
+{
+	struct ipamd *d = ctx;
+
+	for (struct waiter **at = &d->waiters; *at; at = &(*at)->next)
+		if ((*at)->conn == conn) {
+			waiter_pop(d, at);
+			return;
+		}
+}
+
+/* ---- DEL ---- */
+
+static bool key_equal(const struct lease_key *a, const struct lease_key *b)
+{
+	return str_equal(a->network, b->network) && str_equal(a->container, b->container) &&
+	       str_equal(a->ifname, b->ifname);
+}
+
+/* A DEL overtakes the ADD it belongs to: that ADD must not get an address afterwards. */
+static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
+{
+	struct waiter **at = &d->waiters;
+	struct err err;
+
+	while (*at) {
+		if (!key_equal(&(*at)->request.key, key)) {
+			at = &(*at)->next;
+			continue;
+		}
+		err_set(&err, ERR_CONFLICT, "ipamd", "the pod was deleted while it waited for an address");
+		reply_error((*at)->conn, &err, FAIL_NONE);
+		waiter_pop(d, at);
+	}
+}
+
+static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
+{
+	for (unsigned i = 0; i < d->early_count; i++) {
+		struct lease *lease = &d->early[i];
+		char ifname[LEASE_IFNAME_SIZE];
+
+		if (!key_equal(&lease->key, key))
+			continue;
+		if (store_lease_release(d->store, key, &lease->addr, now_us + d->config.cooldown_us, err) < 0)
+			return -1;
+		proto_host_ifname(key, ifname);
+		hostwork_pod_down(d, &lease->addr, ifname);
+		*lease = d->early[--d->early_count];
+		return 0;
+	}
+	return 0;
+}
+
+/* The store first: a lease that only memory forgot would come back with the next start. */
+static int release(struct ipamd *d, const struct lease *lease, const char *host_ifname, int64_t now_us, struct err *err)
+{
+	const struct lease_key key = lease->key;
+	const struct ipaddr addr = lease->addr;
+
+	if (store_lease_release(d->store, &key, &addr, now_us + d->config.cooldown_us, err) < 0)
+		return -1;
+	(void)pool_lease_release(d->pool, &key, now_us, NULL, NULL);
+	hostwork_pod_down(d, &addr, host_ifname);
+	return 0;
+}
+
+static int del(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
+{
+	const struct lease *lease;
+	struct lease_key adopted;
+	char ifname[LEASE_IFNAME_SIZE];
+
+	cancel_waiter(d, key);
+	if (!d->listed)
+		return del_early(d, key, now_us, err);
+	proto_host_ifname(key, ifname);
+	lease = pool_lease_find(d->pool, key);
+	if (!lease) {
+		adopted_key(d, ifname, &adopted);
+		lease = pool_lease_find(d->pool, &adopted);
+	}
+	return lease ? release(d, lease, ifname, now_us, err) : 0;
+}
+
+static void on_del(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us)
+{
+	struct err err;
+
+	if (del(d, &request->key, now_us, &err) < 0) {
+		log_error("cannot record a DEL", "container=%s " LOG_ERR_FMT, request->key.container, LOG_ERR_ARGS(&err));
+		reply_error(conn, &err, FAIL_STATE);
+		return;
+	}
+	reply_ok(conn);
+	histogram_add(&d->stats.del, clock_now(&clock_boot) - now_us);
+}
+
+/* ---- the other requests ---- */
+
+static void on_confirm(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us)
+{
+	struct err err;
+
+	if (!pool_lease_find(d->pool, &request->key)) {
+		err_set(&err, ERR_NOTFOUND, "ipamd", "no lease of container %s interface %s: deleted or reclaimed",
+			request->key.container, request->key.ifname);
+		reply_error(conn, &err, FAIL_NONE);
+	} else if (store_lease_bind(d->store, &request->key, now_us, &err) < 0) {
+		reply_error(conn, &err, FAIL_STATE);
+	} else {
+		(void)pool_lease_confirm(d->pool, &request->key, now_us);
+		reply_ok(conn);
+	}
+}
+
+static void on_check(struct ipamd *d, struct server_conn *conn, const struct proto_request *request)
+{
+	const struct lease *lease = pool_lease_find(d->pool, &request->key);
+	struct proto_reply reply;
+
+	if (!lease) {
+		err_set(&reply.error, ERR_NOTFOUND, "ipamd", "no lease of container %s interface %s",
+			request->key.container, request->key.ifname);
+		reply_error(conn, &reply.error, FAIL_NONE);
+		return;
+	}
+	fill_lease_reply(d, lease, &reply);
+	server_reply(conn, &reply);
+}
+
+static void on_state(struct ipamd *d, struct server_conn *conn, int64_t now_us)
+{
+	struct proto_reply reply = { .ok = true, .state = state_json(d, now_us) };
+	struct err err;
+
+	if (!reply.state) {
+		err_set(&err, ERR_RETRY, "ipamd", "no memory for the state");
+		reply_error(conn, &err, FAIL_NONE);
+		return;
+	}
+	server_reply(conn, &reply);
+}
+
+static void on_status(struct ipamd *d, struct server_conn *conn)
+{
+	const struct err *why;
+	enum fail_reason reason;
+	struct err err;
+
+	if (d->conflist_written) {
+		reply_ok(conn);
+		return;
+	}
+	reason = requests_why(d, &why);
+	err_set(&err, ERR_RETRY, "ipamd", "not ready: %s", why ? why->msg : fail_reason_name(reason));
+	reply_error(conn, &err, reason);
+}
+
+static void on_request(void *ctx, struct server_conn *conn, const struct proto_request *request)
+{
+	struct ipamd *d = ctx;
+	int64_t now_us = clock_now(&clock_boot);
+	struct err err;
+
+	switch (request->op) {
+	case PROTO_ADD:
+		on_add(d, conn, request, now_us);
+		return;
+	case PROTO_CONFIRM:
+		on_confirm(d, conn, request, now_us);
+		return;
+	case PROTO_DEL:
+		on_del(d, conn, request, now_us);
+		return;
+	case PROTO_CHECK:
+		on_check(d, conn, request);
+		return;
+	case PROTO_STATUS:
+		on_status(d, conn);
+		return;
+	case PROTO_STATE:
+		on_state(d, conn, now_us);
+		return;
+	case PROTO_OP_COUNT:
+		break;
+	}
+	err_set(&err, ERR_BUG, "ipamd", "request %u is not handled", (unsigned)request->op);
+	reply_error(conn, &err, FAIL_NONE);
+}
+
+const struct server_ops ipamd_server_ops = { on_request, on_gone };
+
+/* ---- what nobody asks for ---- */
+
+struct reclaim {
+	struct lease_key keys[RECLAIM_LEASES_MAX];
+	unsigned count;
+	int64_t before_us, next_us;
+};
+
+static int find_unconfirmed(const struct lease *lease, void *arg)
+{
+	struct reclaim *r = arg;
+
+	if (lease->state != LEASE_RESERVED)
+		return 0;
+	if (lease->since_us > r->before_us) {
+		r->next_us = lease->since_us < r->next_us ? lease->since_us : r->next_us;
+		return 0;
+	}
+	r->keys[r->count++] = lease->key;
+	return r->count == RECLAIM_LEASES_MAX;
+}
+
+int64_t requests_reclaim(struct ipamd *d, int64_t now_us)
+{
+	struct reclaim r = { .before_us = now_us - d->config.unconfirmed_us, .next_us = INT64_MAX };
+	struct pool_counts counts;
+	struct err err;
+
+	pool_count(d->pool, &counts);
+	if (!counts.reserved)
+		return INT64_MAX;
+	(void)pool_leases(d->pool, find_unconfirmed, &r);
+	for (unsigned i = 0; i < r.count; i++) {
+		if (del(d, &r.keys[i], now_us, &err) < 0) {
+			log_error("cannot reclaim a lease", "container=%s " LOG_ERR_FMT, r.keys[i].container, LOG_ERR_ARGS(&err));
+			return now_us + USEC_PER_SEC;
+		}
+		d->stats.reclaimed++;
+		log_warn("reclaimed a lease that no plugin confirmed", "container=%s", r.keys[i].container);
+	}
+	return r.next_us == INT64_MAX ? INT64_MAX : r.next_us + d->config.unconfirmed_us;
+}
+
+static void replay_file(struct ipamd *d, const char *path, int64_t now_us)
+{
+	_cleanup_free_ char *line = NULL;
+	struct proto_request request;
+	struct err err;
+	size_t size;
+	int r = fs_read(path, PROTO_REQUEST_MAX, &line, &size);
+
+	if (r < 0) {
+		log_warn("cannot read a spooled DEL", "file=\"%s\" err=\"%s\"", path, errno_str(-r));
+		return;
+	}
+	if (proto_request_decode(line, size, &request, &err) < 0 || request.op != PROTO_DEL)
+		log_warn("a spooled file is no DEL; dropped", "file=\"%s\"", path);
+	else if (del(d, &request.key, now_us, &err) < 0)
+		return; /* the store said no; it stays for the next start */
+	(void)fs_unlink(path);
+}
+
+void requests_replay_spool(struct ipamd *d, int64_t now_us)
+{
+	char dir_path[CONFIG_TEXT_SIZE + 16], path[CONFIG_TEXT_SIZE + 16 + 256];
+	struct dirent *entry;
+	unsigned count = 0;
+	DIR *dir;
+
+	(void)snprintf(dir_path, sizeof(dir_path), "%s/%s", d->config.run_dir, PROTO_SPOOL_DIR);
+	dir = opendir(dir_path);
+	if (!dir)
+		return; /* no plugin ever missed us */
+	while (count < SPOOL_FILES_MAX && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", dir_path, entry->d_name);
+		replay_file(d, path, now_us);
+		count++;
+	}
+	(void)closedir(dir);
+	if (count)
+		log_info("replayed spooled DELs", "files=%u", count);
+}

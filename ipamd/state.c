@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: the state document
+ *
+ * What the `state` request answers and berthctl draws. Keys may be added, never renamed:
+ *
+ *   version, ready, uptime_ms, cloud, instance, type, zone
+ *   limits     {nics, units_per_nic, unit_len}                    absent until known
+ *   targets    {warm_ips, min_ips, max_nics, max_pods}
+ *   addresses  {total, free, leased, cooling, pending, lost, waiting}
+ *   plan       {wanted, supply}
+ *   nics[]     {slot, id, mac, link, state, primary_addr, mtu, busy, blocks[]}
+ *   blocks[]   {prefix, state, addresses[]}
+ *   addresses[] {addr, state} and when leased {pod, container, ifname, lease, age_ms}
+ *   blocked    {reason, hint, error}                              only while something keeps the pool from growing
+ */
+#include "ipamd/ipamd.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "berth/clock.h"
+#include "berth/version.h"
+
+static const char *const busy_names[] = { [NIC_IDLE] = "",
+					  [NIC_BUSY_ASSIGN] = "assign",
+					  [NIC_BUSY_RELEASE] = "release",
+					  [NIC_BUSY_ATTACH] = "attach",
+					  [NIC_BUSY_DETACH] = "detach" };
+
+struct builder {
+	struct ipamd *d;
+	int64_t now_us;
+	unsigned slot;
+	json_t *array; /* borrowed: what is being filled */
+};
+
+static void set_pod(json_t *obj, const struct lease *lease, int64_t now_us)
+{
+	char pod[2 * LEASE_POD_SIZE + 1];
+
+	(void)snprintf(pod, sizeof(pod), "%s%s%s", lease->pod.namespace, lease->pod.name[0] ? "/" : "",
+		       lease->pod.name);
+	(void)json_object_set_new(obj, "pod", json_string(pod));
+	(void)json_object_set_new(obj, "container", json_string(lease->key.container));
+	(void)json_object_set_new(obj, "ifname", json_string(lease->key.ifname));
+	(void)json_object_set_new(obj, "lease", json_string(lease_state_name(lease->state)));
+	(void)json_object_set_new(obj, "age_ms", json_integer((now_us - lease->since_us) / USEC_PER_MSEC));
+}
+
+static int add_address(const struct ipaddr *addr, enum addr_state state, const struct lease *lease, void *arg)
+{
+	struct builder *b = arg;
+	char text[IPADDR_STRLEN];
+	json_t *obj = json_pack("{s:s,s:s}", "addr", ipaddr_str(addr, text), "state", addr_state_name(state));
+
+	if (obj && lease)
+		set_pod(obj, lease, b->now_us);
+	return json_array_append_new(b->array, obj) ? -ENOMEM : 0;
+}
+
+static int add_block(const struct pool_block_view *block, void *arg)
+{
+	struct builder *b = arg;
+	struct builder inner = { b->d, b->now_us, b->slot, json_array() };
+	char text[PREFIX_STRLEN];
+
+	if (block->nic_slot != b->slot) {
+		json_decref(inner.array);
+		return 0;
+	}
+	(void)pool_addresses(b->d->pool, &block->prefix, add_address, &inner);
+	return json_array_append_new(b->array, json_pack("{s:s,s:s,s:o}", "prefix", prefix_str(&block->prefix, text),
+							 "state", block_state_name(block->state), "addresses",
+							 inner.array)) ?
+		       -ENOMEM :
+		       0;
+}
+
+static json_t *nic_json(struct builder *b, const struct pool_nic *nic)
+{
+	const struct hostnet_nic *host = &b->d->host_nics[nic->slot];
+	struct builder blocks = { b->d, b->now_us, nic->slot, json_array() };
+	char mac[MACADDR_STRLEN], addr[IPADDR_STRLEN];
+
+	(void)pool_blocks(b->d->pool, add_block, &blocks);
+	return json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:o}", "slot", (int)nic->slot, "id", nic->id, "mac",
+			 macaddr_str(&nic->mac, mac), "link", host->ifname, "state", nic_state_name(nic->state),
+			 "primary_addr", ipaddr_str(&nic->primary_addr, addr), "mtu", (int)host->mtu, "busy",
+			 busy_names[nic->busy], "blocks", blocks.array);
+}
+
+static json_t *nics_json(struct builder *b)
+{
+	const struct pool_nic *nic = NULL;
+	json_t *array = json_array();
+
+	while ((nic = pool_nic_next(b->d->pool, nic)))
+		(void)json_array_append_new(array, nic_json(b, nic));
+	return array;
+}
+
+static json_t *addresses_json(const struct ipamd *d)
+{
+	struct pool_counts c;
+
+	pool_count(d->pool, &c);
+	return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "total", (int)c.total, "free", (int)c.free, "leased",
+			 (int)c.leased, "cooling", (int)c.cooling, "pending", (int)c.pending, "lost", (int)c.lost,
+			 "waiting", (int)d->waiting);
+}
+
+static void set_node(const struct ipamd *d, json_t *obj)
+{
+	const struct cloud_identity *id = d->identity;
+
+	(void)json_object_set_new(obj, "cloud", json_string(d->config.cloud));
+	if (!id)
+		return;
+	(void)json_object_set_new(obj, "instance", json_string(id->instance));
+	(void)json_object_set_new(obj, "type", json_string(id->type));
+	(void)json_object_set_new(obj, "zone", json_string(id->zone));
+	if (d->limits_known)
+		(void)json_object_set_new(obj, "limits",
+					  json_pack("{s:i,s:i,s:i}", "nics", (int)d->limits.nics_max, "units_per_nic",
+						    (int)d->limits.units_per_nic_max, "unit_len",
+						    (int)d->limits.unit_len));
+}
+
+static void set_blocked(const struct ipamd *d, json_t *obj)
+{
+	const struct err *why;
+	enum fail_reason reason = requests_why(d, &why);
+
+	if (!why && d->plan.short_because == FAIL_NONE && d->listed)
+		return;
+	(void)json_object_set_new(obj, "blocked",
+				  json_pack("{s:s,s:s,s:s}", "reason", fail_reason_name(reason), "hint",
+					    fail_reason_hint(reason), "error", why ? why->msg : ""));
+}
+
+struct json_t *state_json(struct ipamd *d, int64_t now_us)
+{
+	struct builder b = { d, now_us, 0, NULL };
+	const struct config *c = &d->config;
+	json_t *obj = json_pack("{s:s,s:b,s:I}", "version", BERTH_VERSION, "ready", d->conflist_written, "uptime_ms",
+				(json_int_t)((now_us - d->stats.started_us) / USEC_PER_MSEC));
+
+	if (!obj)
+		return NULL;
+	set_node(d, obj);
+	(void)json_object_set_new(obj, "targets",
+				  json_pack("{s:i,s:i,s:i,s:i}", "warm_ips", (int)c->warm_ips, "min_ips",
+					    (int)c->min_ips, "max_nics", (int)c->max_nics, "max_pods",
+					    (int)c->max_pods));
+	(void)json_object_set_new(obj, "addresses", addresses_json(d));
+	(void)json_object_set_new(obj, "plan",
+				  json_pack("{s:i,s:i}", "wanted", (int)d->plan.wanted, "supply", (int)d->plan.supply));
+	(void)json_object_set_new(obj, "nics", nics_json(&b));
+	set_blocked(d, obj);
+	return obj;
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: the cloud's word against ours
+ *
+ * A list adds what we do not hold at once. It takes nothing away at once: reads can be older than our last write, so a
+ * block or NIC goes only when two lists in a row lack it, and a NIC that was mutated after the list was asked for is left
+ * alone. What is gone but carries pods becomes LOST: nothing new is leased from it, and the pods are reported.
+ */
+#include "ipamd/ipamd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "berth/log.h"
+#include "berth/str.h"
+#include "berth/version.h"
+
+#define ADOPTED_IFNAME "adopted" /* no runtime asks for an interface of that name in a pod that it names by our link */
+
+/* ---- NICs and blocks ---- */
+
+static bool view_has_block(const struct cloud_view *view, const struct prefix *prefix)
+{
+	for (unsigned n = 0; n < view->nic_count; n++)
+		for (unsigned b = 0; b < view->nics[n].block_count; b++)
+			if (prefix_cmp(&view->nics[n].blocks[b].prefix, prefix) == 0)
+				return true;
+	return false;
+}
+
+static bool view_has_nic(const struct cloud_view *view, const char *id)
+{
+	for (unsigned n = 0; n < view->nic_count; n++)
+		if (str_equal(view->nics[n].id, id))
+			return true;
+	return false;
+}
+
+/* May this list speak about that slot? */
+static bool is_current(const struct ipamd *d, const struct pool_nic *nic, int64_t submitted_us)
+{
+	return nic->busy == NIC_IDLE && d->mutated_us[nic->slot] < submitted_us;
+}
+
+static void merge_block(struct ipamd *d, const struct pool_nic *nic, const struct prefix *prefix, int64_t now_us)
+{
+	char text[PREFIX_STRLEN];
+	struct pool_block_view block;
+	int r;
+
+	if (pool_block_get(d->pool, prefix, &block)) {
+		if (block.state == BLOCK_LOST && block.nic_slot == nic->slot) {
+			log_info("a lost block is back", "block=%s nic=%s", prefix_str(prefix, text), nic->id);
+			pool_block_set_state(d->pool, prefix, BLOCK_PENDING, now_us);
+			d->host_dirty = true;
+		}
+		return;
+	}
+	r = pool_block_add(d->pool, nic->slot, prefix, now_us);
+	if (r < 0)
+		log_warn("cannot hold a block that the cloud shows", "block=%s nic=%s err=\"%s\"",
+			 prefix_str(prefix, text), nic->id, errno_str(-r));
+	else
+		d->host_dirty = true;
+}
+
+static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t submitted_us, int64_t now_us)
+{
+	const struct pool_nic *nic = pool_nic_by_id(d->pool, seen->id);
+
+	if (!nic) {
+		/* A slot that is taken holds an attach in flight: this NIC is what it will return. */
+		if (!seen->attached || seen->slot >= CLOUD_NICS_MAX || pool_nic_by_slot(d->pool, seen->slot))
+			return;
+		nic = pool_nic_add(d->pool, seen, now_us);
+		if (!nic) {
+			log_warn("cannot hold a NIC that the cloud shows", "nic=%s slot=%u", seen->id, seen->slot);
+			return;
+		}
+		d->host_dirty = true;
+		log_info("NIC found", "nic=%s slot=%u foreign=%d", seen->id, seen->slot, seen->foreign);
+	}
+	if (nic->state == NIC_FOREIGN || !is_current(d, nic, submitted_us))
+		return;
+	if (nic->state == NIC_LOST)
+		pool_nic_set_state(d->pool, nic->slot, NIC_CONFIGURING, now_us);
+	for (unsigned b = 0; b < seen->block_count; b++)
+		merge_block(d, nic, &seen->blocks[b].prefix, now_us);
+	pool_nic_set_stale(d->pool, nic->slot, false);
+}
+
+/* ---- what the list lacks ---- */
+
+struct lacking {
+	struct ipamd *d;
+	const struct cloud_view *view;
+	int64_t submitted_us;
+	struct prefix list[IPAMD_MISSING_MAX];
+	unsigned count;
+	bool overflow;
+};
+
+static int find_lacking(const struct pool_block_view *block, void *arg)
+{
+	struct lacking *l = arg;
+	const struct pool_nic *nic = pool_nic_by_slot(l->d->pool, block->nic_slot);
+
+	if (!nic || !is_current(l->d, nic, l->submitted_us) || block->state == BLOCK_LOST ||
+	    view_has_block(l->view, &block->prefix))
+		return 0;
+	if (l->count == IPAMD_MISSING_MAX) {
+		l->overflow = true;
+		return 1;
+	}
+	l->list[l->count++] = block->prefix;
+	return 0;
+}
+
+static bool was_missing(const struct ipamd *d, const struct prefix *prefix)
+{
+	for (unsigned i = 0; i < d->missing_count; i++)
+		if (prefix_cmp(&d->missing[i], prefix) == 0)
+			return true;
+	return false;
+}
+
+static void give_up_block(struct ipamd *d, const struct prefix *prefix, int64_t now_us)
+{
+	char text[PREFIX_STRLEN];
+	struct pool_block_view block;
+
+	if (!pool_block_get(d->pool, prefix, &block))
+		return;
+	d->host_dirty = true;
+	if (block.leased_count) {
+		log_error("the cloud took a block away from running pods", "block=%s pods=%u", prefix_str(prefix, text),
+			  block.leased_count);
+		pool_block_set_state(d->pool, prefix, BLOCK_LOST, now_us);
+		return;
+	}
+	log_warn("a block is gone", "block=%s", prefix_str(prefix, text));
+	pool_block_set_state(d->pool, prefix, BLOCK_LOST, now_us);
+	pool_block_remove(d->pool, prefix);
+}
+
+static void give_up_nics(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us)
+{
+	const struct pool_nic *nic = NULL;
+	unsigned gone[CLOUD_NICS_MAX], count = 0;
+
+	/* A NIC whose blocks are all gone, and that this list lacks too, was lacking twice. */
+	while ((nic = pool_nic_next(d->pool, nic)))
+		if (nic->id[0] && !nic->primary && !nic->block_count && is_current(d, nic, submitted_us) &&
+		    !view_has_nic(view, nic->id))
+			gone[count++] = nic->slot;
+	for (unsigned i = 0; i < count; i++) {
+		nic = pool_nic_by_slot(d->pool, gone[i]);
+		log_warn("a NIC is gone", "nic=%s slot=%u", nic->id, nic->slot);
+		if (nic->state != NIC_FOREIGN && nic->state != NIC_LOST)
+			pool_nic_set_state(d->pool, gone[i], NIC_LOST, now_us);
+		pool_nic_remove(d->pool, gone[i]);
+		d->host_dirty = true;
+	}
+}
+
+void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us)
+{
+	struct lacking l = { .d = d, .view = view, .submitted_us = submitted_us };
+
+	for (unsigned n = 0; n < view->nic_count; n++)
+		merge_nic(d, &view->nics[n], submitted_us, now_us);
+	(void)pool_blocks(d->pool, find_lacking, &l);
+	if (l.overflow) {
+		log_error("the cloud's list lacks more blocks than can be true; ignored", "blocks=%u+", l.count);
+		return;
+	}
+	for (unsigned i = 0; i < l.count; i++)
+		if (was_missing(d, &l.list[i]))
+			give_up_block(d, &l.list[i], now_us);
+	d->missing_count = l.count;
+	memcpy(d->missing, l.list, l.count * sizeof(l.list[0]));
+	give_up_nics(d, view, submitted_us, now_us);
+}
+
+/* ---- leases after a start ---- */
+
+void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_key *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	(void)str_copy(ret->network, sizeof(ret->network), d->config.network);
+	(void)str_copy(ret->container, sizeof(ret->container), host_ifname);
+	(void)str_copy(ret->ifname, sizeof(ret->ifname), ADOPTED_IFNAME);
+}
+
+void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE])
+{
+	if (str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS))
+		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->key.container);
+	else
+		proto_host_ifname(&lease->key, ret);
+}
+
+/* A lease whose address no block holds: the cloud took it while we were away. The pod runs on, so does its lease. */
+static int restore_lost(struct ipamd *d, const struct lease *lease, int64_t now_us)
+{
+	const struct pool_nic *primary = pool_nic_next(d->pool, NULL);
+	struct prefix prefix = prefix_host(&lease->addr);
+	char text[IPADDR_STRLEN];
+	int r = primary ? pool_block_add(d->pool, primary->slot, &prefix, now_us) : -ENOENT;
+
+	if (r < 0)
+		return r;
+	log_error("a running pod has an address that the cloud does not show", "addr=%s container=%s",
+		  ipaddr_str(&lease->addr, text), lease->key.container);
+	pool_block_set_state(d->pool, &prefix, BLOCK_LOST, now_us);
+	return pool_lease_restore(d->pool, lease);
+}
+
+static void restore_lease(struct ipamd *d, const struct lease *lease, int64_t now_us)
+{
+	char text[IPADDR_STRLEN];
+	int r = pool_lease_restore(d->pool, lease);
+
+	if (r == -ENOENT)
+		r = restore_lost(d, lease, now_us);
+	if (r < 0)
+		log_error("cannot restore a lease", "addr=%s container=%s err=\"%s\"", ipaddr_str(&lease->addr, text),
+			  lease->key.container, errno_str(-r));
+}
+
+static int restore_cooldown(const struct ipaddr *addr, int64_t until_us, void *arg)
+{
+	struct ipamd *d = arg;
+
+	(void)pool_cooldown_restore(d->pool, addr, until_us); /* not ours any more, or leased: nothing rests */
+	return 0;
+}
+
+struct adopt {
+	struct ipamd *d;
+	int64_t now_us;
+};
+
+/* A pod's route without a lease: the store was lost, the pod was not. */
+static int adopt_route(const struct net_route *route, void *arg)
+{
+	struct adopt *a = arg;
+	struct lease lease = { .state = LEASE_BOUND, .since_us = a->now_us, .addr = route->dst.addr };
+	struct net_link link;
+	char text[IPADDR_STRLEN];
+	struct err err;
+
+	if (route->protocol != BERTH_RTPROT || route->type != NET_ROUTE_UNICAST || !route->oif ||
+	    route->dst.len != ipaddr_bits(&route->dst.addr) || pool_lease_by_addr(a->d->pool, &route->dst.addr))
+		return 0;
+	if (net_link_by_index(a->d->net, route->oif, &link, &err) < 0 || !str_starts(link.name, HOSTNET_POD_LINKS))
+		return 0;
+	adopted_key(a->d, link.name, &lease.key);
+	restore_lease(a->d, &lease, a->now_us);
+	if (store_lease_put(a->d->store, &lease, &err) < 0)
+		log_error("cannot store an adopted lease", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+	a->d->stats.adopted++;
+	log_warn("adopted a pod that only the kernel knew", "addr=%s link=%s", ipaddr_str(&route->dst.addr, text),
+		 link.name);
+	return 0;
+}
+
+/* net_link_by_index() must not run inside a dump of the same socket: collect first. */
+#define ADOPT_MAX 4096 /* routes; no node runs more pods */
+struct routes {
+	struct net_route *list;
+	unsigned count;
+};
+
+static int collect_route(const struct net_route *route, void *arg)
+{
+	struct routes *r = arg;
+
+	if (r->count < ADOPT_MAX)
+		r->list[r->count++] = *route;
+	return 0;
+}
+
+static void adopt_pods(struct ipamd *d, int64_t now_us)
+{
+	struct adopt a = { d, now_us };
+	struct routes r = { calloc(ADOPT_MAX, sizeof(struct net_route)), 0 };
+	struct err err;
+
+	if (!r.list || net_routes(d->net, IP_V4, NET_TABLE_LOCAL, collect_route, &r, &err) < 0)
+		log_error("cannot look for pods that only the kernel knows", "");
+	for (unsigned i = 0; r.list && i < r.count; i++)
+		(void)adopt_route(&r.list[i], &a);
+	free(r.list);
+}
+
+void view_restore(struct ipamd *d, int64_t now_us)
+{
+	struct err err;
+
+	for (unsigned i = 0; i < d->early_count; i++)
+		restore_lease(d, &d->early[i], now_us);
+	free(take_ptr(d->early));
+	d->early_count = 0;
+	if (store_cooldowns(d->store, restore_cooldown, d, &err) < 0)
+		log_warn("cannot load cooldowns", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+	adopt_pods(d, now_us);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: watching
+ *
+ * One non-blocking socket in the groups of links, addresses, routes and rules. Only what somebody may have to repair is
+ * passed on: links as they come and change, and the other things when they go. What the socket could not hold is
+ * reported as OVERFLOW, after which only a fresh look at everything is worth anything.
+ *
+ * The kernel does not announce IPv4 routes and addresses that die with their link, nor does it announce the route that
+ * a replacement took the place of; the link's own event, or the next look at everything, has to do.
+ */
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "net_internal.h"
+
+#define MONITOR_RECV_BUF  (1 << 20) /* bytes in the kernel: about 1,000 link events, a burst of 100 pods tearing down */
+#define MONITOR_READ_MAX  256       /* datagrams of one read: at most 1 ms of the loop */
+
+struct net_monitor {
+	struct nl_sock *sock; /* owns fd */
+	int fd;
+	_Alignas(NLMSG_ALIGNTO) uint8_t buf[NET_RECV_SIZE];
+};
+
+static const int groups[] = {
+	RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+	RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,
+};
+
+static int monitor_join(struct net_monitor *monitor, struct err *err)
+{
+	int size = MONITOR_RECV_BUF;
+
+	/* Beyond net.core.rmem_max only CAP_NET_ADMIN may go; without it overflow comes sooner and is reported as ever. */
+	if (setsockopt(monitor->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
+		(void)setsockopt(monitor->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+		if (setsockopt(monitor->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(groups[i])) < 0)
+			return net_fail(err, -errno, NULL, "watch rtnetlink group %d", groups[i]);
+	return 0;
+}
+
+int net_monitor_open(struct net_monitor **ret, struct err *err)
+{
+	struct net_monitor *monitor = malloc(sizeof(*monitor));
+	int rc;
+
+	if (!monitor)
+		return net_fail(err, -ENOMEM, NULL, "open netlink monitor");
+	rc = net_sock_new(SOCK_NONBLOCK, &monitor->sock);
+	if (rc < 0) {
+		free(monitor);
+		return net_fail(err, rc, NULL, "open netlink monitor");
+	}
+	monitor->fd = nl_socket_get_fd(monitor->sock);
+	if (monitor_join(monitor, err) < 0) {
+		net_monitor_close(monitor);
+		return -1;
+	}
+	*ret = monitor;
+	return 0;
+}
+
+void net_monitor_close(struct net_monitor *monitor)
+{
+	if (!monitor)
+		return;
+	nl_socket_free(monitor->sock);
+	free(monitor);
+}
+
+int net_monitor_fd(const struct net_monitor *monitor)
+{
+	return monitor->fd;
+}
+
+static int event_link(struct nlmsghdr *hdr, enum net_event_kind kind, struct net_event *event)
+{
+	struct net_link_info info;
+	int rc = net_parse_link(hdr, &info);
+
+	if (rc == 0) {
+		event->kind = kind;
+		event->link = info.link;
+	}
+	return rc;
+}
+
+/* Return: 0, 1 = nothing to report, -EBADMSG. */
+static int event_from(struct nlmsghdr *hdr, struct net_event *event)
+{
+	switch (hdr->nlmsg_type) {
+	case RTM_NEWLINK:
+		return event_link(hdr, NET_EVENT_LINK, event);
+	case RTM_DELLINK:
+		return event_link(hdr, NET_EVENT_LINK_GONE, event);
+	case RTM_DELROUTE:
+		event->kind = NET_EVENT_ROUTE_GONE;
+		return net_parse_route(hdr, &event->route);
+	case RTM_DELRULE:
+		event->kind = NET_EVENT_RULE_GONE;
+		return net_parse_rule(hdr, &event->rule);
+	case RTM_DELADDR:
+		event->kind = NET_EVENT_ADDR_GONE;
+		return net_parse_addr(hdr, &event->addr);
+	default:
+		return 1;
+	}
+}
+
+static void emit(struct nlmsghdr *hdr, void (*fn)(const struct net_event *event, void *arg), void *arg)
+{
+	struct net_event event = { 0 };
+	int rc = event_from(hdr, &event);
+
+	if (rc > 0)
+		return;
+	if (rc < 0) /* something happened that we cannot read: as good as lost */
+		event = (struct net_event){ .kind = NET_EVENT_OVERFLOW };
+	fn(&event, arg);
+}
+
+int net_monitor_read(struct net_monitor *monitor, void (*fn)(const struct net_event *event, void *arg), void *arg,
+		     struct err *err)
+{
+	static const struct net_event overflow = { .kind = NET_EVENT_OVERFLOW };
+
+	for (int i = 0; i < MONITOR_READ_MAX; i++) {
+		ssize_t n = net_receive(monitor->fd, monitor->buf, sizeof(monitor->buf));
+		int left = (int)n;
+
+		if (n == -EAGAIN)
+			return 0;
+		if (n == -ENOBUFS || n == -EMSGSIZE)
+			fn(&overflow, arg);
+		else if (n < 0 && n != -EINTR)
+			return net_fail(err, (int)n, NULL, "read netlink events");
+		for (struct nlmsghdr *hdr = (void *)monitor->buf; nlmsg_ok(hdr, left); hdr = nlmsg_next(hdr, &left))
+			emit(hdr, fn, arg);
+	}
+	return 0;
+}

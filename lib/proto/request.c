@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "berth/proto.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "berth/json.h"
+#include "berth/str.h"
+#include "lib/proto/codec.h"
+
+#define TIMEOUT_MAX_MS INT64_C(86400000) /* a day: nothing waits longer, and µs of it fit anywhere */
+
+static bool op_has_key(enum proto_op op)
+{
+	return op != PROTO_STATUS && op != PROTO_STATE;
+}
+
+/* Empty texts are left out; false on failure. */
+static bool put_text(json_t *object, const char *name, const char *text)
+{
+	return !*text || json_object_set_new(object, name, json_string(text)) == 0;
+}
+
+char *proto_request_encode(const struct proto_request *request, size_t *ret_size)
+{
+	json_auto_t *object = json_object();
+	bool ok;
+
+	assert(request);
+	assert((unsigned)request->op < PROTO_OP_COUNT);
+	ok = json_object_set_new(object, "v", json_integer(PROTO_VERSION)) == 0 &&
+	     put_text(object, "op", proto_op_name(request->op));
+	if (ok && op_has_key(request->op))
+		ok = put_text(object, "network", request->key.network) &&
+		     put_text(object, "container", request->key.container) &&
+		     put_text(object, "ifname", request->key.ifname) && put_text(object, "netns", request->netns);
+	if (ok && request->op == PROTO_ADD)
+		ok = put_text(object, "pod_namespace", request->pod.namespace) &&
+		     put_text(object, "pod_name", request->pod.name) && put_text(object, "pod_uid", request->pod.uid);
+	if (ok && request->timeout_ms > 0)
+		ok = json_object_set_new(object, "timeout_ms", json_integer(request->timeout_ms)) == 0;
+	return ok ? line_encode(object, PROTO_REQUEST_MAX, ret_size) : NULL;
+}
+
+enum presence { MUST_EXIST, MAY_BE_ABSENT };
+
+static int get_text(const json_t *object, const char *name, enum presence presence, char *dst, size_t dst_size,
+		    struct err *err)
+{
+	const char *text = "";
+
+	if (presence == MUST_EXIST && json_get_str(object, PROTO_DOMAIN, name, &text, err) < 0)
+		return -1;
+	if (presence == MAY_BE_ABSENT && json_get_str_opt(object, PROTO_DOMAIN, name, &text, err) < 0)
+		return -1;
+	if (str_copy(dst, dst_size, text) < 0)
+		return err_set(err, ERR_INVALID, PROTO_DOMAIN, "'%s' is longer than %zu bytes", name, dst_size - 1);
+	return 0;
+}
+
+static int get_key(const json_t *object, struct lease_key *key, struct err *err)
+{
+	if (get_text(object, "network", MUST_EXIST, key->network, sizeof(key->network), err) < 0 ||
+	    get_text(object, "container", MUST_EXIST, key->container, sizeof(key->container), err) < 0 ||
+	    get_text(object, "ifname", MUST_EXIST, key->ifname, sizeof(key->ifname), err) < 0)
+		return -1;
+	return proto_key_check(key, err);
+}
+
+static int get_pod(const json_t *object, struct pod_name *pod, struct err *err)
+{
+	if (get_text(object, "pod_namespace", MAY_BE_ABSENT, pod->namespace, sizeof(pod->namespace), err) < 0 ||
+	    get_text(object, "pod_name", MAY_BE_ABSENT, pod->name, sizeof(pod->name), err) < 0)
+		return -1;
+	return get_text(object, "pod_uid", MAY_BE_ABSENT, pod->uid, sizeof(pod->uid), err);
+}
+
+int proto_request_decode(const char *line, size_t size, struct proto_request *ret, struct err *err)
+{
+	json_auto_t *object = NULL;
+	struct proto_request request = { 0 };
+	const char *op;
+
+	assert(ret);
+	if (line_decode(line, size, PROTO_REQUEST_MAX, &object, err) < 0 ||
+	    json_get_str(object, PROTO_DOMAIN, "op", &op, err) < 0)
+		return -1;
+	if (proto_op_parse(op, &request.op) < 0)
+		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "unknown op '%s'", op);
+	if (op_has_key(request.op) &&
+	    (get_key(object, &request.key, err) < 0 ||
+	     get_text(object, "netns", MAY_BE_ABSENT, request.netns, sizeof(request.netns), err) < 0))
+		return -1;
+	if (request.op == PROTO_ADD && get_pod(object, &request.pod, err) < 0)
+		return -1;
+	if (json_get_int_opt(object, PROTO_DOMAIN, "timeout_ms", 0, TIMEOUT_MAX_MS, &request.timeout_ms, err) < 0)
+		return -1;
+	*ret = request;
+	return 0;
+}
