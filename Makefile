@@ -131,6 +131,24 @@ $(TEST_BINS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELP) $(IPAMD) $(CNI) $(CTL) $(MOC
 .PHONY: tests
 tests: $(PROGRAMS) $(TEST_BINS)
 
+$(BUILD)/bench/bench: $(BUILD)/bench/bench.o $(NET) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,$(PKGS_NET))
+ALL_SRC += bench/bench.c
+
+# ---- fuzzing: clang's libFuzzer, one parser each --------------------------------------------------------------------
+FUZZ_SRC     := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BINS    := $(FUZZ_SRC:%.c=$(BUILD)/%)
+FUZZ_SECONDS ?= 20
+
+$(FUZZ_BINS): $(BUILD)/%: $(BUILD)/%.o $(IPAMD) $(CNI) $(CTL) $(MOCKS) $(CLOUD) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) -fsanitize=fuzzer $(call pkg_libs,$(PKGS_ALL)) -lpthread
+ALL_SRC += $(FUZZ_SRC)
+
+.PHONY: fuzzers
+fuzzers: $(FUZZ_BINS)
+
 # ---- what people type ---------------------------------------------------------------------------------------------
 .PHONY: help deps demo test test-asan lint bench fuzz clean install
 help:
@@ -161,6 +179,11 @@ test-asan: deps
 bench: deps
 	@$(MAKE) --no-print-directory -s all $(BUILD)/bench/bench
 	@BUILD=$(BUILD) bench/run
+
+fuzz: deps
+	@deploy/deps fuzz
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SAN=fuzzer-no-link,address,undefined fuzzers
+	@BUILD=$(BUILD)/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
 
 lint: deps
 	@deploy/deps lint

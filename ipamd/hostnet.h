@@ -13,6 +13,11 @@
  *                  and a default through it; nothing of it in main; rule: fwmark (n + 1) << shift / mask -> that table
  *   primary NIC    rp_filter 2; rule: fwmark 1 << shift / mask -> main
  *   once           ip_forward on
+ *
+ * Priorities and tables follow the slot, which is stable while a NIC is attached: slot n has rule_priority + n and
+ * table_base + n; the primary, slot 0, looks up main. A NIC that is not wanted any more loses its rule and its table.
+ * Removed from main: what carries our mark, and the prefix route that the kernel made for an address of a secondary NIC.
+ * An address of a block that somebody assigned to an interface of the node is left alone and reported as CONFLICT.
  */
 #ifndef IPAMD_HOSTNET_H
 #define IPAMD_HOSTNET_H
@@ -34,7 +39,7 @@ struct hostnet;
 /** struct hostnet_config - numbers from the configuration. */
 struct hostnet_config {
 	uint32_t mark_mask;     /* contiguous bits; NIC slot n has mark (n + 1) << lowest bit */
-	uint32_t rule_priority; /* the primary's rule; slot n uses priority + 1 + n... (see hostnet.c) */
+	uint32_t rule_priority; /* slot n uses rule_priority + n */
 	uint32_t table_base;
 	uint32_t mtu;           /* 0: the primary link's */
 };

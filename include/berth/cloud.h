@@ -120,6 +120,10 @@ struct cloud_ops {
 	int (*sweep)(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct err *err);
 	/** stats - a snapshot of the counters. Context: any thread, never blocks on the network. */
 	void (*stats)(struct cloud *cloud, struct cloud_stats *ret);
+	/** stop - end every wait and every later call with RETRY or AMBIGUOUS, within about a second; for shutting down.
+	 *  Cannot be taken back. Context: any thread. */
+	void (*stop)(struct cloud *cloud);
+	/** free - no call may be under way: stop, join the executors, then free. */
 	void (*free)(struct cloud *cloud);
 };
 

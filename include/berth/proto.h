@@ -113,6 +113,9 @@ void proto_reply_done(struct proto_reply *reply);
  *  so that what a crash left behind is found by name. */
 void proto_host_ifname(const struct lease_key *key, char ret[static LEASE_IFNAME_SIZE]);
 
+/** proto_key_hash() - FNV-1a-64 of network, "/", container ID, "/" and ifname: names the file of a spooled DEL. */
+uint64_t proto_key_hash(const struct lease_key *key);
+
 /** proto_key_check() - are the parts what CNI allows (D1.7: [A-Za-z0-9][A-Za-z0-9_.-]*, ifname 1-15 bytes without "/", ":"
  *  and blanks, not "." or "..")? Errors: INVALID, names the part. */
 int proto_key_check(const struct lease_key *key, struct err *err);

@@ -29,6 +29,13 @@ void proto_host_ifname(const struct lease_key *key, char ret[static LEASE_IFNAME
 	(void)snprintf(ret, LEASE_IFNAME_SIZE, HOST_IFNAME_PREFIX "%011" PRIx64, hash >> HOST_IFNAME_HASH_SHIFT);
 }
 
+uint64_t proto_key_hash(const struct lease_key *key)
+{
+	uint64_t hash = fnv1a(fnv1a(FNV64_OFFSET, key->network), "/");
+
+	return fnv1a(fnv1a(fnv1a(hash, key->container), "/"), key->ifname);
+}
+
 static bool is_ascii_alnum(char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: making and removing an interface
+ *
+ *   describe own ─ Create(token, tags, addresses) ─ Attach(index, card 0) ─ Modify(delete on termination) ─ until attached
+ *                       │                               │        │
+ *                       │                               │        └─ index taken, perhaps by one that we cannot see: next
+ *                       │                               └─ no answer: read back; attached: go on; available: again
+ *                       └─ token known with other parameters: an earlier attempt made it; find it by its tag and go on
+ *
+ * Any failure after Create: detach if attached, wait until available, delete, within a part of the deadline that is kept
+ * back for it. What even that leaves behind carries our owner tag, is available, and is found by a sweep.
+ *
+ *   detach:  describe ─ Detach (never by force) ─ until available ─ Delete, again while EC2 still sees it in use
+ *
+ * EC2 is eventually consistent: a new interface may be unknown to the next call for some seconds, an answer may be older than
+ * our last change. So nothing is concluded from one reading that lacks something.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "berth/err.h"
+#include "berth/str.h"
+#include "errors.h"
+#include "provider.h"
+
+#define DOMAIN "aws"
+
+#define POLL_FIRST_US  (150 * USEC_PER_MSEC) /* attaching takes 1-5 s, detaching 2-3 s */
+#define POLL_MAX_US    (2 * USEC_PER_SEC)
+#define POLLS_MAX      256                   /* the deadline ends it earlier */
+#define ATTACHES_MAX   16                    /* attempts: taken slots, lost answers, "not found" right after Create */
+#define READ_BACKS     3                     /* that must agree before a lost Attach is taken for not done */
+#define CLEANUP_MAX_US (20 * USEC_PER_SEC)   /* kept back of an attach's deadline; detach and delete take 3-10 s */
+#define CREATED_SIZE   24                    /* "2026-01-01T00:00:00Z" */
+
+/* ---- waiting --------------------------------------------------------------------------------------------------------- */
+
+struct poll {
+	struct aws *aws;
+	int64_t deadline_us;
+	int64_t delay_us;
+	unsigned rounds;
+};
+
+static struct poll poll_start(struct aws *aws, int64_t deadline_us)
+{
+	return (struct poll){ .aws = aws, .deadline_us = deadline_us, .delay_us = POLL_FIRST_US };
+}
+
+/* Waits between two readings: growing, with a quarter of jitter. */
+static int poll_wait(struct poll *poll, const char *what, struct err *err)
+{
+	const struct aws_base *base = &poll->aws->base;
+	int64_t delay = poll->delay_us + random_below(base->random, poll->delay_us / 4);
+
+	if (++poll->rounds > POLLS_MAX || clock_now(base->boot) + delay >= poll->deadline_us)
+		return err_set(err, ERR_RETRY, DOMAIN, "deadline passed while waiting until %s", what);
+	if (stop_wait(base->stop, delay) < 0)
+		return err_set(err, ERR_RETRY, DOMAIN, "stopped while waiting until %s", what);
+	poll->delay_us = poll->delay_us * 3 / 2 < POLL_MAX_US ? poll->delay_us * 3 / 2 : POLL_MAX_US;
+	return 0;
+}
+
+/* One interface by its ID; *found tells whether EC2 shows it. A filter, not an ID list: unknown is no error. */
+static int describe_one(struct aws *aws, const char *filter_name, const char *value, int64_t deadline_us,
+			struct ec2_nic *ret, bool *found, struct err *err)
+{
+	const struct ec2_filter filter = { filter_name, value };
+	struct ec2_nics nics;
+
+	if (ec2_describe_nics(&aws->ec2, &filter, 1, deadline_us, &nics, err) < 0)
+		return -1;
+	*found = nics.count > 0;
+	if (*found) {
+		*ret = nics.nics[0];
+		memset(&nics.nics[0], 0, sizeof(nics.nics[0]));
+	}
+	ec2_nics_done(&nics);
+	return 0;
+}
+
+static int describe_id(struct aws *aws, const char *id, int64_t deadline_us, struct ec2_nic *ret, bool *found,
+		       struct err *err)
+{
+	return describe_one(aws, "network-interface-id", id, deadline_us, ret, found, err);
+}
+
+/* ---- removing -------------------------------------------------------------------------------------------------------- */
+
+static int until_available(struct aws *aws, const char *id, int64_t deadline_us, struct err *err)
+{
+	struct poll poll = poll_start(aws, deadline_us);
+
+	for (;;) {
+		struct ec2_nic nic = { 0 };
+		bool found, done;
+
+		if (describe_id(aws, id, deadline_us, &nic, &found, err) < 0)
+			return -1;
+		done = !found || (!nic.attachment_status[0] && str_equal(nic.status, "available")) ||
+		       str_equal(nic.attachment_status, "detached");
+		ec2_nic_done(&nic);
+		if (done)
+			return 0;
+		if (poll_wait(&poll, "it is detached", err) < 0)
+			return -1;
+	}
+}
+
+static int delete_nic(struct aws *aws, const char *id, int64_t deadline_us, struct err *err)
+{
+	struct poll poll = poll_start(aws, deadline_us);
+	struct err why;
+
+	while (ec2_delete_nic(&aws->ec2, id, deadline_us, &why) < 0) {
+		if (why.class == ERR_NOTFOUND)
+			return 0;
+		if (!ec2_is_in_use(&why) || poll_wait(&poll, "it is no longer in use", err) < 0) {
+			*err = why;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int detach_and_delete(struct aws *aws, const char *id, const char *attachment, int64_t deadline_us,
+			     struct err *err)
+{
+	if (attachment[0]) {
+		if (ec2_detach_nic(&aws->ec2, attachment, deadline_us, err) < 0 && err->class != ERR_NOTFOUND &&
+		    err->class != ERR_CONFLICT) /* already detaching: the reading that follows tells */
+			return err_wrap(err, "detach");
+		if (until_available(aws, id, deadline_us, err) < 0)
+			return -1;
+	}
+	return delete_nic(aws, id, deadline_us, err);
+}
+
+static int remove_known(struct aws *aws, const struct ec2_nic *nic, int64_t deadline_us, struct err *err)
+{
+	struct cloud_identity self;
+
+	if (aws_identity(aws, deadline_us, &self, err) < 0)
+		return -1;
+	if (!str_equal(nic->owner, self.instance) || nic->requester_managed || nic->operator_managed || nic->no_manage ||
+	    (nic->instance[0] && (nic->nic.slot == 0 || !str_equal(nic->instance, self.instance))))
+		return err_set(err, ERR_INVALID, DOMAIN, "not made by berth for this instance");
+	return detach_and_delete(aws, nic->nic.id, str_equal(nic->attachment_status, "detaching") ? "" : nic->nic.handle,
+				 deadline_us, err);
+}
+
+int aws_detach(struct cloud *cloud, const char *id, int64_t deadline_us, struct err *err)
+{
+	struct aws *aws = aws_of(cloud);
+	struct ec2_nic nic = { 0 };
+	struct err why;
+	bool found;
+	int r;
+
+	r = describe_id(aws, id, deadline_us, &nic, &found, &why);
+	if (r == 0 && found)
+		r = remove_known(aws, &nic, deadline_us, &why);
+	ec2_nic_done(&nic);
+	if (r == 0)
+		return 0;
+	if (err)
+		*err = why;
+	return err_wrap(err, "detach %s", id);
+}
+
+/* ---- making ---------------------------------------------------------------------------------------------------------- */
+
+struct attaching {
+	struct aws *aws;
+	const struct cloud_attach *want;
+	int64_t deadline_us; /* of the way forward */
+	struct cloud_identity self;
+	struct ec2_nics own;  /* before */
+	const struct ec2_nic *primary;
+	struct ec2_nic made;
+	char attachment[EC2_ID_SIZE]; /* "" = not attached yet */
+	unsigned slot;
+	bool lost; /* the answer to an Attach */
+};
+
+static bool slot_used(const struct attaching *a, unsigned slot)
+{
+	for (unsigned i = 0; i < a->own.count; i++) {
+		if (a->own.nics[i].nic.slot == slot)
+			return true;
+	}
+	return false;
+}
+
+static unsigned slot_free(const struct attaching *a, unsigned from)
+{
+	unsigned slot = from > 0 ? from : 1;
+
+	while (slot_used(a, slot))
+		slot++;
+	return slot;
+}
+
+static int look(struct attaching *a, struct err *err)
+{
+	if (aws_identity(a->aws, a->deadline_us, &a->self, err) < 0 ||
+	    aws_describe_own(a->aws, a->self.instance, a->deadline_us, &a->own, err) < 0)
+		return -1;
+	for (unsigned i = 0; i < a->own.count; i++) {
+		if (a->own.nics[i].nic.slot == 0)
+			a->primary = &a->own.nics[i];
+	}
+	a->slot = slot_free(a, a->want->slot);
+	return 0;
+}
+
+static void created_at(const struct aws *aws, char ret[static CREATED_SIZE])
+{
+	time_t now = (time_t)(clock_now(aws->base.wall) / USEC_PER_SEC);
+	struct tm tm = { 0 };
+
+	ret[0] = '\0';
+	if (gmtime_r(&now, &tm))
+		(void)strftime(ret, CREATED_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+/* An earlier attach with this token came as far as Create: go on with what it made. */
+static int adopt(struct attaching *a, struct err *err)
+{
+	bool found = false;
+
+	if (describe_one(a->aws, "tag:" EC2_TAG_TOKEN, a->want->token, a->deadline_us, &a->made, &found, err) < 0)
+		return -1;
+	if (!found || !str_equal(a->made.owner, a->self.instance)) {
+		ec2_nic_done(&a->made);
+		return err_set(err, ERR_CONFLICT, DOMAIN, "token %s was used before and nothing is left of it",
+			       a->want->token);
+	}
+	if (str_equal(a->made.instance, a->self.instance)) {
+		memcpy(a->attachment, a->made.nic.handle, sizeof(a->attachment));
+		a->slot = a->made.nic.slot;
+	}
+	return 0;
+}
+
+static int create(struct attaching *a, struct err *err)
+{
+	char when[CREATED_SIZE];
+	const struct ec2_create want = {
+		.subnet = a->primary->subnet,
+		.groups_of = a->primary,
+		.instance = a->self.instance,
+		.cluster = a->aws->cluster,
+		.created_at = when,
+		.token = a->want->token,
+		.unit_count = a->want->unit_count,
+	};
+
+	created_at(a->aws, when);
+	if (ec2_create_nic(&a->aws->ec2, &want, a->deadline_us, &a->made, err) == 0)
+		return 0;
+	if (str_equal(err->ident, "IdempotentParameterMismatch"))
+		return adopt(a, err);
+	return -1;
+}
+
+/* After a lost answer. Sets the attachment when there is one; several readings must agree that there is none. */
+static int read_back(struct attaching *a, struct err *err)
+{
+	struct poll poll = poll_start(a->aws, a->deadline_us);
+
+	for (unsigned i = 0; i < READ_BACKS; i++) {
+		struct ec2_nic nic = { 0 };
+		bool found;
+
+		if (poll_wait(&poll, "the attachment can be read back", err) < 0 ||
+		    describe_id(a->aws, a->made.nic.id, a->deadline_us, &nic, &found, err) < 0)
+			return -1;
+		if (found && str_equal(nic.instance, a->self.instance)) {
+			memcpy(a->attachment, nic.nic.handle, sizeof(a->attachment));
+			a->slot = nic.nic.slot;
+		}
+		ec2_nic_done(&nic);
+		if (a->attachment[0])
+			return 0;
+	}
+	return 0;
+}
+
+/* What to do about a failed Attach: 0 = try again (or it turned out to be done), -1 = give up. */
+static int attach_failed(struct attaching *a, struct poll *poll, struct err *err)
+{
+	if (ec2_is_slot_taken(err)) {
+		/* It may be ourselves, by an attempt whose answer was lost. */
+		if (a->lost && read_back(a, err) < 0)
+			return -1;
+		if (!a->attachment[0])
+			a->slot = slot_free(a, a->slot + 1);
+		return 0;
+	}
+	a->lost = a->lost || err->class == ERR_AMBIGUOUS;
+	if (err->class == ERR_AMBIGUOUS || str_equal(err->ident, "InvalidNetworkInterface.InUse"))
+		return read_back(a, err);
+	/* The new interface is not known everywhere yet. */
+	if (str_equal(err->ident, "InvalidNetworkInterfaceID.NotFound"))
+		return poll_wait(poll, "the new interface is known", err);
+	return -1;
+}
+
+static int attach(struct attaching *a, struct err *err)
+{
+	struct poll poll = poll_start(a->aws, a->deadline_us);
+
+	for (unsigned i = 0; !a->attachment[0] && i < ATTACHES_MAX; i++) {
+		if (ec2_attach_nic(&a->aws->ec2, a->made.nic.id, a->self.instance, a->slot, a->deadline_us, a->attachment,
+				   err) < 0 &&
+		    attach_failed(a, &poll, err) < 0)
+			return -1;
+	}
+	if (!a->attachment[0])
+		return err_set(err, ERR_RETRY, DOMAIN, "not attached after %d attempts", ATTACHES_MAX);
+	return ec2_die_with_instance(&a->aws->ec2, a->made.nic.id, a->attachment, a->deadline_us, err);
+}
+
+static int until_attached(struct attaching *a, struct err *err)
+{
+	struct poll poll = poll_start(a->aws, a->deadline_us);
+
+	for (;;) {
+		struct ec2_nic nic = { 0 };
+		bool found;
+
+		if (describe_id(a->aws, a->made.nic.id, a->deadline_us, &nic, &found, err) < 0)
+			return -1;
+		if (found && str_equal(nic.attachment_status, "attached") && str_equal(nic.instance, a->self.instance)) {
+			ec2_nic_done(&a->made);
+			a->made = nic;
+			return 0;
+		}
+		ec2_nic_done(&nic);
+		if (poll_wait(&poll, "it is attached", err) < 0)
+			return -1;
+	}
+}
+
+static int forward(struct attaching *a, struct err *err)
+{
+	if (look(a, err) < 0 || create(a, err) < 0 || attach(a, err) < 0 || until_attached(a, err) < 0)
+		return -1;
+	return aws_nic_finish(a->aws, &a->made, a->deadline_us, err);
+}
+
+/* Leaves @err, the reason, alone; what cannot be removed now is left to a sweep. */
+static void clean_up(struct attaching *a, int64_t deadline_us)
+{
+	struct ec2_nic nic = { 0 };
+	bool found = false;
+	struct err err;
+
+	if (!a->made.nic.id[0])
+		return;
+	/* An Attach whose answer was lost is seen here only. */
+	if (!a->attachment[0] && describe_id(a->aws, a->made.nic.id, deadline_us, &nic, &found, &err) == 0 && found)
+		memcpy(a->attachment, nic.nic.handle, sizeof(a->attachment));
+	ec2_nic_done(&nic);
+	(void)detach_and_delete(a->aws, a->made.nic.id, a->attachment, deadline_us, &err);
+}
+
+static int64_t forward_deadline(const struct aws *aws, int64_t deadline_us)
+{
+	int64_t kept = (deadline_us - clock_now(aws->base.boot)) / 3;
+
+	return deadline_us - (kept < CLEANUP_MAX_US ? kept : CLEANUP_MAX_US);
+}
+
+int aws_attach(struct cloud *cloud, const struct cloud_attach *want, int64_t deadline_us, struct cloud_nic *ret,
+	       struct err *err)
+{
+	struct aws *aws = aws_of(cloud);
+	struct attaching a = { .aws = aws, .want = want, .deadline_us = forward_deadline(aws, deadline_us) };
+	struct err why;
+	int r;
+
+	if (!want->token[0])
+		return err_set(err, ERR_BUG, DOMAIN, "attach without a token");
+	aws->attaches_started++;
+	r = forward(&a, &why);
+	if (r == 0) {
+		*ret = a.made.nic;
+		memset(&a.made.nic, 0, sizeof(a.made.nic));
+	} else {
+		clean_up(&a, deadline_us);
+	}
+	aws->attaches_ended++;
+	ec2_nic_done(&a.made);
+	ec2_nics_done(&a.own);
+	if (r == 0)
+		return 0;
+	if (err)
+		*err = why;
+	return err_wrap(err, "attach");
+}
+
+/* ---- leftovers ------------------------------------------------------------------------------------------------------- */
+
+static bool is_leftover(const struct ec2_nic *nic, const char *instance)
+{
+	return str_equal(nic->status, "available") && !nic->instance[0] && str_equal(nic->owner, instance) &&
+	       !nic->requester_managed && !nic->operator_managed && !nic->no_manage &&
+	       str_starts(nic->description, EC2_DESCRIPTION);
+}
+
+static int delete_leftovers(struct aws *aws, const struct ec2_nics *nics, const char *instance, int64_t deadline_us,
+			    unsigned *ret, struct err *err)
+{
+	unsigned deleted = 0;
+
+	for (unsigned i = 0; i < nics->count; i++) {
+		if (!is_leftover(&nics->nics[i], instance))
+			continue;
+		if (delete_nic(aws, nics->nics[i].nic.id, deadline_us, err) < 0)
+			return err_wrap(err, "sweep %s", nics->nics[i].nic.id);
+		deleted++;
+	}
+	*ret = deleted;
+	return 0;
+}
+
+int aws_sweep(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct err *err)
+{
+	struct aws *aws = aws_of(cloud);
+	struct cloud_identity self;
+	struct ec2_nics nics;
+	struct err why;
+	uint64_t started;
+	int r;
+
+	if (aws_identity(aws, deadline_us, &self, err) < 0)
+		return -1;
+	started = aws->attaches_started;
+	const struct ec2_filter filters[] = { { "tag:" EC2_TAG_OWNER, self.instance }, { "status", "available" } };
+	if (ec2_describe_nics(&aws->ec2, filters, ARRAY_SIZE(filters), deadline_us, &nics, err) < 0)
+		return -1;
+	/* What an attach has just made looks like a leftover: next time. One that starts now makes what we have not read. */
+	if (started != aws->attaches_started || started != aws->attaches_ended) {
+		*ret = 0;
+		ec2_nics_done(&nics);
+		return 0;
+	}
+	r = delete_leftovers(aws, &nics, self.instance, deadline_us, ret, &why);
+	ec2_nics_done(&nics);
+	if (r < 0 && err)
+		*err = why;
+	return r;
+}

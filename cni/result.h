@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a successful ADD tells the runtime, in the shape of the version that it speaks. */
+#ifndef CNI_RESULT_H
+#define CNI_RESULT_H
+
+#include "berth/ipaddr.h"
+#include "cni/versions.h"
+
+/** struct cni_result - one pod interface; all texts are borrowed. */
+struct cni_result {
+	enum cni_version version;
+	const char *host_ifname;
+	struct macaddr host_mac;
+	const char *ifname;
+	struct macaddr mac;
+	const char *sandbox;   /* CNI_NETNS as it was given */
+	unsigned mtu;          /* as it was set; told since 1.1.0 */
+	struct prefix address; /* /32 or /128 */
+	struct ipaddr gateway;
+};
+
+/** cni_result_print() - as JSON. Return: owned, or NULL without memory or when a text is not UTF-8. */
+char *cni_result_print(const struct cni_result *result);
+
+#endif

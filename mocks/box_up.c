@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "berth/attr.h"
+#include "berth/clock.h"
+#include "berth/err.h"
+#include "berth/fs.h"
+#include "berth/json.h"
+#include "berth/str.h"
+#include "box_daemon.h"
+#include "box_opts.h"
+#include "box_state.h"
+#include "box_verbs.h"
+
+#define DOMAIN    "vpcbox"
+#define ZONE_EACH 3U /* every third node is in the second subnet: neighbours and routed peers in one box */
+
+/* ---- up ---- */
+
+static json_t *seed_instance(const struct box *box, unsigned i)
+{
+	return json_pack("{s:s, s:s, s:i, s:b}", "name", box->nodes[i], "type", box->type, "subnet",
+			 i % ZONE_EACH == ZONE_EACH - 1 ? 1 : 0, "public", 1);
+}
+
+static json_t *seed_aws(const struct box *box, uint64_t attach_ms)
+{
+	json_t *instances = json_array();
+
+	for (unsigned i = 0; i < box->node_count; i++)
+		if (json_array_append_new(instances, seed_instance(box, i)) < 0) {
+			json_decref(instances);
+			return NULL;
+		}
+	return json_pack("{s:s, s:{s:[s]}, s:[{s:s, s:s}, {s:s, s:s}], s:{s:I}, s:o}", "region", "us-west-2", "vpc",
+			 "cidrs", "10.0.0.0/16", "subnets", "cidr", "10.0.0.0/20", "az", "us-west-2a", "cidr",
+			 "10.0.16.0/20", "az", "us-west-2b", "timings", "attach_ms", (json_int_t)attach_ms, "instances",
+			 instances);
+}
+
+static int write_seed(const struct box *box, uint64_t attach_ms, struct err *err)
+{
+	char path[BOX_PATH_SIZE];
+	json_auto_t *seed = seed_aws(box, attach_ms);
+	_cleanup_free_ char *text = seed ? json_print(seed) : NULL;
+
+	if (!text)
+		return err_set_errno(err, ERR_EXHAUSTED, DOMAIN, ENOMEM, "seed");
+	int r = fs_write_atomic(box_path(path, box->prefix, NULL, "seed.json"), text, strlen(text), 0600);
+
+	return r < 0 ? err_set_errno(err, ERR_EXHAUSTED, DOMAIN, -r, "%s", path) : 0;
+}
+
+/* A path that was given is kept as given; start and pods may run from another directory, so it has to be absolute. */
+static int program_path(const char *given, const char *name, char ret[static BOX_PATH_SIZE], struct err *err)
+{
+	_cleanup_free_ char *full = NULL;
+
+	if (!given)
+		return box_beside(name, ret, err);
+	full = realpath(given, NULL);
+	if (!full)
+		return err_set_errno(err, ERR_NOTFOUND, DOMAIN, errno, "%s", given);
+	return str_copy(ret, BOX_PATH_SIZE, full) < 0 ? err_set(err, ERR_INVALID, DOMAIN, "%s is too long", given) : 0;
+}
+
+static int describe(const struct box_opts *opts, struct box *box, struct err *err)
+{
+	if (!str_equal(opts->cloud, "aws"))
+		return err_set(err, ERR_INVALID, DOMAIN, "--cloud %s: aws is what it can play", opts->cloud);
+	if (str_copy(box->prefix, sizeof(box->prefix), opts->name) < 0 || opts->name[0] == '.' || strchr(opts->name, '/'))
+		return err_set(err, ERR_INVALID, DOMAIN, "--name %s: at most %d characters of a-z and 0-9", opts->name,
+			       FABRIC_PREFIX_MAX);
+	if (str_copy(box->type, sizeof(box->type), opts->type) < 0)
+		return err_set(err, ERR_INVALID, DOMAIN, "--type %s is too long", opts->type);
+	(void)str_copy(box->cloud, sizeof(box->cloud), opts->cloud);
+	if (program_path(opts->ipamd, "berth-ipamd", box->ipamd, err) < 0 ||
+	    (opts->plugin && program_path(opts->plugin, "", box->plugin, err) < 0))
+		return -1;
+	for (; box->node_count < opts->nodes; box->node_count++)
+		(void)snprintf(box->nodes[box->node_count], sizeof(box->nodes[0]), "n%u", box->node_count + 1);
+	for (; box->env_count < opts->env_count; box->env_count++) {
+		box->env[box->env_count] = strdup(opts->env[box->env_count]);
+		if (!box->env[box->env_count])
+			return err_set_errno(err, ERR_EXHAUSTED, DOMAIN, ENOMEM, "--env");
+	}
+	return 0;
+}
+
+static int make_network(const struct box *box, struct err *err)
+{
+	struct fabric *fabric = NULL;
+	int r;
+
+	if (fabric_create(box->prefix, err) < 0)
+		return -1;
+	r = fabric_open(box->prefix, &fabric, err);
+	for (unsigned i = 0; r == 0 && i < box->node_count; i++)
+		r = fabric_node_add(fabric, box->nodes[i], err);
+	fabric_close(fabric);
+	return r;
+}
+
+static int start_daemons(const struct box *box, struct err *err)
+{
+	int64_t deadline_us = clock_now(&clock_boot) + BOX_START_TIMEOUT_US;
+
+	for (unsigned i = 0; i < box->node_count; i++)
+		if (box_ipamd_start(box, box->nodes[i], err) < 0)
+			return -1;
+	for (unsigned i = 0; i < box->node_count; i++)
+		if (box_ipamd_await(box, box->nodes[i], deadline_us, err) < 0)
+			return -1;
+	return 0;
+}
+
+static void tell(const struct box *box, const struct box_opts *opts)
+{
+	char path[BOX_PATH_SIZE];
+
+	(void)printf("box %s: %s, %u nodes of %s\n", box->prefix, box->cloud, box->node_count, box->type);
+	(void)printf("  fabric    namespace %s-vpc: API http://%s, metadata http://%s, control http://%s/_mock/state\n",
+		     box->prefix, FABRIC_API_ADDR, FABRIC_METADATA_ADDR, FABRIC_API_ADDR);
+	(void)printf("  internet  namespace %s-inet: %s\n", box->prefix, FABRIC_INTERNET_ADDR);
+	(void)printf("  cloud log %s\n", box_path(path, box->prefix, NULL, "mockcloud.log"));
+	for (unsigned i = 0; i < box->node_count; i++) {
+		(void)printf("  %-9s namespace %s-%s", box->nodes[i], box->prefix, box->nodes[i]);
+		if (!opts->no_ipamd)
+			(void)printf(", socket %s", box_path(path, box->prefix, box->nodes[i], BOX_SOCKET));
+		(void)printf("\n");
+	}
+}
+
+int box_up(const struct box_opts *opts, struct err *err)
+{
+	_cleanup_(box_done) struct box box = { 0 };
+	char mockcloud[BOX_PATH_SIZE];
+
+	if (describe(opts, &box, err) < 0 || program_path(opts->mockcloud, "berth-mockcloud", mockcloud, err) < 0)
+		return -1;
+	if (box_exists(opts->name))
+		return err_set(err, ERR_CONFLICT, DOMAIN, "box %s is there: vpcbox down --name %s", opts->name, opts->name);
+	/* Before any directory: the fabric is what says no to a bad name and to a second box. */
+	if (make_network(&box, err) < 0)
+		return -1;
+	if (box_save(&box, err) < 0 || write_seed(&box, opts->attach_ms, err) < 0 ||
+	    box_mockcloud_start(&box, mockcloud, err) < 0 || (!opts->no_ipamd && start_daemons(&box, err) < 0))
+		return err_wrap(err, "left for inspection, vpcbox down --name %s removes it", box.prefix);
+	tell(&box, opts);
+	return 0;
+}
+
+/* ---- down ---- */
+
+static int down_one(const char *prefix, void *arg, struct err *err)
+{
+	int rc = 0;
+
+	(void)arg;
+	/* Each step whatever became of the one before: half a box is what this is for. The records go last. */
+	if (box_stop_all(prefix, err) < 0)
+		rc = -1;
+	if (fabric_destroy(prefix, err) < 0)
+		rc = -1;
+	if (rc == 0 && box_remove(prefix, err) < 0)
+		rc = -1;
+	return rc < 0 ? err_wrap(err, "box %s", prefix) : 0;
+}
+
+int box_down(const struct box_opts *opts, struct err *err)
+{
+	return opts->all ? box_names(down_one, NULL, err) : down_one(opts->name, NULL, err);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+
+#include "berth/clock.h"
+#include "tests/net/world.h"
+
+#define WAIT_US (5 * USEC_PER_SEC) /* for an event that must come */
+#define STORM   20000              /* route changes that no buffer of 1 MiB holds */
+
+struct seen {
+	enum net_event_kind kind;
+	char name[NET_IFNAME_SIZE]; /* of a link; "" = any */
+	int count;
+	int total;
+	int other_gone; /* LINK_GONE that was not asked for */
+	struct net_event last;
+};
+
+static void see(const struct net_event *event, void *arg)
+{
+	struct seen *seen = arg;
+
+	seen->total++;
+	if (event->kind == NET_EVENT_LINK_GONE && seen->kind != NET_EVENT_LINK_GONE)
+		seen->other_gone++;
+	if (event->kind != seen->kind || (seen->name[0] && !str_equal(seen->name, event->link.name)))
+		return;
+	seen->last = *event;
+	seen->count++;
+}
+
+/* Reads until the event has come; that it never comes fails the test. */
+static struct seen wait_for(struct net_monitor *monitor, enum net_event_kind kind, const char *name)
+{
+	const int64_t deadline_us = clock_now(&clock_boot) + WAIT_US;
+	struct seen seen = { .kind = kind };
+
+	assert_int_equal(str_copy(seen.name, sizeof(seen.name), name), 0);
+	while (seen.count == 0) {
+		struct pollfd pfd = { .fd = net_monitor_fd(monitor), .events = POLLIN };
+		int64_t left_us = deadline_us - clock_now(&clock_boot);
+
+		if (left_us <= 0)
+			fail_msg("no event of kind %d for %s", (int)kind, name);
+		assert_true(poll(&pfd, 1, (int)(left_us / USEC_PER_MSEC) + 1) >= 0);
+		must(net_monitor_read(monitor, see, &seen, &err));
+	}
+	return seen;
+}
+
+static int open_monitor(void *arg, struct err *err)
+{
+	return net_monitor_open(arg, err);
+}
+
+static struct net_monitor *monitor_of(int netns_fd)
+{
+	struct net_monitor *monitor = NULL;
+
+	must(netns_run(netns_fd, open_monitor, &monitor, &err));
+	return monitor;
+}
+
+static void closep(struct net_monitor **monitor)
+{
+	net_monitor_close(*monitor);
+}
+#define _cleanup_monitor_ _cleanup_(closep)
+
+static void test_net_monitor__link_comes_and_goes(void **state)
+{
+	const struct world *w = *state;
+	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
+	struct seen seen;
+	int index;
+
+	assert_true(fcntl(net_monitor_fd(monitor), F_GETFD) & FD_CLOEXEC);
+	index = world_pair(w->a, "eth7", "p7");
+	seen = wait_for(monitor, NET_EVENT_LINK, "eth7");
+	assert_int_equal(seen.last.link.index, index);
+	assert_string_equal(seen.last.link.kind, "veth");
+	must(net_link_del(w->a, index, &err));
+	seen = wait_for(monitor, NET_EVENT_LINK_GONE, "eth7");
+	assert_int_equal(seen.last.link.index, index);
+}
+
+static void test_net_monitor__route_rule_and_address_vanish(void **state)
+{
+	const struct world *w = *state;
+	int oif = world_pair(w->a, "eth0", "p0");
+	const struct ipaddr addr = addr_of("10.0.1.5");
+	const struct net_route v4 = { .dst = prefix_from("10.0.1.17/32"), .table = NET_TABLE_LOCAL, .oif = oif,
+				      .protocol = BERTH_RTPROT };
+	const struct net_route v6 = { .dst = prefix_from("2001:db8::/80"), .type = NET_ROUTE_UNREACHABLE,
+				      .table = NET_TABLE_LOCAL, .protocol = BERTH_RTPROT };
+	const struct net_rule rule = { .family = IP_V4, .priority = 1024, .fwmark = 4, .fwmask = 0x7e, .table = 4002,
+				       .protocol = BERTH_RTPROT };
+	_cleanup_monitor_ struct net_monitor *monitor = NULL;
+	struct seen seen;
+
+	must(net_route_replace(w->a, &v4, &err));
+	must(net_route_replace(w->a, &v6, &err));
+	must(net_rule_add(w->a, &rule, &err));
+	must(net_addr_add(w->a, oif, &addr, 32, NET_ADDR_NOPREFIXROUTE, &err));
+	monitor = monitor_of(w->a_fd);
+
+	world_ip_do(w->a_name, "route del 10.0.1.17/32 table local");
+	seen = wait_for(monitor, NET_EVENT_ROUTE_GONE, "");
+	assert_int_equal(prefix_cmp(&seen.last.route.dst, &v4.dst), 0);
+	assert_int_equal(seen.last.route.protocol, BERTH_RTPROT);
+	assert_int_equal(seen.last.route.table, NET_TABLE_LOCAL);
+	assert_int_equal(seen.last.route.oif, oif);
+	world_ip_do(w->a_name, "-6 route flush table local proto 98");
+	seen = wait_for(monitor, NET_EVENT_ROUTE_GONE, "");
+	assert_int_equal(prefix_cmp(&seen.last.route.dst, &v6.dst), 0);
+	assert_int_equal(seen.last.route.type, NET_ROUTE_UNREACHABLE);
+	world_ip_do(w->a_name, "rule del pref 1024");
+	seen = wait_for(monitor, NET_EVENT_RULE_GONE, "");
+	assert_int_equal(seen.last.rule.priority, 1024);
+	assert_int_equal(seen.last.rule.fwmask, 0x7e);
+	assert_int_equal(seen.last.rule.protocol, BERTH_RTPROT);
+	world_ip_do(w->a_name, "addr del 10.0.1.5/32 dev eth0");
+	seen = wait_for(monitor, NET_EVENT_ADDR_GONE, "");
+	assert_true(ipaddr_equal(&seen.last.addr.addr, &addr));
+	assert_int_equal(seen.last.addr.index, oif);
+}
+
+static void test_net_monitor_read__nothing_there(void **state)
+{
+	const struct world *w = *state;
+	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
+	struct seen seen = { 0 };
+
+	must(net_monitor_read(monitor, see, &seen, &err));
+	(void)world_pair(w->b, "eth0", "p0"); /* another namespace is none of its business */
+	must(net_monitor_read(monitor, see, &seen, &err));
+	assert_int_equal(seen.total, 0);
+}
+
+/* The kernel says DELLINK, of another family, when a link leaves a bridge. The link is still there. */
+static void test_net_monitor__leaving_a_bridge_is_not_gone(void **state)
+{
+	const struct world *w = *state;
+	_cleanup_monitor_ struct net_monitor *monitor = NULL;
+	struct seen seen;
+
+	(void)world_pair(w->a, "eth7", "p7");
+	world_ip_do(w->a_name, "link add br0 type bridge");
+	world_ip_do(w->a_name, "link set eth7 master br0");
+	monitor = monitor_of(w->a_fd);
+	world_ip_do(w->a_name, "link set eth7 nomaster");
+	(void)world_pair(w->a, "last", "p-last");
+	seen = wait_for(monitor, NET_EVENT_LINK, "last");
+	assert_int_equal(seen.other_gone, 0);
+}
+
+static void change_routes(struct net *net, int oif, int times)
+{
+	const struct net_route route = { .dst = prefix_from("10.0.1.17/32"), .table = NET_TABLE_LOCAL, .oif = oif,
+					 .protocol = BERTH_RTPROT };
+
+	for (int i = 0; i < times; i++) {
+		must(net_route_replace(net, &route, &err));
+		must(net_route_del(net, &route, &err));
+	}
+}
+
+static void test_net_monitor_read__a_bounded_number_at_a_time(void **state)
+{
+	const struct world *w = *state;
+	int oif = world_pair(w->a, "eth0", "p0");
+	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
+	struct seen seen = { .kind = NET_EVENT_ROUTE_GONE };
+
+	change_routes(w->a, oif, 200); /* 400 messages, 200 of them reported */
+	must(net_monitor_read(monitor, see, &seen, &err));
+	assert_int_equal(seen.count, 128);
+	must(net_monitor_read(monitor, see, &seen, &err));
+	assert_int_equal(seen.count, 200);
+}
+
+static void test_net_monitor_read__overflow_is_said_and_survived(void **state)
+{
+	const struct world *w = *state;
+	int oif = world_pair(w->a, "eth0", "p0");
+	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
+
+	change_routes(w->a, oif, STORM / 2);
+	(void)wait_for(monitor, NET_EVENT_OVERFLOW, "");
+	/* What the buffer still holds comes first, and then the present. */
+	for (int i = 0; i < STORM; i++) {
+		struct seen seen = { .kind = NET_EVENT_ROUTE_GONE };
+
+		must(net_monitor_read(monitor, see, &seen, &err));
+		if (seen.total == 0)
+			break;
+	}
+	(void)world_pair(w->a, "eth7", "p7");
+	(void)wait_for(monitor, NET_EVENT_LINK, "eth7");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		world_test(test_net_monitor__link_comes_and_goes),
+		world_test(test_net_monitor__route_rule_and_address_vanish),
+		world_test(test_net_monitor_read__nothing_there),
+		world_test(test_net_monitor__leaving_a_bridge_is_not_gone),
+		world_test(test_net_monitor_read__a_bounded_number_at_a_time),
+		world_test(test_net_monitor_read__overflow_is_said_and_survived),
+	};
+
+	return cmocka_run_group_tests_name("net_monitor", tests, NULL, NULL);
+}
