@@ -20,16 +20,16 @@ static const char *const escapes[COLOUR_COUNT] = {
 	[COLOUR_RED] = "\033[31m", [COLOUR_DIM] = "\033[2m",	  [COLOUR_BOLD] = "\033[1m",
 };
 
-/* One row per kind of square; the letter tells them apart without colour. */
+/* One row per kind of square, in the order of the sums below the NICs; the shape tells them apart without colour. */
 static const struct square {
 	const char *state, *mark;
 	enum colour colour;
 } squares[] = {
-	{ "FREE", "\u25a1", COLOUR_GREEN },
-	{ "LEASED", "\u25a0", COLOUR_BLUE },
-	{ "COOLING", "\u25a4", COLOUR_YELLOW },
-	{ "PENDING", "\u00b7", COLOUR_DIM }, /* in a block that is not ready, or is going */
-	{ "LOST", "x", COLOUR_RED },
+	{ "free", "\u25a1", COLOUR_GREEN },
+	{ "leased", "\u25a0", COLOUR_BLUE },
+	{ "cooling", "\u25a4", COLOUR_YELLOW },
+	{ "pending", "\u00b7", COLOUR_DIM }, /* in a block that is not ready, or is going */
+	{ "lost", "x", COLOUR_RED },
 };
 
 static void paint(const struct ctl *ctl, enum colour colour, const char *text)
@@ -65,10 +65,10 @@ static long long number_of(const json_t *obj, const char *key)
 /* What is shown for a free address depends on its block: only READY blocks lease. */
 static const char *shown_state(const char *block_state, const char *addr_state)
 {
-	if (str_equal(block_state, "LOST"))
-		return "LOST";
-	if (str_equal(addr_state, "FREE") && !str_equal(block_state, "READY"))
-		return "PENDING";
+	if (str_equal(block_state, "lost"))
+		return "lost";
+	if (str_equal(addr_state, "free") && !str_equal(block_state, "ready"))
+		return "pending";
 	return addr_state;
 }
 
@@ -94,7 +94,7 @@ static void draw_nic(const struct ctl *ctl, const json_t *nic)
 
 	(void)fprintf(ctl->out, "  %-6s ", *link ? link : "-");
 	(void)fprintf(ctl->out, "%-15s ", text_of(nic, "primary_addr"));
-	paint(ctl, str_equal(state, "READY") ? COLOUR_NONE : COLOUR_YELLOW, state);
+	paint(ctl, str_equal(state, "ready") ? COLOUR_NONE : COLOUR_YELLOW, state);
 	(void)fprintf(ctl->out, "%*s ", (int)(11 - (strlen(state) < 11 ? strlen(state) : 11)), "");
 	(void)fprintf(ctl->out, "%-8s ", text_of(nic, "busy"));
 	draw_addresses(ctl, nic);
@@ -121,13 +121,13 @@ static void draw_sums(const struct ctl *ctl, const json_t *state)
 	const json_t *t = json_object_get(state, "targets");
 
 	for (size_t i = 0; i < ARRAY_SIZE(squares); i++) {
-		static const char *const keys[] = { "free", "leased", "cooling", "pending", "lost" };
+		const char *key = squares[i].state;
 
-		if (i > 2 && !number_of(a, keys[i]))
+		if (i > 2 && !number_of(a, key))
 			continue;
 		(void)fputs("  ", ctl->out);
 		draw_square(ctl, squares[i].state);
-		(void)fprintf(ctl->out, " %s %lld", keys[i], number_of(a, keys[i]));
+		(void)fprintf(ctl->out, " %s %lld", key, number_of(a, key));
 	}
 	if (number_of(a, "waiting"))
 		(void)fprintf(ctl->out, "  waiting pods %lld", number_of(a, "waiting"));

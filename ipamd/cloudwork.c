@@ -395,7 +395,7 @@ static void finish_release(struct ipamd *d, struct job *job, int64_t now_us)
 		if (gone)
 			pool_block_remove(d->pool, &job->blocks[i]);
 		else
-			pool_block_set_state(d->pool, &job->blocks[i], BLOCK_PENDING, now_us);
+			pool_block_set_state(d->pool, &job->blocks[i], BLOCK_READY, now_us);
 	}
 	d->host_dirty = true;
 	if (gone)

@@ -11,6 +11,7 @@
 struct nic_sum {
 	const struct pool_nic *nic;
 	unsigned supply_count; /* of its blocks */
+	unsigned lost_count;   /* blocks that the cloud does not show: they take no room there */
 	int64_t changed_us;    /* the latest change of one of its blocks; without blocks its own */
 	bool kept_for_detach;  /* idle and surplus as a whole: its blocks are not released one by one */
 };
@@ -103,6 +104,7 @@ static int survey_block(const struct pool_block_view *block, void *arg)
 	int64_t quiet_us = block->changed_us + d->input->targets.release_delay_us;
 
 	sum->supply_count += block->supply_count;
+	sum->lost_count += block->state == BLOCK_LOST;
 	if (block->changed_us > sum->changed_us)
 		sum->changed_us = block->changed_us;
 	if (quiet_for(d, block->changed_us))
@@ -145,7 +147,8 @@ static unsigned fill(struct decision *d, unsigned units, bool now)
 {
 	for (unsigned i = 0; i < d->nic_count && units > 0; i++) {
 		const struct pool_nic *nic = d->nics[i].nic;
-		unsigned used = nic->block_count + nic->incoming, room, count;
+		unsigned used = nic->block_count - d->nics[i].lost_count + nic->incoming;
+		unsigned room, count;
 
 		if (!in_service(nic) || may_mutate(nic) != now || used >= d->input->limits.units_per_nic_max)
 			continue;

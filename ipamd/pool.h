@@ -12,7 +12,7 @@
  *                             +--> READY <----+             +--> CONFIGURING READY DRAINING (the call failed)
  *            any of ours --> LOST --> CONFIGURING (seen again)      FOREIGN: never leaves
  * Block      PENDING --> READY <--> DRAINING --> RELEASING --> (gone)
- *                                                   +--> READY DRAINING (the call failed)
+ *                                                   +--> PENDING READY DRAINING (the call failed)
  *            any --> LOST --> PENDING (seen again)
  * Address    FREE --> LEASED --> COOLING --> FREE; FREE --> COOLING only from the store, LEASED --> FREE only by undo
  *

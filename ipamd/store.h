@@ -61,7 +61,8 @@ int store_intent_put(struct store *store, struct intent *intent, struct err *err
 int store_intent_del(struct store *store, int64_t id, struct err *err);
 
 /* Loading: callbacks return 0 to go on; a non-zero return ends the walk and is returned, @err is then the callback's
- * business. A row that does not read back as what it was is PROTOCOL. Callbacks must not change the store. */
+ * business. A row that does not read back as what it was is PROTOCOL. Callbacks may
+ * delete the row that they are shown and nothing else. */
 int store_leases(struct store *store, int (*fn)(const struct lease *lease, void *arg), void *arg, struct err *err);
 int store_cooldowns(struct store *store, int (*fn)(const struct ipaddr *addr, int64_t until_us, void *arg), void *arg,
 		    struct err *err);

@@ -180,8 +180,9 @@ int box_load(const char *prefix, struct box *ret, struct err *err)
 	json_auto_t *record = NULL;
 	size_t size;
 
-	if (str_copy(box.prefix, sizeof(box.prefix), prefix) < 0)
-		return err_set(err, ERR_INVALID, DOMAIN, "--name %s is longer than %d", prefix, FABRIC_PREFIX_MAX);
+	if (fabric_prefix_check(prefix, err) < 0)
+		return -1;
+	(void)str_copy(box.prefix, sizeof(box.prefix), prefix);
 	int r = fs_read(box_path(path, prefix, NULL, "box.json"), RECORD_MAX, &text, &size);
 
 	if (r == -ENOENT)

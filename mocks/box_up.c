@@ -71,9 +71,9 @@ static int describe(const struct box_opts *opts, struct box *box, struct err *er
 {
 	if (!str_equal(opts->cloud, "aws"))
 		return err_set(err, ERR_INVALID, DOMAIN, "--cloud %s: aws is what it can play", opts->cloud);
-	if (str_copy(box->prefix, sizeof(box->prefix), opts->name) < 0 || opts->name[0] == '.' || strchr(opts->name, '/'))
-		return err_set(err, ERR_INVALID, DOMAIN, "--name %s: at most %d characters of a-z and 0-9", opts->name,
-			       FABRIC_PREFIX_MAX);
+	if (fabric_prefix_check(opts->name, err) < 0)
+		return -1;
+	(void)str_copy(box->prefix, sizeof(box->prefix), opts->name);
 	if (str_copy(box->type, sizeof(box->type), opts->type) < 0)
 		return err_set(err, ERR_INVALID, DOMAIN, "--type %s is too long", opts->type);
 	(void)str_copy(box->cloud, sizeof(box->cloud), opts->cloud);
@@ -143,7 +143,6 @@ int box_up(const struct box_opts *opts, struct err *err)
 		return -1;
 	if (box_exists(opts->name))
 		return err_set(err, ERR_CONFLICT, DOMAIN, "box %s is there: vpcbox down --name %s", opts->name, opts->name);
-	/* Before any directory: the fabric is what says no to a bad name and to a second box. */
 	if (make_network(&box, err) < 0)
 		return -1;
 	if (box_save(&box, err) < 0 || write_seed(&box, opts->attach_ms, err) < 0 ||
@@ -160,6 +159,9 @@ static int down_one(const char *prefix, void *arg, struct err *err)
 	int rc = 0;
 
 	(void)arg;
+	/* It becomes part of a path that is removed. */
+	if (fabric_prefix_check(prefix, err) < 0)
+		return -1;
 	/* Each step whatever became of the one before: half a box is what this is for. The records go last. */
 	if (box_stop_all(prefix, err) < 0)
 		rc = -1;

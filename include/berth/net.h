@@ -5,10 +5,14 @@
  * A struct net is one rtnetlink socket, born in one network namespace and speaking for that namespace whatever thread
  * uses it later. Calls are synchronous, one request and its acknowledgement each (4-8 µs for a route), and are made from
  * one thread at a time. "Idempotent" below means that repeating the call is success; nothing is ever retried inside
- * except a dump that the kernel marked as interrupted (bounded).
+ * except a dump that the kernel marked as interrupted (bounded). A walk reads its whole dump before it calls back, so
+ * that each object is shown once and the callback may make requests on the same socket; it returns what the callback
+ * returned to end it (not 0), 0 at the end, -1 with the error set when the dump failed.
  *
- * Errors of all calls, domain "netlink": NOTFOUND (ENODEV, ESRCH, ENOENT), CONFLICT (EEXIST), INVALID (EINVAL, ERANGE,
- * EOPNOTSUPP), EXHAUSTED (ENOBUFS, ENOMEM), AUTH (EPERM), RETRY (EBUSY, EINTR, EAGAIN, timeout of 5 s); code = errno.
+ * Errors of all calls, domain "netlink": NOTFOUND (ENODEV, ESRCH, ENOENT, EADDRNOTAVAIL), CONFLICT (EEXIST), EXHAUSTED
+ * (ENOBUFS, ENOMEM, EMFILE), AUTH (EPERM, EACCES), RETRY (EBUSY, EINTR, EAGAIN, ENETDOWN: the device is not up, timeout
+ * of 5 s), PROTOCOL (an answer that cannot be read), INVALID (EINVAL, ERANGE, EOPNOTSUPP and every other); code = errno;
+ * the message holds the kernel's own words where it has some.
  */
 #ifndef BERTH_NET_H
 #define BERTH_NET_H
@@ -45,8 +49,10 @@ int netns_open(const char *path, int *ret_fd, struct err *err);
 bool netns_is_current(int netns_fd);
 /** netns_cookie() - inode of the namespace, an identity that is not reused while it lives; 0 on error. */
 uint64_t netns_cookie(int netns_fd);
-/** netns_run() - call @fn with the calling thread inside the namespace; always returns to its own.
- *  Return: what @fn returned, or -1 with @err set if a switch failed. */
+/** netns_run() - call @fn, which must return, with the calling thread inside the namespace; always returns to its own,
+ *  also when @fn failed. If there is no way back, the process says so on stderr and aborts: a thread that goes on in a
+ *  pod's namespace does more harm than a restart.
+ *  Return: what @fn returned, or -1 with @err set when the namespace could not be entered. */
 int netns_run(int netns_fd, int (*fn)(void *arg, struct err *err), void *arg, struct err *err);
 /** netns_add() - make /run/netns/@name as `ip netns add` does, lo up. Errors: CONFLICT when it exists. */
 int netns_add(const char *name, struct err *err);
@@ -65,21 +71,29 @@ struct net_link {
 	bool up; /* IFF_UP */
 };
 
+/** net_link_by_name() - one question to the kernel, no dump. Errors: NOTFOUND, INVALID (empty or too long). */
 int net_link_by_name(struct net *net, const char *name, struct net_link *ret, struct err *err);
+/** net_link_by_index() - the same by index (positive). Errors: NOTFOUND. */
 int net_link_by_index(struct net *net, int index, struct net_link *ret, struct err *err);
 /** net_link_by_mac() - the one link of that MAC that is no veth peer of a pod: names that start with @skip_prefix are
- *  passed over (NULL: none). Errors: NOTFOUND, CONFLICT when two carry it. */
+ *  passed over (NULL or "": none). A link whose master, or whose link below, has the same MAC is a part of that NIC
+ *  (the VF below netvsc, a bond's slave, a VLAN) and is passed over too. Walks all links: the kernel has no other way.
+ *  Errors: NOTFOUND, CONFLICT when two carry it. */
 int net_link_by_mac(struct net *net, const struct macaddr *mac, const char *skip_prefix, struct net_link *ret,
 		    struct err *err);
 /** net_links() - call @fn for each link; a non-zero return of @fn ends the walk and is returned. */
 int net_links(struct net *net, int (*fn)(const struct net_link *link, void *arg), void *arg, struct err *err);
+/** net_link_set_up() - idempotent; IFF_UP on or off. Errors: NOTFOUND. */
 int net_link_set_up(struct net *net, int index, bool up, struct err *err);
+/** net_link_set_mtu() - idempotent. Errors: NOTFOUND, INVALID with the device's limit in the message. */
 int net_link_set_mtu(struct net *net, int index, unsigned mtu, struct err *err);
+/** net_link_rename() - before kernel 6.2 only while it is down (RETRY). Errors: NOTFOUND, CONFLICT, INVALID. */
 int net_link_rename(struct net *net, int index, const char *name, struct err *err);
 /** net_link_del() - synchronous, waits for an RCU grace period (14-60 ms); a missing link is NOTFOUND. */
 int net_link_del(struct net *net, int index, struct err *err);
 
-/** struct net_veth - a pair born in place: one RTM_NEWLINK, nothing is ever moved. */
+/** struct net_veth - a pair born in place: one RTM_NEWLINK, nothing is ever moved. Both ends get one queue each way, the
+ *  number that the kernel would have put to use anyway; its default is to make one per possible CPU. */
 struct net_veth {
 	const char *name;          /* here, in @net's namespace */
 	const struct macaddr *mac; /* explicit, so that udev keeps its hands off; NULL: kernel's choice */
@@ -98,16 +112,18 @@ enum net_addr_flags {
 	NET_ADDR_NOPREFIXROUTE = 1 << 0,
 	NET_ADDR_NODAD = 1 << 1,
 };
-/** net_addr_add() - idempotent. */
+/** net_addr_add() - idempotent: one that is there stays as it is, with its lifetime and flags. */
 int net_addr_add(struct net *net, int index, const struct ipaddr *addr, unsigned prefix_len, unsigned flags,
 		 struct err *err);
 /** net_addr_del() - a missing address is success. */
 int net_addr_del(struct net *net, int index, const struct ipaddr *addr, unsigned prefix_len, struct err *err);
+/** struct net_addr - an address that some link has; of a point-to-point link the near one. */
 struct net_addr {
 	int index;
 	struct ipaddr addr;
 	uint8_t prefix_len;
 };
+/** net_addrs() - call @fn for each address of both families. */
 int net_addrs(struct net *net, int (*fn)(const struct net_addr *addr, void *arg), void *arg, struct err *err);
 
 /* ---- routes ---- */
@@ -128,7 +144,8 @@ struct net_route {
 	uint8_t protocol;  /* BERTH_RTPROT for all that we make */
 	uint32_t mtu;      /* 0: the link's */
 };
-/** net_route_replace() - NLM_F_CREATE | NLM_F_REPLACE: the one route of that dst and table becomes this. */
+/** net_route_replace() - NLM_F_CREATE | NLM_F_REPLACE: the one route of that dst and table becomes this, whosever it was:
+ *  the kernel compares no protocol here. Errors: NOTFOUND (oif), RETRY (oif is down), INVALID (gateway not on link). */
 int net_route_replace(struct net *net, const struct net_route *route, struct err *err);
 /** net_route_del() - matches dst, table, type, protocol, and oif when set; a missing route is success. */
 int net_route_del(struct net *net, const struct net_route *route, struct err *err);
@@ -145,10 +162,12 @@ struct net_rule {
 	uint32_t table;
 	uint8_t protocol; /* BERTH_RTPROT */
 };
-/** net_rule_add() - idempotent: an equal rule is success. */
+/** net_rule_add() - idempotent: an equal rule is success; one of another protocol is not equal. Errors: INVALID (priority
+ *  or table 0). */
 int net_rule_add(struct net *net, const struct net_rule *rule, struct err *err);
-/** net_rule_del() - a missing rule is success. */
+/** net_rule_del() - matches all fields, protocol too; a missing rule is success. */
 int net_rule_del(struct net *net, const struct net_rule *rule, struct err *err);
+/** net_rules() - every rule of @family; selectors other than fwmark (of others' rules) are not shown. */
 int net_rules(struct net *net, enum ip_family family, int (*fn)(const struct net_rule *rule, void *arg), void *arg,
 	      struct err *err);
 
@@ -162,7 +181,16 @@ int net_neigh_set_permanent(struct net *net, int index, const struct ipaddr *add
 
 struct net_monitor;
 
-enum net_event_kind { NET_EVENT_LINK, NET_EVENT_LINK_GONE, NET_EVENT_ROUTE_GONE, NET_EVENT_RULE_GONE, NET_EVENT_ADDR_GONE, NET_EVENT_OVERFLOW };
+enum net_event_kind {
+	NET_EVENT_LINK, /* new or changed */
+	NET_EVENT_LINK_GONE,
+	NET_EVENT_ROUTE_GONE,
+	NET_EVENT_RULE_GONE,
+	NET_EVENT_ADDR_GONE,
+	NET_EVENT_OVERFLOW,
+};
+/** struct net_event - the kernel announces no IPv4 route or address that died with its link, and no route that a
+ *  replacement took the place of: LINK, LINK_GONE and looking again from time to time must do. */
 struct net_event {
 	enum net_event_kind kind;
 	struct net_link link;   /* LINK, LINK_GONE */
@@ -172,6 +200,7 @@ struct net_event {
 };
 /** net_monitor_open() - links, and removed routes, rules and addresses of the calling thread's namespace. */
 int net_monitor_open(struct net_monitor **ret, struct err *err);
+/** net_monitor_close() - NULL is fine. */
 void net_monitor_close(struct net_monitor *monitor);
 /** net_monitor_fd() - borrowed, non-blocking, for epoll. */
 int net_monitor_fd(const struct net_monitor *monitor);

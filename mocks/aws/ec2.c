@@ -27,7 +27,7 @@ static const struct ec2_action actions[] = {
 	  EC2_READ, false },
 	{ "DescribeSubnets", ec2_describe_subnets, LISTING "SubnetId.N", "", EC2_READ, false },
 	{ "DescribeVpcs", ec2_describe_vpcs, LISTING "VpcId.N", "", EC2_READ, false },
-	{ "DescribeSecurityGroups", ec2_describe_groups, LISTING "GroupId.N GroupName.N", "", EC2_READ, false },
+	{ "DescribeSecurityGroups", ec2_describe_groups, LISTING "GroupId.N", "", EC2_READ, false },
 	{ "CreateNetworkInterface", ec2_create_nic,
 	  "SubnetId Description SecurityGroupId.N PrivateIpAddress PrivateIpAddresses.N.PrivateIpAddress "
 	  "PrivateIpAddresses.N.Primary SecondaryPrivateIpAddressCount Ipv4PrefixCount Ipv4Prefix.N.Ipv4Prefix "

@@ -46,6 +46,11 @@ static int check_name(const char *what, const char *name, size_t max_len, struct
 	return 0;
 }
 
+int fabric_prefix_check(const char *prefix, struct err *err)
+{
+	return check_name("prefix", prefix, FABRIC_PREFIX_MAX, err);
+}
+
 void fabric_netns_name(const char *prefix, const char *what, char ret[static FABRIC_NETNS_SIZE])
 {
 	(void)snprintf(ret, FABRIC_NETNS_SIZE, "%s-%s", prefix, what);
@@ -223,7 +228,7 @@ int fabric_create(const char *prefix, struct err *err)
 {
 	char vpc_name[FABRIC_NETNS_SIZE];
 
-	if (check_name("prefix", prefix, FABRIC_PREFIX_MAX, err) < 0)
+	if (fabric_prefix_check(prefix, err) < 0)
 		return -1;
 	fabric_netns_name(prefix, "vpc", vpc_name);
 	if (netns_add(vpc_name, err) < 0)
@@ -258,7 +263,7 @@ int fabric_destroy(const char *prefix, struct err *err)
 	char start[FABRIC_NETNS_SIZE];
 	int r = 1;
 
-	if (check_name("prefix", prefix, FABRIC_PREFIX_MAX, err) < 0)
+	if (fabric_prefix_check(prefix, err) < 0)
 		return -1;
 	fabric_netns_name(prefix, "", start);
 	for (unsigned i = 0; r > 0 && i < DESTROY_MAX; i++)
@@ -273,7 +278,7 @@ int fabric_open(const char *prefix, struct fabric **ret, struct err *err)
 	_cleanup_free_ struct fabric *fabric = NULL;
 	_cleanup_close_ int vpc_fd = -1;
 
-	if (check_name("prefix", prefix, FABRIC_PREFIX_MAX, err) < 0 ||
+	if (fabric_prefix_check(prefix, err) < 0 ||
 	    fabric_netns_open(prefix, "vpc", &vpc_fd, err) < 0)
 		return err_wrap(err, "fabric %s", prefix);
 	fabric = calloc(1, sizeof(*fabric));

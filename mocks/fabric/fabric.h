@@ -40,6 +40,8 @@ struct fabric;
 #define FABRIC_NETNS_SIZE    64              /* of "PREFIX-what" */
 #define FABRIC_NICS_LINK     "n"             /* + the last 5 bytes of the MAC: the NIC's link in the fabric */
 
+/** fabric_prefix_check() - can this be a prefix? Errors: INVALID. */
+int fabric_prefix_check(const char *prefix, struct err *err);
 /** fabric_create() - the fabric and the internet, no nodes. Errors: CONFLICT when the prefix is in use. */
 int fabric_create(const char *prefix, struct err *err);
 /** fabric_destroy() - every namespace of that prefix; success when there is none. */

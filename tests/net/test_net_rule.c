@@ -90,13 +90,17 @@ static void test_net_rule_add__one_field_different_is_another_rule(void **state)
 	assert_int_equal(find_rule(w->a, IP_V4, 1024).count, 3);
 }
 
-static void test_net_rule_del__only_ours(void **state)
+/* Somebody else's equal rule is neither taken for ours nor taken away. */
+static void test_net_rule__only_ours(void **state)
 {
 	const struct world *w = *state;
 	const struct net_rule rule = nic_rule(IP_V4);
 	struct found found;
 
 	world_ip_do(w->a_name, "rule add pref 1024 fwmark 0x4/0x7e lookup 4002 proto static");
+	must(net_rule_add(w->a, &rule, &err));
+	assert_int_equal(find_rule(w->a, IP_V4, 1024).count, 2);
+	must(net_rule_del(w->a, &rule, &err));
 	must(net_rule_del(w->a, &rule, &err));
 	found = find_rule(w->a, IP_V4, 1024);
 	assert_int_equal(found.count, 1);
@@ -126,7 +130,7 @@ int main(void)
 		world_test(test_net_rule__added_and_removed_twice),
 		world_test(test_net_rule_add__as_iproute2_sees_it),
 		world_test(test_net_rule_add__one_field_different_is_another_rule),
-		world_test(test_net_rule_del__only_ours),
+		world_test(test_net_rule__only_ours),
 		world_test(test_net_rule__incomplete),
 	};
 

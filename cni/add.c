@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: ADD
+ *
+ * The pod's namespace is looked at before the daemon is asked: when the interface exists, a pod may be living behind it,
+ * and neither its link nor its lease may be touched. Then: reserve, wire, confirm, print. Whatever fails after the
+ * reservation is undone in reverse order. A reservation that cannot be taken back, because the daemon went away, is
+ * reclaimed by the daemon since it was never confirmed.
+ */
+#include <assert.h>
+
+#include "berth/err.h"
+#include "berth/log.h"
+#include "berth/proto.h"
+#include "cni/client.h"
+#include "cni/cnierr.h"
+#include "cni/plugin.h"
+#include "cni/podnet.h"
+#include "cni/result.h"
+
+#define NETNS_HINT                                                                                                 \
+	"The pod sandbox is gone or its runtime gave a wrong path (CNI_NETNS): the runtime must make a new sandbox."
+#define IFNAME_HINT                                                                                                \
+	"Nothing was touched. The runtime must call DEL before it calls ADD again; another network of the pod must "   \
+	"have another interface name."
+
+static int open_pod(const struct cni_run *run, const char *host_ifname, struct podnet *ret, struct cnierr *cnierr)
+{
+	struct podnet podnet;
+	struct err err;
+
+	if (podnet_open(run->args.netns, run->args.netns_override, &podnet, &err) < 0)
+		return cnierr_set_err(cnierr, CNI_INVALID_NETNS, NETNS_HINT, "CNI_NETNS", &err);
+	if (podnet_claim(&podnet, run->args.ifname, host_ifname, &err) < 0) {
+		podnet_done(&podnet);
+		return err.class == ERR_CONFLICT
+			       ? cnierr_set_err(cnierr, CNI_INVALID_ENVIRONMENT, IFNAME_HINT, "CNI_IFNAME", &err)
+			       : cnierr_kernel(cnierr, "look at the pod's interfaces", &err);
+	}
+	*ret = podnet;
+	return 0;
+}
+
+static int print_result(const struct cni_run *run, const struct proto_reply *reply, const struct podnet_wish *wish,
+			const struct podnet_made *made, struct cnierr *cnierr)
+{
+	_cleanup_free_ char *text = NULL;
+	const struct cni_result result = {
+		.version = run->conf.version,
+		.host_ifname = wish->host_ifname,
+		.host_mac = made->host_mac,
+		.ifname = wish->ifname,
+		.mac = made->pod_mac,
+		.sandbox = run->args.netns,
+		.mtu = made->mtu,
+		.address = reply->address,
+		.gateway = reply->gateway,
+	};
+
+	text = cni_result_print(&result);
+	return cni_print(run, text, cnierr);
+}
+
+static int wire(const struct cni_run *run, struct podnet *podnet, const struct proto_reply *reply,
+		const char *host_ifname, struct cnierr *cnierr)
+{
+	const struct podnet_wish wish = {
+		.ifname = run->args.ifname,
+		.host_ifname = reply->host_ifname[0] ? reply->host_ifname : host_ifname,
+		.addr = reply->address.addr,
+		.gateway = reply->gateway,
+		.mtu = reply->mtu,
+	};
+	struct podnet_made made;
+	struct err err;
+
+	if (podnet_wire(podnet, &wish, &made, &err) < 0)
+		return cnierr_kernel(cnierr, "wire the pod", &err);
+	if (client_confirm(run, cnierr) == 0 && print_result(run, reply, &wish, &made, cnierr) == 0)
+		return 0;
+	if (podnet_unwire(podnet->host, wish.host_ifname, &err) < 0)
+		log_warn("link of a failed ADD stays", "link=%s " LOG_ERR_FMT, wish.host_ifname, LOG_ERR_ARGS(&err));
+	return -1;
+}
+
+/* Failure is not reported: the first error is what the runtime must see, and the daemon reclaims. */
+static void take_back(const struct cni_run *run)
+{
+	_cleanup_reply_ struct proto_reply reply = { 0 };
+
+	(void)client_del(run, CLIENT_UNDO_MS, &reply, NULL);
+}
+
+static int reserve_and_wire(const struct cni_run *run, struct podnet *podnet, const char *host_ifname,
+			    struct cnierr *cnierr)
+{
+	_cleanup_reply_ struct proto_reply reply = { 0 };
+	bool undo;
+
+	if (client_add(run, &reply, &undo, cnierr) == 0 && wire(run, podnet, &reply, host_ifname, cnierr) == 0)
+		return 0;
+	if (undo)
+		take_back(run);
+	return -1;
+}
+
+int cni_add(const struct cni_run *run, struct cnierr *cnierr)
+{
+	_cleanup_(podnet_done) struct podnet podnet = { .netns_fd = -1 };
+	char host_ifname[LEASE_IFNAME_SIZE];
+	struct proto_request request;
+
+	if (run->conf.has_prev_result)
+		return cnierr_set(cnierr, CNI_INVALID_CONFIG, "Put berth first in the list of plugins.",
+				  "network configuration: 'prevResult' is set, but berth makes the interface and must be the "
+				  "first plugin");
+	client_request(run, PROTO_ADD, &request);
+	proto_host_ifname(&request.key, host_ifname);
+	if (open_pod(run, host_ifname, &podnet, cnierr) < 0)
+		return -1;
+	return reserve_and_wire(run, &podnet, host_ifname, cnierr);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: DEL
+ *
+ * The daemon frees the lease and answers; it deletes route and link in the background, because a link's deletion waits
+ * 14-60 ms for the kernel. What is not there is deleted already: DEL succeeds.
+ *
+ * Without a daemon the pod must still go, or the runtime would try for ever: the link is deleted here (its route goes
+ * with it), the intent is kept in the spool for the daemon's next start, and DEL succeeds. It fails only when the
+ * intent cannot be kept: an address would leak.
+ */
+#include "berth/err.h"
+#include "berth/log.h"
+#include "berth/net.h"
+#include "berth/proto.h"
+#include "cni/client.h"
+#include "cni/cnierr.h"
+#include "cni/plugin.h"
+#include "cni/podnet.h"
+#include "cni/spool.h"
+
+static int unwire(const struct proto_request *request, struct err *err)
+{
+	_cleanup_net_ struct net *host = NULL;
+	char host_ifname[LEASE_IFNAME_SIZE];
+
+	proto_host_ifname(&request->key, host_ifname);
+	return net_open(&host, err) < 0 ? -1 : podnet_unwire(host, host_ifname, err);
+}
+
+static int del_without_daemon(const struct cni_run *run, const struct err *why, struct cnierr *cnierr)
+{
+	struct proto_request request;
+	struct err err;
+
+	client_request(run, PROTO_DEL, &request);
+	if (unwire(&request, &err) < 0)
+		return cnierr_set_err(cnierr, CNI_TRY_AGAIN,
+				      "berth-ipamd is away and the pod's link could not be deleted here: start berth-ipamd; "
+				      "it is tried again by itself.",
+				      "delete the pod's link", &err);
+	if (spool_del(run->conf.socket, &request, &err) < 0)
+		return cnierr_set_err(cnierr, CNI_TRY_AGAIN,
+				      "berth-ipamd is away and the spool beside its socket cannot take this DEL: make it "
+				      "writable, or start berth-ipamd, which empties it; it is tried again by itself.",
+				      "keep the DEL for berth-ipamd", &err);
+	log_warn("DEL without daemon: link deleted, lease spooled", "container=%s ifname=%s " LOG_ERR_FMT,
+		 request.key.container, request.key.ifname, LOG_ERR_ARGS(why));
+	return 0;
+}
+
+int cni_del(const struct cni_run *run, struct cnierr *cnierr)
+{
+	_cleanup_reply_ struct proto_reply reply = { 0 };
+	struct err err;
+
+	if (client_del(run, CLIENT_PROMPT_MS, &reply, &err) < 0)
+		return del_without_daemon(run, &err, cnierr);
+	if (reply.ok || reply.error.class == ERR_NOTFOUND)
+		return 0;
+	return cnierr_reply(cnierr, "free the address", &reply);
+}

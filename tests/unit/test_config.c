@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "berth/attr.h"
+#include "berth/clock.h"
+#include "berth/err.h"
+#include "berth/fs.h"
+#include "berth/str.h"
+#include "ipamd/config.h"
+#include "tests/check.h"
+
+/* ---- the environment of a test: {name, value, ..., NULL} ---- */
+
+static const char *const *env;
+
+static const char *get_env(const char *name)
+{
+	for (size_t i = 0; env && env[i]; i += 2)
+		if (str_equal(env[i], name))
+			return env[i + 1];
+	return NULL;
+}
+
+static int load_text(const char *text, struct config *ret, struct err *err)
+{
+	char path[512];
+
+	check_path(path, sizeof(path), check_tmpdir(), "ipamd.json");
+	assert_int_equal(fs_write_atomic(path, text, strlen(text), 0600), 0);
+	return config_load(path, get_env, NULL, ret, err);
+}
+
+static int load_env(const char *const *pairs, struct config *ret, struct err *err)
+{
+	int r;
+
+	env = pairs;
+	r = config_load(NULL, get_env, NULL, ret, err);
+	env = NULL;
+	return r;
+}
+
+static void assert_says(const struct err *err, const char *word)
+{
+	if (!strstr(err->msg, word))
+		fail_msg("\"%s\" is not in: %s", word, err->msg);
+}
+
+#define ENV(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+/* ---- tests ---- */
+
+static void test_config_defaults__are_what_the_header_says(void **state)
+{
+	struct config c;
+
+	(void)state;
+	config_defaults(&c);
+	assert_string_equal(c.cloud, "aws");
+	assert_string_equal(c.cluster, "");
+	assert_string_equal(c.run_dir, "/run/berth");
+	assert_string_equal(c.conflist_dir, "/etc/cni/net.d");
+	assert_string_equal(c.conflist_name, "10-berth.conflist");
+	assert_string_equal(c.network, "berth");
+	assert_string_equal(c.metrics_address, "127.0.0.1:9479");
+	assert_int_equal(c.log_level, LOG_INFO_);
+	assert_int_equal(c.warm_ips, 8);
+	assert_int_equal(c.min_ips, 0);
+	assert_int_equal(c.max_nics, 0);
+	assert_int_equal(c.max_pods, 110);
+	assert_int_equal(c.cooldown_us, 30 * USEC_PER_SEC);
+	assert_int_equal(c.release_delay_us, 60 * USEC_PER_SEC);
+	assert_int_equal(c.list_period_us, 300 * USEC_PER_SEC);
+	assert_int_equal(c.add_timeout_us, 60 * USEC_PER_SEC);
+	assert_int_equal(c.unconfirmed_us, 120 * USEC_PER_SEC);
+	assert_false(c.external_snat);
+	assert_int_equal(c.snat_exclude.count, 0);
+	assert_int_equal(c.mark_mask, 0x7e);
+	assert_int_equal(c.rule_priority, 1024);
+	assert_int_equal(c.table_base, 48640);
+	assert_int_equal(c.mtu, 0);
+}
+
+static void test_config_load__nothing_given(void **state)
+{
+	struct config c, defaults;
+	struct err err;
+
+	(void)state;
+	memset(&c, 0xff, sizeof(c));
+	memset(&defaults, 0xff, sizeof(defaults));
+	config_defaults(&defaults);
+	assert_int_equal(config_load("", get_env, NULL, &c, &err), 0);
+	assert_memory_equal(&c, &defaults, sizeof(c));
+}
+
+static void test_config_load__file_with_each_kind(void **state)
+{
+	struct config c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(load_text("{\"cluster\": \"blue\", \"logLevel\": \"debug\", \"warmIPs\": 3, \"cooldown\": \"500ms\","
+				   " \"listPeriod\": 60, \"externalSNAT\": true, \"markMask\": \"0xff00\", \"mtu\": null,"
+				   " \"snatExclude\": [\"10.0.0.0/8\", \"192.0.2.1\"]}",
+				   &c, &err),
+			 0);
+	assert_string_equal(c.cluster, "blue");
+	assert_int_equal(c.log_level, LOG_DEBUG_);
+	assert_int_equal(c.warm_ips, 3);
+	assert_int_equal(c.cooldown_us, 500 * USEC_PER_MSEC);
+	assert_int_equal(c.list_period_us, 60 * USEC_PER_SEC);
+	assert_true(c.external_snat);
+	assert_int_equal(c.mark_mask, 0xff00);
+	assert_int_equal(c.snat_exclude.count, 2);
+	assert_int_equal(c.snat_exclude.list[1].len, 32);
+}
+
+static void test_config_load__environment_wins(void **state)
+{
+	char path[512];
+	struct config c;
+	struct err err;
+
+	(void)state;
+	check_path(path, sizeof(path), check_tmpdir(), "ipamd.json");
+	assert_int_equal(fs_write_atomic(path, "{\"warmIPs\": 3, \"minIPs\": 4}", 26, 0600), 0);
+	env = ENV("BERTH_WARM_IPS", "5", "BERTH_SNAT_EXCLUDE", "10.0.0.0/8, 192.0.2.0/24");
+	assert_int_equal(config_load(path, get_env, NULL, &c, &err), 0);
+	env = NULL;
+	assert_int_equal(c.warm_ips, 5);
+	assert_int_equal(c.min_ips, 4);
+	assert_int_equal(c.snat_exclude.count, 2);
+}
+
+static void test_config_load__durations(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t us; /* -1: refused */
+	} cases[] = {
+		{ "30", 30 * USEC_PER_SEC },  { "30s", 30 * USEC_PER_SEC }, { "1500ms", 1500 * USEC_PER_MSEC },
+		{ "5m", 300 * USEC_PER_SEC }, { "1h", 3600 * USEC_PER_SEC }, { "0", 0 },
+		{ "", -1 },		      { "s", -1 },		     { "-1s", -1 },
+		{ "1.5s", -1 },		      { "1d", -1 },		     { "30 s", -1 },
+		{ "2h", -1 },		      { "99999999999999999999s", -1 }, { "9999999999999999999h", -1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config c;
+		struct err err;
+		int r = load_env(ENV("BERTH_COOLDOWN", cases[i].text), &c, &err);
+
+		if ((r == 0) != (cases[i].us >= 0))
+			fail_msg("%s: %s", cases[i].text, r ? err.msg : "accepted");
+		if (r == 0)
+			assert_int_equal(c.cooldown_us, cases[i].us);
+	}
+}
+
+/* Each of these is refused with class INVALID, and the message holds both words. */
+static void test_config_load__values_that_are_refused(void **state)
+{
+	static const struct {
+		const char *name, *value, *also;
+	} cases[] = {
+		{ "BERTH_WARM_IPS", "many", "environment" },
+		{ "BERTH_WARM_IPS", "-1", "from 0 to 4096" },
+		{ "BERTH_WARM_IPS", "4097", "4097" },
+		{ "BERTH_LOG_LEVEL", "loud", "error, warn, info or debug" },
+		{ "BERTH_EXTERNAL_SNAT", "maybe", "true or false" },
+		{ "BERTH_SNAT_EXCLUDE", "10.0.0.1/8", "host bits" },
+		{ "BERTH_SNAT_EXCLUDE", "10.0.0.0/8;10.1.0.0/16", "prefixes" },
+		{ "BERTH_MARK_MASK", "0x", "0x" },
+		{ "BERTH_MARK_MASK", "0x1ffffffff", "number" },
+		{ "BERTH_MARK_MASK", "0xzz", "number" },
+		{ "BERTH_RULE_PRIORITY", "32766", "32702" },
+		{ "BERTH_TABLE_BASE", "255", "256" },
+		{ "BERTH_MTU", "70000", "65535" },
+		{ "BERTH_LIST_PERIOD", "1s", "10s" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config c;
+		struct err err;
+
+		if (load_env(ENV(cases[i].name, cases[i].value), &c, &err) == 0)
+			fail_msg("%s=%s was accepted", cases[i].name, cases[i].value);
+		assert_int_equal(err.class, ERR_INVALID);
+		assert_says(&err, cases[i].name);
+		assert_says(&err, cases[i].also);
+	}
+}
+
+static void test_config_load__checks_over_several_settings(void **state)
+{
+	static const struct {
+		const char *pairs[5];
+		const char *says;
+	} cases[] = {
+		{ { "BERTH_MARK_MASK", "0" }, "BERTH_MARK_MASK" },
+		{ { "BERTH_MARK_MASK", "0x5" }, "one run" },
+		{ { "BERTH_MARK_MASK", "0x3", "BERTH_MAX_NICS", "4" }, "tells 3 NICs apart" },
+		{ { "BERTH_MIN_IPS", "111" }, "minIPs 111 is above maxPods 110" },
+		{ { "BERTH_MTU", "100" }, "576" },
+		{ { "BERTH_RUN_DIR", "run" }, "start with /" },
+		{ { "BERTH_CONFLIST_NAME", "../x.conflist" }, "conflistName" },
+		{ { "BERTH_CONFLIST_NAME", "10-berth.conf" }, "conflistName" },
+		{ { "BERTH_NETWORK", "-x" }, "network" },
+		{ { "BERTH_NETWORK", "" }, "network" },
+		{ { "BERTH_CLOUD", "" }, "cloud" },
+		{ { "BERTH_METRICS_ADDRESS", "localhost:9479" }, "metricsAddress" },
+		{ { "BERTH_METRICS_ADDRESS", "127.0.0.1:0" }, "metricsAddress" },
+		{ { "BERTH_METRICS_ADDRESS", "::1:9479" }, "metricsAddress" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config c;
+		struct err err;
+
+		if (load_env(cases[i].pairs, &c, &err) == 0)
+			fail_msg("%s=%s was accepted", cases[i].pairs[0], cases[i].pairs[1]);
+		assert_int_equal(err.class, ERR_INVALID);
+		assert_says(&err, cases[i].says);
+	}
+}
+
+static void test_config_load__masks_and_addresses_that_are_fine(void **state)
+{
+	struct config c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(load_env(ENV("BERTH_MARK_MASK", "0x80000000"), &c, &err), 0);
+	assert_int_equal(c.mark_mask, 0x80000000);
+	assert_int_equal(load_env(ENV("BERTH_MARK_MASK", "0xFFFFFFFF"), &c, &err), 0);
+	assert_int_equal(load_env(ENV("BERTH_METRICS_ADDRESS", ""), &c, &err), 0);
+	assert_int_equal(load_env(ENV("BERTH_METRICS_ADDRESS", "[::]:9479"), &c, &err), 0);
+}
+
+static void test_config_load__unknown_key_names_the_nearest(void **state)
+{
+	struct config c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(load_text("{\"warmIps\": 3}", &c, &err), -1);
+	assert_int_equal(err.class, ERR_INVALID);
+	assert_says(&err, "warmIps");
+	assert_says(&err, "nearest one is warmIPs");
+	assert_int_equal(load_text("{\"coolDownTime\": 3}", &c, &err), -1);
+	assert_says(&err, "nearest one is cooldown");
+}
+
+static void test_config_load__unknown_variable(void **state)
+{
+	char *names[] = { (char[]){ "PATH=/bin" }, (char[]){ "BERTH_WARM_IP=3" }, NULL };
+	char *fine[] = { (char[]){ "BERTH_WARM_IPS=3" }, (char[]){ "BERTH_IPAMD_SERVICE_HOST=10.0.0.1" },
+			 (char[]){ "BERTH_IPAMD_PORT=tcp://10.0.0.1:9479" },
+			 (char[]){ "BERTH_IPAMD_PORT_9479_TCP_ADDR=10.0.0.1" }, NULL };
+	struct config c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(config_load(NULL, get_env, names, &c, &err), -1);
+	assert_int_equal(err.class, ERR_INVALID);
+	assert_says(&err, "BERTH_WARM_IP is no setting");
+	assert_says(&err, "BERTH_WARM_IPS");
+	assert_int_equal(config_load(NULL, get_env, fine, &c, &err), 0);
+}
+
+static void test_config_load__bad_files(void **state)
+{
+	static const char *const texts[] = { "", "{", "[]", "{\"warmIPs\": 3.5}", "{\"warmIPs\": true}",
+					     "{\"cluster\": 3}", "{\"snatExclude\": [3]}", "{\"snatExclude\": [\"1.2.3.4,1.2.3.5\"]}",
+					     "{\"warmIPs\": 1, \"warmIPs\": 2}", "{\"externalSNAT\": 1}" };
+	struct config c;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		if (load_text(texts[i], &c, &err) == 0)
+			fail_msg("accepted: %s", texts[i]);
+		assert_int_equal(err.class, ERR_INVALID);
+		assert_says(&err, "ipamd.json");
+	}
+	assert_int_equal(config_load("/nonexistent/ipamd.json", get_env, NULL, &c, &err), -1);
+	assert_int_equal(err.class, ERR_INVALID);
+}
+
+static void test_config_load__untouched_on_failure(void **state)
+{
+	struct config c, before;
+	struct err err;
+
+	(void)state;
+	memset(&c, 0x5a, sizeof(c));
+	before = c;
+	assert_int_equal(load_env(ENV("BERTH_MTU", "x"), &c, &err), -1);
+	assert_memory_equal(&c, &before, sizeof(c));
+}
+
+/* docs/config.md holds exactly the table that the program prints. */
+static void test_config_help__is_what_the_docs_say(void **state)
+{
+	_cleanup_free_ char *page = check_golden("docs/config.md", NULL);
+	_cleanup_free_ char *table = NULL;
+	size_t size;
+	FILE *out = open_memstream(&table, &size);
+
+	(void)state;
+	assert_non_null(out);
+	config_help(out, true);
+	assert_int_equal(fclose(out), 0);
+	assert_non_null(strstr(table, "`BERTH_WARM_IPS`"));
+	if (!strstr(page, table))
+		fail_msg("docs/config.md is out of date: its table is not what berth-ipamd --help-markdown prints");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		check_unit_test(test_config_defaults__are_what_the_header_says),
+		check_unit_test(test_config_load__nothing_given),
+		check_unit_test(test_config_load__file_with_each_kind),
+		check_unit_test(test_config_load__environment_wins),
+		check_unit_test(test_config_load__durations),
+		check_unit_test(test_config_load__values_that_are_refused),
+		check_unit_test(test_config_load__checks_over_several_settings),
+		check_unit_test(test_config_load__masks_and_addresses_that_are_fine),
+		check_unit_test(test_config_load__unknown_key_names_the_nearest),
+		check_unit_test(test_config_load__unknown_variable),
+		check_unit_test(test_config_load__bad_files),
+		check_unit_test(test_config_load__untouched_on_failure),
+		check_unit_test(test_config_help__is_what_the_docs_say),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}
