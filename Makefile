@@ -31,7 +31,8 @@ else
 CFLAGS_ALL  += -D_FORTIFY_SOURCE=2
 endif
 
-# The plugin is static in every normal build; sanitizer runtimes do not link statically.
+# The plugin is static in every normal build; sanitizer runtimes do not link statically. --no-warnings there: ld would
+# warn of getaddrinfo() in libnl's nl_addr_info(), which nothing of ours calls.
 STATIC := $(if $(SAN),,1)
 
 PKGS_NET   := libnl-3.0 libnl-route-3.0
@@ -99,7 +100,7 @@ $(BUILD)/berth-ipamd: $(BUILD)/ipamd/main.o $(IPAMD) $(CLOUD) $(NET) $(PROTO) $(
 $(BUILD)/berth: $(BUILD)/cni/main.o $(CNI) $(NET) $(PROTO) $(BASE)
 	$(call say,LD,$@)
 ifdef STATIC
-	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -static-pie -Wl,--gc-sections -o $@ $(filter %.o %.a,$^) \
+	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -static-pie -Wl,--gc-sections,--no-warnings -o $@ $(filter %.o %.a,$^) \
 		$(shell pkg-config --static --libs $(PKGS_NET) jansson)
 	$(Q)cp $@ $@.debug && strip $@
 else

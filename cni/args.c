@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "berth/str.h"
 #include "cni/cnierr.h"
 
@@ -35,12 +37,22 @@ static int check_missing(const struct cni_env *env, unsigned needs, struct cnier
 	return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, RUNTIME_IS_WRONG, "required variables are missing: %s", names);
 }
 
+/* Everything here travels in JSON, to the daemon and back to the runtime. */
+static bool is_utf8(const char *text)
+{
+	json_auto_t *string = json_string(text);
+
+	return string;
+}
+
 static int take(const struct cni_env *env, const char *name, char *dst, size_t dst_size, struct cnierr *cnierr)
 {
-	if (str_copy(dst, dst_size, cni_env_get(env, name)) == 0)
-		return 0;
-	return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, RUNTIME_IS_WRONG, "%s is longer than %zu bytes", name,
-			  dst_size - 1);
+	if (str_copy(dst, dst_size, cni_env_get(env, name)) < 0)
+		return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, RUNTIME_IS_WRONG, "%s is longer than %zu bytes", name,
+				  dst_size - 1);
+	if (!is_utf8(dst))
+		return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, RUNTIME_IS_WRONG, "%s is not UTF-8", name);
+	return 0;
 }
 
 /* A name that does not fit is no Kubernetes name: it is left empty, since it is for people and metrics only. */
@@ -56,6 +68,8 @@ static void take_part(const char *part, size_t part_len, const char *name, char 
 		return;
 	memcpy(dst, part, part_len);
 	dst[part_len] = '\0';
+	if (!is_utf8(dst))
+		dst[0] = '\0';
 }
 
 /* "K=V;K=V" in any order; what is not known or malformed is passed over, as IgnoreUnknown=1 asks. */

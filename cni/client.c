@@ -34,6 +34,11 @@ static int call(const struct cni_run *run, enum proto_op op, int64_t timeout_ms,
 	return proto_call(run->conf.socket, &request, clock_now(&clock_boot) + timeout_ms * USEC_PER_MSEC, ret, err);
 }
 
+static int64_t at_most(const struct cni_run *run, int64_t most_ms)
+{
+	return run->conf.timeout_ms < most_ms ? run->conf.timeout_ms : most_ms;
+}
+
 /* Did the request get as far as the daemon? */
 static bool may_have_acted(const struct err *err)
 {
@@ -65,12 +70,12 @@ int client_confirm(const struct cni_run *run, struct cnierr *cnierr)
 	_cleanup_reply_ struct proto_reply reply = { 0 };
 	struct err err;
 
-	if (call(run, PROTO_CONFIRM, CLIENT_PROMPT_MS, &reply, &err) < 0)
+	if (call(run, PROTO_CONFIRM, at_most(run, CLIENT_PROMPT_MS), &reply, &err) < 0)
 		return cnierr_daemon(cnierr, "confirm the address", &err);
 	return reply.ok ? 0 : cnierr_reply(cnierr, "confirm the address", &reply);
 }
 
-int client_del(const struct cni_run *run, int64_t timeout_ms, struct proto_reply *ret, struct err *err)
+int client_del(const struct cni_run *run, int64_t most_ms, struct proto_reply *ret, struct err *err)
 {
-	return call(run, PROTO_DEL, timeout_ms, ret, err);
+	return call(run, PROTO_DEL, at_most(run, most_ms), ret, err);
 }

@@ -14,9 +14,10 @@ struct proto_request;
 
 /* ms over conf.timeout_ms that an ADD waits: the daemon uses up the time it was given and then still says why. */
 #define CLIENT_GRACE_MS 1000
-/* ms for what the daemon answers at once: CONFIRM and DEL. It is one thread that never blocks; more means that it hangs. */
+/* ms, or conf.timeout_ms if that is less, for what the daemon answers at once: CONFIRM and DEL. It is one thread that
+ * never blocks; more means that it hangs. */
 #define CLIENT_PROMPT_MS 5000
-/* ms for taking back a reservation: the daemon reclaims what is never confirmed, so that little is lost. */
+/* The same for taking back a reservation: the daemon reclaims what is never confirmed, so that little is lost. */
 #define CLIENT_UNDO_MS 1000
 
 /** client_request() - the request of @op for this pod interface. */
@@ -32,7 +33,7 @@ int client_add(const struct cni_run *run, struct proto_reply *ret, bool *ret_und
 /** client_confirm() - the pod is wired. */
 int client_confirm(const struct cni_run *run, struct cnierr *cnierr);
 
-/** client_del() - free the lease. Return: 0 with @ret filled, -1 when the daemon gave no answer. */
-int client_del(const struct cni_run *run, int64_t timeout_ms, struct proto_reply *ret, struct err *err);
+/** client_del() - free the lease, within @most_ms. Return: 0 with @ret filled, -1 when the daemon gave no answer. */
+int client_del(const struct cni_run *run, int64_t most_ms, struct proto_reply *ret, struct err *err);
 
 #endif

@@ -201,7 +201,7 @@ static const struct setting settings[] = {
 	{ "network", "BERTH_NETWORK", &kind_text, FIELD(network), "berth", 0, 0, "name of the CNI network" },
 	{ "metricsAddress", "BERTH_METRICS_ADDRESS", &kind_text, FIELD(metrics_address), "127.0.0.1:9479", 0, 0,
 	  "IP:PORT of /metrics and /healthz; empty: off" },
-	{ "logLevel", "BERTH_LOG_LEVEL", &kind_level, FIELD(log_level), "info", 0, 0, "error, warn, info or debug" },
+	{ "logLevel", "BERTH_LOG_LEVEL", &kind_level, FIELD(log_level), "info", 0, 0, "how much is logged" },
 	{ "warmIPs", "BERTH_WARM_IPS", &kind_number, FIELD(warm_ips), "8", 0, ADDRESSES_MAX,
 	  "free addresses to keep ready" },
 	{ "minIPs", "BERTH_MIN_IPS", &kind_number, FIELD(min_ips), "0", 0, ADDRESSES_MAX,
@@ -258,7 +258,7 @@ static void print_wanted(struct strbuf *out, const struct setting *setting)
 	strbuf_add(out, setting->kind->wanted);
 	if (setting->max == 0)
 		return;
-	strbuf_add(out, " from ");
+	strbuf_add(out, ", ");
 	print_bound(out, setting, setting->min);
 	strbuf_add(out, " to ");
 	print_bound(out, setting, setting->max);
@@ -566,20 +566,27 @@ int config_load(const char *path, const char *(*get_env)(const char *name), char
 	return 0;
 }
 
+static void help_row(FILE *out, bool markdown, const struct setting *setting)
+{
+	_cleanup_strbuf_ struct strbuf wanted = { 0 };
+	const char *def = *setting->def ? setting->def : "\"\"";
+
+	if (setting->kind != &kind_text) {
+		strbuf_add(&wanted, "; ");
+		print_wanted(&wanted, setting);
+	}
+	if (markdown)
+		(void)fprintf(out, "| `%s` | `%s` | `%s` | %s%s |\n", setting->key, setting->env, def, setting->doc,
+			      wanted.text ? wanted.text : "");
+	else
+		(void)fprintf(out, "  %s, %s (default %s)\n      %s%s\n", setting->key, setting->env, def, setting->doc,
+			      wanted.text ? wanted.text : "");
+}
+
 void config_help(FILE *out, bool markdown)
 {
 	if (markdown)
 		(void)fprintf(out, "| key | variable | default | meaning |\n|---|---|---|---|\n");
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-		const struct setting *setting = &settings[i];
-		_cleanup_strbuf_ struct strbuf wanted = { 0 };
-
-		print_wanted(&wanted, setting);
-		if (markdown)
-			(void)fprintf(out, "| `%s` | `%s` | `%s` | %s (%s) |\n", setting->key, setting->env,
-				      *setting->def ? setting->def : "\"\"", setting->doc, wanted.text ? wanted.text : "");
-		else
-			(void)fprintf(out, "  %-18s %-27s %s\n  %-18s %s (%s; default %s)\n", setting->key, setting->env, "",
-				      "", setting->doc, wanted.text ? wanted.text : "", *setting->def ? setting->def : "none");
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		help_row(out, markdown, &settings[i]);
 }

@@ -281,8 +281,6 @@ static void on_event(const struct net_event *event, void *arg)
 		if (soon_us < d->host_due_us)
 			d->host_due_us = soon_us;
 		return;
-	case NET_EVENT_COUNT:
-		return;
 	}
 }
 

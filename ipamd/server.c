@@ -321,17 +321,20 @@ static void adopt(struct server *server, int fd, int64_t now_us)
 		conn_read(conn);
 }
 
-/* Out of descriptors: the connection that waits would make the listener readable for ever. */
-static void shed(struct server *server)
+/* Out of descriptors: the connection that waits would make the listener readable for ever. The kernel looks for a
+ * descriptor before it looks for a connection. Return: was there one? */
+static bool shed(struct server *server)
 {
 	int fd;
 
-	server->refused++;
 	cleanup_close(&server->spare_fd);
 	fd = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd >= 0)
+	if (fd >= 0) {
+		server->refused++;
 		(void)close(fd);
+	}
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return fd >= 0;
 }
 
 void server_accept(struct server *server, int64_t now_us)
@@ -339,14 +342,10 @@ void server_accept(struct server *server, int64_t now_us)
 	for (int i = 0; i < SERVER_ACCEPTS; i++) {
 		int fd = accept4(server->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (fd >= 0) {
+		if (fd >= 0)
 			adopt(server, fd, now_us);
-			continue;
-		}
-		if (errno == EAGAIN)
+		else if (errno != ECONNABORTED && errno != EINTR && !((errno == EMFILE || errno == ENFILE) && shed(server)))
 			return;
-		if (errno == EMFILE || errno == ENFILE)
-			shed(server);
 	}
 }
 

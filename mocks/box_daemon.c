@@ -114,12 +114,13 @@ static bool file_is_there(void *arg)
 int box_mockcloud_start(const struct box *box, const char *path, struct err *err)
 {
 	char seed[BOX_PATH_SIZE], ready[BOX_PATH_SIZE], log[BOX_PATH_SIZE], record[BOX_PATH_SIZE];
+	char calls[BOX_PATH_SIZE];
 	_cleanup_(env_done) struct env env = { 0 };
 	_cleanup_close_ int vpc_fd = -1;
 	const char *const argv[] = { "berth-mockcloud", box->cloud, "--seed", box_path(seed, box->prefix, NULL, "seed.json"),
 				     "--api", FABRIC_API_ADDR ":80", "--metadata", FABRIC_METADATA_ADDR ":80",
-				     "--fabric", box->prefix, "--ready",
-				     box_path(ready, box->prefix, NULL, "mockcloud.ready"), NULL };
+				     "--fabric", box->prefix, "--log", box_path(calls, box->prefix, NULL, "calls.jsonl"),
+				     "--ready", box_path(ready, box->prefix, NULL, "mockcloud.ready"), NULL };
 	struct proc_spec spec = { .path = path,
 				  .argv = argv,
 				  .log_path = box_path(log, box->prefix, NULL, "mockcloud.log"),

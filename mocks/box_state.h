@@ -5,6 +5,7 @@
  *   /run/vpcbox/PREFIX/box.json       how it was made
  *                     /seed.json      what the mock cloud began with
  *                     /mockcloud.pid  .log .ready
+ *                     /calls.jsonl      a line per call to the mock cloud
  *                     /NODE/run/      BERTH_RUN_DIR of that node's daemon
  *                          /net.d/    its conflist
  *                          /log/      ipamd.log

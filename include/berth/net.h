@@ -3,16 +3,16 @@
  * DOC: our words for the kernel
  *
  * A struct net is one rtnetlink socket, born in one network namespace and speaking for that namespace whatever thread
- * uses it later. Calls are synchronous, one request and its acknowledgement each (4-8 µs for a route), and are made from
- * one thread at a time. "Idempotent" below means that repeating the call is success; nothing is ever retried inside
- * except a dump that the kernel marked as interrupted (bounded). A walk reads its whole dump before it calls back, so
- * that each object is shown once and the callback may make requests on the same socket; it returns what the callback
- * returned to end it (not 0), 0 at the end, -1 with the error set when the dump failed.
+ * uses it later. Calls are synchronous, one request and its acknowledgement each (4-8 µs for a route), and are made
+ * from one thread at a time. "Idempotent" below means that repeating the call is success; nothing is ever retried
+ * inside except a dump that the kernel marked as interrupted (bounded). A walk reads its whole dump before it calls
+ * back, so that each object is shown once and the callback may make requests on the same socket; it returns what the
+ * callback returned to end it (not 0), 0 at the end, -1 with the error set when the dump failed.
  *
  * Errors of all calls, domain "netlink": NOTFOUND (ENODEV, ESRCH, ENOENT, EADDRNOTAVAIL), CONFLICT (EEXIST), EXHAUSTED
  * (ENOBUFS, ENOMEM, EMFILE), AUTH (EPERM, EACCES), RETRY (EBUSY, EINTR, EAGAIN, ENETDOWN: the device is not up, timeout
- * of 5 s), PROTOCOL (an answer that cannot be read), INVALID (EINVAL, ERANGE, EOPNOTSUPP and every other); code = errno;
- * the message holds the kernel's own words where it has some.
+ * of 5 s), PROTOCOL (an answer that cannot be read), INVALID (EINVAL, ERANGE, EOPNOTSUPP and every other); code =
+ * errno; the message holds the kernel's own words where it has some.
  */
 #ifndef BERTH_NET_H
 #define BERTH_NET_H
@@ -92,8 +92,8 @@ int net_link_rename(struct net *net, int index, const char *name, struct err *er
 /** net_link_del() - synchronous, waits for an RCU grace period (14-60 ms); a missing link is NOTFOUND. */
 int net_link_del(struct net *net, int index, struct err *err);
 
-/** struct net_veth - a pair born in place: one RTM_NEWLINK, nothing is ever moved. Both ends get one queue each way, the
- *  number that the kernel would have put to use anyway; its default is to make one per possible CPU. */
+/** struct net_veth - a pair born in place: one RTM_NEWLINK, nothing is ever moved. Both ends get one queue each way,
+ * the number that the kernel would have put to use anyway; its default is to make one per possible CPU. */
 struct net_veth {
 	const char *name;          /* here, in @net's namespace */
 	const struct macaddr *mac; /* explicit, so that udev keeps its hands off; NULL: kernel's choice */
@@ -144,8 +144,9 @@ struct net_route {
 	uint8_t protocol;  /* BERTH_RTPROT for all that we make */
 	uint32_t mtu;      /* 0: the link's */
 };
-/** net_route_replace() - NLM_F_CREATE | NLM_F_REPLACE: the one route of that dst and table becomes this, whosever it was:
- *  the kernel compares no protocol here. Errors: NOTFOUND (oif), RETRY (oif is down), INVALID (gateway not on link). */
+/** net_route_replace() - NLM_F_CREATE | NLM_F_REPLACE: the one route of that dst and table becomes this, whosever it
+ * was: the kernel compares no protocol here. Errors: NOTFOUND (oif), RETRY (oif is down), INVALID (gateway not on
+ * link). */
 int net_route_replace(struct net *net, const struct net_route *route, struct err *err);
 /** net_route_del() - matches dst, table, type, protocol, and oif when set; a missing route is success. */
 int net_route_del(struct net *net, const struct net_route *route, struct err *err);
@@ -162,8 +163,8 @@ struct net_rule {
 	uint32_t table;
 	uint8_t protocol; /* BERTH_RTPROT */
 };
-/** net_rule_add() - idempotent: an equal rule is success; one of another protocol is not equal. Errors: INVALID (priority
- *  or table 0). */
+/** net_rule_add() - idempotent: an equal rule is success; one of another protocol is not equal. Errors: INVALID
+ * (priority or table 0). */
 int net_rule_add(struct net *net, const struct net_rule *rule, struct err *err);
 /** net_rule_del() - matches all fields, protocol too; a missing rule is success. */
 int net_rule_del(struct net *net, const struct net_rule *rule, struct err *err);
@@ -204,7 +205,8 @@ int net_monitor_open(struct net_monitor **ret, struct err *err);
 void net_monitor_close(struct net_monitor *monitor);
 /** net_monitor_fd() - borrowed, non-blocking, for epoll. */
 int net_monitor_fd(const struct net_monitor *monitor);
-/** net_monitor_read() - drain what is there, at most 256 messages a call. OVERFLOW: events were lost, look at everything. */
+/** net_monitor_read() - drain what is there, at most 256 messages a call. OVERFLOW: events were lost, look at
+ * everything. */
 int net_monitor_read(struct net_monitor *monitor, void (*fn)(const struct net_event *event, void *arg), void *arg,
 		     struct err *err);
 

@@ -58,7 +58,8 @@ static bool is_v6_link_local(const struct ipaddr *addr)
 	return addr->family == IP_V6 && addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80;
 }
 
-static void addr_msg(struct net_msg *msg, int type, int flags, int index, const struct ipaddr *addr, unsigned prefix_len)
+static void addr_msg(struct net_msg *msg, int type, int flags, int index, const struct ipaddr *addr,
+		     unsigned prefix_len)
 {
 	struct ifaddrmsg ifa = {
 		.ifa_family = net_af(addr->family),
@@ -78,7 +79,8 @@ static int check_len(const struct ipaddr *addr, unsigned prefix_len, struct err 
 
 	if (ipaddr_bits(addr) != 0 && prefix_len <= ipaddr_bits(addr))
 		return 0;
-	return err_set(err, ERR_INVALID, NET_DOMAIN, "%s/%u is no address of a link", ipaddr_str(addr, text), prefix_len);
+	return err_set(err, ERR_INVALID, NET_DOMAIN, "%s/%u is no address of a link", ipaddr_str(addr, text),
+		       prefix_len);
 }
 
 /* NLM_F_REPLACE would be idempotent too, but it makes an address of DHCP eternal; ours is to leave it as it is. */
@@ -98,7 +100,8 @@ int net_addr_add(struct net *net, int index, const struct ipaddr *addr, unsigned
 	net_msg_u32(&msg, IFA_FLAGS, ifa_flags);
 	rc = net_call(net, &msg, &ack);
 	if (rc < 0 && rc != -EEXIST)
-		return net_fail(err, rc, &ack, "add address %s/%u to link %d", ipaddr_str(addr, text), prefix_len, index);
+		return net_fail(err, rc, &ack, "add address %s/%u to link %d", ipaddr_str(addr, text), prefix_len,
+				index);
 	return 0;
 }
 

@@ -17,12 +17,9 @@
 /* ---- reading ---- */
 
 static const struct nla_policy link_policy[IFLA_MAX + 1] = {
-	[IFLA_IFNAME] = { .type = NLA_STRING },
-	[IFLA_MTU] = { .type = NLA_U32 },
-	[IFLA_LINK] = { .type = NLA_U32 },
-	[IFLA_LINK_NETNSID] = { .type = NLA_S32 },
-	[IFLA_MASTER] = { .type = NLA_U32 },
-	[IFLA_LINKINFO] = { .type = NLA_NESTED },
+	[IFLA_IFNAME] = { .type = NLA_STRING }, [IFLA_MTU] = { .type = NLA_U32 },
+	[IFLA_LINK] = { .type = NLA_U32 },      [IFLA_LINK_NETNSID] = { .type = NLA_S32 },
+	[IFLA_MASTER] = { .type = NLA_U32 },    [IFLA_LINKINFO] = { .type = NLA_NESTED },
 };
 
 static void parse_kind(struct nlattr *info, struct net_link *link)
@@ -144,7 +141,8 @@ int net_links(struct net *net, int (*fn)(const struct net_link *link, void *arg)
 }
 
 /* Does @info carry the traffic of another of these links, or another the traffic of @info? The VF below netvsc and the
- * slave of a bond have a master of the same MAC, a VLAN a link below of the same MAC; the one with neither is the NIC. */
+ * slave of a bond have a master of the same MAC, a VLAN a link below of the same MAC; the one with neither is the NIC.
+ */
 static bool is_part_of_another(const struct net_link_info *info, const struct net_link_info **same, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -187,8 +185,8 @@ int net_link_by_mac(struct net *net, const struct macaddr *mac, const char *skip
 		if (is_part_of_another(same[i], same, count))
 			continue;
 		if (found)
-			return err_set(err, ERR_CONFLICT, NET_DOMAIN, "links %s and %s both have MAC %s", found->link.name,
-				       same[i]->link.name, macaddr_str(mac, text));
+			return err_set(err, ERR_CONFLICT, NET_DOMAIN, "links %s and %s both have MAC %s",
+				       found->link.name, same[i]->link.name, macaddr_str(mac, text));
 		found = same[i];
 	}
 	if (!found)
@@ -202,7 +200,10 @@ int net_link_by_mac(struct net *net, const struct macaddr *mac, const char *skip
 int net_link_set_up(struct net *net, int index, bool up, struct err *err)
 {
 	struct ifinfomsg ifi = {
-		.ifi_family = AF_UNSPEC, .ifi_index = index, .ifi_flags = up ? IFF_UP : 0, .ifi_change = IFF_UP,
+		.ifi_family = AF_UNSPEC,
+		.ifi_index = index,
+		.ifi_flags = up ? IFF_UP : 0,
+		.ifi_change = IFF_UP,
 	};
 	struct net_ack ack;
 	_cleanup_msg_ struct net_msg msg = { 0 };
@@ -299,15 +300,16 @@ static int veth_fail(struct net *net, const struct net_veth *veth, int rc, const
 
 int net_veth_add(struct net *net, const struct net_veth *veth, struct err *err)
 {
-	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_change = veth->up ? IFF_UP : 0,
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC,
+				 .ifi_change = veth->up ? IFF_UP : 0,
 				 .ifi_flags = veth->up ? IFF_UP : 0 };
 	struct net_ack ack;
 	_cleanup_msg_ struct net_msg msg = { 0 };
 	int rc;
 
 	if (!name_is_valid(veth->name) || !name_is_valid(veth->peer_name))
-		return err_set(err, ERR_INVALID, NET_DOMAIN, "\"%s\" or \"%s\" cannot be the name of a link", veth->name,
-			       veth->peer_name);
+		return err_set(err, ERR_INVALID, NET_DOMAIN, "\"%s\" or \"%s\" cannot be the name of a link",
+			       veth->name, veth->peer_name);
 	net_msg_init(&msg, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifi, sizeof(ifi));
 	put_veth(&msg, veth);
 	rc = net_call(net, &msg, &ack);

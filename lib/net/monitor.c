@@ -16,8 +16,9 @@
 
 #include "net_internal.h"
 
-#define MONITOR_RECV_BUF  (1 << 20) /* bytes in the kernel: about 1,000 link events, a burst of 100 pods tearing down */
-#define MONITOR_READ_MAX  256       /* datagrams of one read: at most 1 ms of the loop */
+#define MONITOR_RECV_BUF (1 << 20) /* bytes in the kernel: about 1,000 link events, a burst of 100 pods tearing down   \
+				    */
+#define MONITOR_READ_MAX 256       /* datagrams of one read: at most 1 ms of the loop */
 
 struct net_monitor {
 	struct nl_sock *sock; /* owns fd */
@@ -34,7 +35,8 @@ static int monitor_join(struct net_monitor *monitor, struct err *err)
 {
 	int size = MONITOR_RECV_BUF;
 
-	/* Beyond net.core.rmem_max only CAP_NET_ADMIN may go; without it overflow comes sooner and is reported as ever. */
+	/* Beyond net.core.rmem_max only CAP_NET_ADMIN may go; without it overflow comes sooner and is reported as ever.
+	 */
 	if (setsockopt(monitor->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		(void)setsockopt(monitor->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of this room share: messages under construction, one exchange with the kernel, and what it says no with. */
+/* What the files of this room share: messages under construction, one exchange with the kernel, and what it says no
+ * with. */
 #ifndef NET_INTERNAL_H
 #define NET_INTERNAL_H
 
@@ -17,9 +18,9 @@
 #include "berth/net.h"
 
 #define NET_DOMAIN     "netlink"
-#define NET_TIMEOUT_S  5          /* seconds for one answer; the kernel answers in µs, so this only catches a lost one */
-#define NET_RECV_SIZE  32768U     /* bytes; the kernel fills dump datagrams up to this and no further */
-#define NET_DUMP_TRIES 3          /* dumps; each is interrupted only when the table changed under it */
+#define NET_TIMEOUT_S  5      /* seconds for one answer; the kernel answers in µs, so this only catches a lost one */
+#define NET_RECV_SIZE  32768U /* bytes; the kernel fills dump datagrams up to this and no further */
+#define NET_DUMP_TRIES 3      /* dumps; each is interrupted only when the table changed under it */
 #define NET_DUMP_MAX   (1U << 20) /* items of one dump; a full Internet table, v4 and v6, with room */
 #define NET_ACK_SIZE   128        /* bytes of the kernel's extended error text, cut */
 #define NET_LO_INDEX   1          /* LOOPBACK_IFINDEX: lo is born first in every namespace */

@@ -46,7 +46,8 @@ int netns_open(const char *path, int *ret_fd, struct err *err)
 	if (fd < 0 || fstatfs(fd, &fs) < 0)
 		return net_fail(err, -errno, NULL, "open network namespace %s", path);
 	if (fs.f_type != NSFS_MAGIC)
-		return err_set_errno(err, ERR_NOTFOUND, NET_DOMAIN, ENOENT, "no network namespace is mounted at %s", path);
+		return err_set_errno(err, ERR_NOTFOUND, NET_DOMAIN, ENOENT, "no network namespace is mounted at %s",
+				     path);
 	if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
 		return err_set_errno(err, ERR_INVALID, NET_DOMAIN, EINVAL, "%s is a namespace of another kind", path);
 	*ret_fd = take_fd(fd);

@@ -228,8 +228,8 @@ int net_route_replace(struct net *net, const struct net_route *route, struct err
 	put_nexthop(&msg, route);
 	rc = net_call(net, &msg, &ack);
 	if (rc < 0)
-		return net_fail(err, rc, &ack, "set route %s dev %d table %u", prefix_str(&route->dst, text), route->oif,
-				table_of(route));
+		return net_fail(err, rc, &ack, "set route %s dev %d table %u", prefix_str(&route->dst, text),
+				route->oif, table_of(route));
 	return 0;
 }
 
@@ -289,6 +289,7 @@ int net_route_del(struct net *net, const struct net_route *route, struct err *er
 		net_msg_u32(&msg, RTA_OIF, (uint32_t)oif);
 	rc = net_call(net, &msg, &ack);
 	if (rc < 0 && net_err_class(-rc) != ERR_NOTFOUND)
-		return net_fail(err, rc, &ack, "remove route %s table %u", prefix_str(&route->dst, text), table_of(route));
+		return net_fail(err, rc, &ack, "remove route %s table %u", prefix_str(&route->dst, text),
+				table_of(route));
 	return 0;
 }

@@ -9,11 +9,8 @@
 #include "net_internal.h"
 
 static const struct nla_policy rule_policy[FRA_MAX + 1] = {
-	[FRA_PRIORITY] = { .type = NLA_U32 },
-	[FRA_FWMARK] = { .type = NLA_U32 },
-	[FRA_FWMASK] = { .type = NLA_U32 },
-	[FRA_TABLE] = { .type = NLA_U32 },
-	[FRA_PROTOCOL] = { .type = NLA_U8 },
+	[FRA_PRIORITY] = { .type = NLA_U32 }, [FRA_FWMARK] = { .type = NLA_U32 },  [FRA_FWMASK] = { .type = NLA_U32 },
+	[FRA_TABLE] = { .type = NLA_U32 },    [FRA_PROTOCOL] = { .type = NLA_U8 },
 };
 
 static uint32_t get_u32(const struct nlattr *attr)
@@ -96,8 +93,8 @@ int net_rule_del(struct net *net, const struct net_rule *rule, struct err *err)
 	rule_msg(&msg, RTM_DELRULE, 0, rule);
 	rc = net_call(net, &msg, &ack);
 	if (rc < 0 && net_err_class(-rc) != ERR_NOTFOUND)
-		return net_fail(err, rc, &ack, "remove rule %u: fwmark 0x%x/0x%x table %u", rule->priority, rule->fwmark,
-				rule->fwmask, rule->table);
+		return net_fail(err, rc, &ack, "remove rule %u: fwmark 0x%x/0x%x table %u", rule->priority,
+				rule->fwmark, rule->fwmask, rule->table);
 	return 0;
 }
 

@@ -116,7 +116,10 @@ ssize_t net_receive(int fd, void *buf, size_t size)
 	struct sockaddr_nl from = { 0 };
 	struct iovec iov = { .iov_base = buf, .iov_len = size };
 	struct msghdr hdr = {
-		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
+		.msg_name = &from,
+		.msg_namelen = sizeof(from),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
 	};
 	ssize_t n = recvmsg(fd, &hdr, 0);
 
@@ -195,8 +198,8 @@ void net_msg_nest_end(struct net_msg *msg, struct nlattr *nest)
 struct exchange {
 	uint32_t seq;
 	bool dump;
-	bool interrupted; /* dump only: NLM_F_DUMP_INTR was seen */
-	int rc;           /* 0 or -errno so far */
+	bool interrupted;                                      /* dump only: NLM_F_DUMP_INTR was seen */
+	int rc;                                                /* 0 or -errno so far */
 	int (*take)(struct exchange *x, struct nlmsghdr *hdr); /* one data message; 0 or -errno */
 	net_parse_fn parse;
 	void *item;            /* of net_get() */
@@ -212,7 +215,8 @@ static void take_ack_text(struct exchange *x, struct nlmsghdr *hdr, size_t fixed
 
 	if (!(hdr->nlmsg_flags & NLM_F_ACK_TLVS) || nlmsg_datalen(hdr) < (int)fixed)
 		return;
-	if (nla_parse(tb, NLMSGERR_ATTR_MAX, nlmsg_attrdata(hdr, (int)fixed), nlmsg_attrlen(hdr, (int)fixed), policy) < 0)
+	if (nla_parse(tb, NLMSGERR_ATTR_MAX, nlmsg_attrdata(hdr, (int)fixed), nlmsg_attrlen(hdr, (int)fixed), policy) <
+	    0)
 		return;
 	if (tb[NLMSGERR_ATTR_MSG])
 		(void)nla_strlcpy(x->ack->text, tb[NLMSGERR_ATTR_MSG], sizeof(x->ack->text));
@@ -283,7 +287,8 @@ static int receive_all(struct net *net, struct exchange *x)
 
 		if (n < 0 && n != -EINTR)
 			return (int)n;
-		for (struct nlmsghdr *hdr = (void *)net->buf; !over && nlmsg_ok(hdr, left); hdr = nlmsg_next(hdr, &left))
+		for (struct nlmsghdr *hdr = (void *)net->buf; !over && nlmsg_ok(hdr, left);
+		     hdr = nlmsg_next(hdr, &left))
 			over = take_message(x, hdr);
 		if (!over && clock_now(&clock_boot) > deadline_us)
 			return -ETIMEDOUT;
@@ -430,6 +435,7 @@ int net_fail(struct err *err, int rc, const struct net_ack *ack, const char *fmt
 	(void)vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
 	if (ack && ack->text[0])
-		return err_set_errno(err, net_err_class(-rc), NET_DOMAIN, -rc, "%s: kernel says \"%s\"", what, ack->text);
+		return err_set_errno(err, net_err_class(-rc), NET_DOMAIN, -rc, "%s: kernel says \"%s\"", what,
+				     ack->text);
 	return err_set_errno(err, net_err_class(-rc), NET_DOMAIN, -rc, "%s", what);
 }

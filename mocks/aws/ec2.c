@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -171,33 +172,46 @@ static struct throttle_rate rate_of(const struct ec2_action *action, const struc
 	return (struct throttle_rate){ .burst = 50, .per_s = 5 };
 }
 
-static int check(struct ec2_call *call, struct throttle *throttle, const struct httpd_request *request,
-		 const struct ec2_action **ret)
+_printf_(4, 5) static const struct ec2_action *refused(struct ec2_call *call, unsigned status, const char *code,
+						       const char *fmt, ...)
+{
+	char message[sizeof(call->err->message)];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	(void)ec2_refuse(call->err, status, code, "%s", message);
+	return NULL;
+}
+
+/* The action, or NULL with call->err. */
+static const struct ec2_action *check(struct ec2_call *call, struct throttle *throttle,
+				      const struct httpd_request *request)
 {
 	const char *name = query_get(call->query, "Action"), *version = query_get(call->query, "Version");
 	const struct ec2_action *action;
 	bool dry_run = false;
 
 	if (ec2_authenticate(call->model, request, call->wall_us, call->err) < 0)
-		return -1;
+		return NULL;
 	if (!name)
-		return ec2_refuse(call->err, 400, "MissingParameter", "The request must contain the parameter Action");
+		return refused(call, 400, "MissingParameter", "The request must contain the parameter Action");
 	if (!version || !str_equal(version, EC2_VERSION))
-		return ec2_refuse(call->err, 400, "NoSuchVersion",
+		return refused(call, 400, "NoSuchVersion",
 				  "The requested version (%s) of service AmazonEC2 does not exist", version ? version : "");
 	action = ec2_action_find(name);
 	if (!action)
-		return ec2_refuse(call->err, 400, "InvalidAction", "The action %s is not valid for this web service.",
+		return refused(call, 400, "InvalidAction", "The action %s is not valid for this web service.",
 				  name);
 	if (!throttle_take(throttle, action->name, rate_of(action, call->query), call->now_us))
-		return ec2_refuse(call->err, 503, "RequestLimitExceeded", "Request limit exceeded.");
+		return refused(call, 503, "RequestLimitExceeded", "Request limit exceeded.");
 	if (check_params(action, call->query, call->err) < 0 || ec2_param_bool(call, "DryRun", &dry_run) < 0)
-		return -1;
+		return NULL;
 	if (dry_run)
-		return ec2_refuse(call->err, 412, "DryRunOperation",
+		return refused(call, 412, "DryRunOperation",
 				  "Request would have succeeded, but DryRun flag is set.");
-	*ret = action;
-	return 0;
+	return action;
 }
 
 /* ---- the frame ----------------------------------------------------------------------------------------------------- */
@@ -210,19 +224,14 @@ static void uuid_new(struct aws_model *model, char ret[static 37])
 
 void ec2_error_body(struct aws_model *model, const struct ec2_err *err, struct strbuf *out)
 {
-	struct strbuf message = { 0 };
-	struct xml xml = { .out = &message };
+	struct xml xml = { .out = out };
 	char id[37];
 
 	uuid_new(model, id);
+	strbuf_add(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error>");
+	xml_text(&xml, "Code", err->code);
 	xml_text(&xml, "Message", err->message);
-	if (message.len)
-		message.text[message.len - 1] = '\0';
-	strbuf_printf(out,
-		      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>%s</Code>%s</Error>"
-		      "</Errors><RequestID>%s</RequestID></Response>",
-		      err->code, message.text ? message.text : "", id);
-	strbuf_done(&message);
+	strbuf_printf(out, "</Error></Errors><RequestID>%s</RequestID></Response>", id);
 }
 
 unsigned ec2_execute(struct aws_model *model, struct throttle *throttle, const struct httpd_request *request,
@@ -232,11 +241,12 @@ unsigned ec2_execute(struct aws_model *model, struct throttle *throttle, const s
 	struct xml xml = { .out = out };
 	struct ec2_call call = { .model = model, .query = query, .xml = &xml, .err = ret_err, .now_us = now_us,
 				 .wall_us = wall_us };
-	const struct ec2_action *action = NULL;
+	const struct ec2_action *action;
 	char root[QUERY_NAME_MAX], id[37];
 
 	*ret_err = (struct ec2_err){ 0 };
-	if (check(&call, throttle, request, &action) == 0) {
+	action = check(&call, throttle, request);
+	if (action) {
 		(void)snprintf(root, sizeof(root), "%sResponse", action->name);
 		uuid_new(model, id);
 		strbuf_add(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");

@@ -14,7 +14,7 @@ static void note(struct aws_model *model, const char *what, const struct aws_nic
 	if (rc == 0)
 		return;
 	model->net_errors++;
-	(void)snprintf(model->net_error, sizeof(model->net_error), "%s %s: %.200s", what, nic->id, err->msg);
+	(void)snprintf(model->net_error, sizeof(model->net_error), "%.16s %.64s: %.150s", what, nic->id, err->msg);
 	log_warn("the network did not follow", "what=%s nic=%s " LOG_ERR_FMT, what, nic->id, LOG_ERR_ARGS(err));
 }
 

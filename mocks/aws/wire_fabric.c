@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire_fabric.h"
 
+#include <stddef.h>
+
 #include "../fabric/fabric.h"
 #include "aws_mock.h"
 

@@ -42,8 +42,9 @@ struct packet {
 
 static void *add_message(struct packet *p, uint16_t type, uint16_t flags, uint32_t seq, const void *body, size_t size)
 {
-	struct nlmsghdr hdr = { .nlmsg_len = (uint32_t)(NLMSG_HDRLEN + size), .nlmsg_type = type, .nlmsg_flags = flags,
-				.nlmsg_seq = seq };
+	struct nlmsghdr hdr = {
+		.nlmsg_len = (uint32_t)(NLMSG_HDRLEN + size), .nlmsg_type = type, .nlmsg_flags = flags, .nlmsg_seq = seq
+	};
 	uint8_t *at = p->bytes + p->size;
 
 	memcpy(at, &hdr, sizeof(hdr));
@@ -82,7 +83,8 @@ static void add_address(struct packet *p, uint32_t seq, uint8_t last)
 		struct nlattr attr;
 		uint8_t addr[4];
 	} body = { .ifa = { .ifa_family = AF_INET, .ifa_prefixlen = 32, .ifa_index = 7 },
-		   .attr = { .nla_len = ATTR_HDRLEN + 4, .nla_type = IFA_LOCAL }, .addr = { 10, 0, 1, last } };
+		   .attr = { .nla_len = ATTR_HDRLEN + 4, .nla_type = IFA_LOCAL },
+		   .addr = { 10, 0, 1, last } };
 
 	(void)add_message(p, RTM_NEWADDR, NLM_F_MULTI, seq, &body, sizeof(body));
 }
@@ -299,15 +301,31 @@ static void test_net_err_class__table(void **state)
 		int errnum;
 		enum err_class class;
 	} rows[] = {
-		{ ENODEV, ERR_NOTFOUND },    { ESRCH, ERR_NOTFOUND },   { ENOENT, ERR_NOTFOUND },
-		{ ENXIO, ERR_NOTFOUND },     { EADDRNOTAVAIL, ERR_NOTFOUND },
-		{ EEXIST, ERR_CONFLICT },    { EINVAL, ERR_INVALID },   { ERANGE, ERR_INVALID },
-		{ EOPNOTSUPP, ERR_INVALID }, { ENETUNREACH, ERR_INVALID },
-		{ ENOBUFS, ERR_EXHAUSTED },  { ENOMEM, ERR_EXHAUSTED }, { EMFILE, ERR_EXHAUSTED },
-		{ ENFILE, ERR_EXHAUSTED },   { ENOSPC, ERR_EXHAUSTED }, { EOVERFLOW, ERR_EXHAUSTED },
-		{ EPERM, ERR_AUTH },         { EACCES, ERR_AUTH },      { EBUSY, ERR_RETRY },
-		{ EINTR, ERR_RETRY },        { EAGAIN, ERR_RETRY },     { ETIMEDOUT, ERR_RETRY },
-		{ ENETDOWN, ERR_RETRY },     { EBADMSG, ERR_PROTOCOL }, { EMSGSIZE, ERR_PROTOCOL },
+		{ ENODEV, ERR_NOTFOUND },
+		{ ESRCH, ERR_NOTFOUND },
+		{ ENOENT, ERR_NOTFOUND },
+		{ ENXIO, ERR_NOTFOUND },
+		{ EADDRNOTAVAIL, ERR_NOTFOUND },
+		{ EEXIST, ERR_CONFLICT },
+		{ EINVAL, ERR_INVALID },
+		{ ERANGE, ERR_INVALID },
+		{ EOPNOTSUPP, ERR_INVALID },
+		{ ENETUNREACH, ERR_INVALID },
+		{ ENOBUFS, ERR_EXHAUSTED },
+		{ ENOMEM, ERR_EXHAUSTED },
+		{ EMFILE, ERR_EXHAUSTED },
+		{ ENFILE, ERR_EXHAUSTED },
+		{ ENOSPC, ERR_EXHAUSTED },
+		{ EOVERFLOW, ERR_EXHAUSTED },
+		{ EPERM, ERR_AUTH },
+		{ EACCES, ERR_AUTH },
+		{ EBUSY, ERR_RETRY },
+		{ EINTR, ERR_RETRY },
+		{ EAGAIN, ERR_RETRY },
+		{ ETIMEDOUT, ERR_RETRY },
+		{ ENETDOWN, ERR_RETRY },
+		{ EBADMSG, ERR_PROTOCOL },
+		{ EMSGSIZE, ERR_PROTOCOL },
 	};
 
 	(void)state;

@@ -34,8 +34,13 @@ static void test_net_veth_add__other_end_born_in_another_namespace(void **state)
 {
 	const struct world *w = *state;
 	const struct macaddr host = mac_of(MAC_HOST), pod = mac_of(MAC_POD);
-	const struct net_veth veth = { .name = "bth0", .mac = &host, .peer_netns_fd = w->b_fd, .peer_name = "eth0",
-				       .peer_mac = &pod, .mtu = 1400, .up = true };
+	const struct net_veth veth = { .name = "bth0",
+				       .mac = &host,
+				       .peer_netns_fd = w->b_fd,
+				       .peer_name = "eth0",
+				       .peer_mac = &pod,
+				       .mtu = 1400,
+				       .up = true };
 	_cleanup_free_ char *shown = NULL;
 	struct net_link a, b;
 
@@ -157,7 +162,9 @@ static void test_net_link_by_mac__one_skipped_two(void **state)
 {
 	const struct world *w = *state;
 	const struct macaddr nic = mac_of(MAC_HOST), other = mac_of(MAC_POD), nobody = mac_of("02:00:00:00:00:99");
-	struct net_veth veth = { .name = "ens5", .mac = &nic, .peer_netns_fd = -1, .peer_name = "p0", .peer_mac = &other };
+	struct net_veth veth = {
+		.name = "ens5", .mac = &nic, .peer_netns_fd = -1, .peer_name = "p0", .peer_mac = &other
+	};
 	struct net_link link;
 	struct err e;
 

@@ -6,14 +6,19 @@
 
 static struct net_route unreachable(const char *dst)
 {
-	return (struct net_route){ .dst = prefix_from(dst), .type = NET_ROUTE_UNREACHABLE, .table = NET_TABLE_LOCAL,
+	return (struct net_route){ .dst = prefix_from(dst),
+				   .type = NET_ROUTE_UNREACHABLE,
+				   .table = NET_TABLE_LOCAL,
 				   .protocol = BERTH_RTPROT };
 }
 
 static struct net_route unicast(const char *dst, int oif)
 {
-	return (struct net_route){ .dst = prefix_from(dst), .type = NET_ROUTE_UNICAST, .table = NET_TABLE_LOCAL,
-				   .oif = oif, .protocol = BERTH_RTPROT };
+	return (struct net_route){ .dst = prefix_from(dst),
+				   .type = NET_ROUTE_UNICAST,
+				   .table = NET_TABLE_LOCAL,
+				   .oif = oif,
+				   .protocol = BERTH_RTPROT };
 }
 
 struct found {
@@ -104,9 +109,15 @@ static void test_net_route_replace__all_fields(void **state)
 	const struct world *w = *state;
 	int oif = world_pair(w->a, "eth1", "p1");
 	const struct ipaddr own = addr_of("10.0.3.7");
-	struct net_route route = { .dst = { .addr.family = IP_V4 }, .type = NET_ROUTE_UNICAST, .table = TABLE_NIC,
-				   .oif = oif, .gateway = addr_of("10.0.3.1"), .onlink = true, .src = own,
-				   .protocol = BERTH_RTPROT, .mtu = 1400 };
+	struct net_route route = { .dst = { .addr.family = IP_V4 },
+				   .type = NET_ROUTE_UNICAST,
+				   .table = TABLE_NIC,
+				   .oif = oif,
+				   .gateway = addr_of("10.0.3.1"),
+				   .onlink = true,
+				   .src = own,
+				   .protocol = BERTH_RTPROT,
+				   .mtu = 1400 };
 	struct found found;
 
 	must(net_addr_add(w->a, oif, &own, 32, NET_ADDR_NOPREFIXROUTE, &err));
@@ -131,8 +142,9 @@ static void test_net_route_replace__v6_gateway_and_table_0_is_main(void **state)
 	const struct world *w = *state;
 	int oif = world_pair(w->a, "eth0", "p0");
 	struct net_route link = { .dst = prefix_from("fe80::1/128"), .oif = oif, .protocol = BERTH_RTPROT };
-	struct net_route route = { .dst = { .addr.family = IP_V6 }, .oif = oif, .gateway = addr_of("fe80::1"),
-				   .protocol = BERTH_RTPROT };
+	struct net_route route = {
+		.dst = { .addr.family = IP_V6 }, .oif = oif, .gateway = addr_of("fe80::1"), .protocol = BERTH_RTPROT
+	};
 	struct found found;
 
 	must(net_route_replace(w->a, &link, &err));
@@ -217,6 +229,27 @@ static void test_net_route_del__only_ours_and_only_what_was_said(void **state)
 
 	check_del(w, oif, "10.0.1.17/32", "route add 10.0.1.17/32 dev bth0 table local proto static");
 	check_del(w, oif, "2001:db8:1::17/128", "route add 2001:db8:1::17/128 dev bth0 table local proto static");
+}
+
+/* IPv6 keeps several routes of one destination apart by metric, and its delete compares no type. */
+static void test_net_route_del__v6_among_others_of_the_same_destination(void **state)
+{
+	static const char dst[] = "2001:db8:1::17/128";
+	const struct world *w = *state;
+	int oif = world_pair(w->a, "bth0", "p0");
+	const struct net_route pod = unicast(dst, oif), any_device = unicast(dst, 0);
+	struct found found;
+
+	world_ip_do(w->a_name, "route add 2001:db8:1::17/128 dev p0 table local metric 10 proto static");
+	world_ip_do(w->a_name, "route add local 2001:db8:1::17/128 dev p0 table local metric 20 proto 98");
+	must(net_route_replace(w->a, &pod, &err));
+	assert_int_equal(find_route(w->a, dst, NET_TABLE_LOCAL).count, 3);
+	must(net_route_del(w->a, &any_device, &err));
+	found = find_route(w->a, dst, NET_TABLE_LOCAL);
+	assert_int_equal(found.count, 2);
+	assert_int_equal(found.route.type, NET_ROUTE_LOCAL); /* the last of them: ours was behind it */
+	must(net_route_del(w->a, &any_device, &err));
+	assert_int_equal(find_route(w->a, dst, NET_TABLE_LOCAL).count, 2);
 }
 
 static void test_net_route_del__table_that_nobody_used(void **state)
@@ -415,6 +448,7 @@ int main(void)
 		world_test(test_net_route_replace__v6_gateway_and_table_0_is_main),
 		world_test(test_net_route_replace__refusals),
 		world_test(test_net_route_del__only_ours_and_only_what_was_said),
+		world_test(test_net_route_del__v6_among_others_of_the_same_destination),
 		world_test(test_net_route_del__table_that_nobody_used),
 		world_test(test_net_routes__table_filter),
 		world_test(test_net_routes__thousands_and_deleting_on_the_way),

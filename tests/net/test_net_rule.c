@@ -3,7 +3,11 @@
 
 static struct net_rule nic_rule(enum ip_family family)
 {
-	return (struct net_rule){ .family = family, .priority = 1024, .fwmark = 0x4, .fwmask = 0x7e, .table = 4002,
+	return (struct net_rule){ .family = family,
+				  .priority = 1024,
+				  .fwmark = 0x4,
+				  .fwmask = 0x7e,
+				  .table = 4002,
 				  .protocol = BERTH_RTPROT };
 }
 

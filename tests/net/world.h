@@ -3,6 +3,7 @@
 #ifndef TESTS_NET_WORLD_H
 #define TESTS_NET_WORLD_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -36,20 +37,19 @@ static inline void world_must(int rc, const struct err *err)
 }
 
 /* What must succeed, with the error's own words when it does not. */
-#define must(call)                          \
-	do {                                \
-		struct err err = { 0 };     \
-		world_must((call), &err);   \
+#define must(call)                                                                                                     \
+	do {                                                                                                           \
+		struct err err = { 0 };                                                                                \
+		world_must((call), &err);                                                                              \
 	} while (0)
 
 /* What must fail, and with which class. The error stays in @e for more questions. */
-#define must_fail(call, e, wanted)                                                                        \
-	do {                                                                                              \
-		(e) = (struct err){ 0 };                                                                  \
-		assert_int_equal((call), -1);                                                             \
-		if ((e).class != (wanted))                                                                \
-			fail_msg("%s instead of %s: %s", err_class_name((e).class), err_class_name(wanted), \
-				 (e).msg);                                                                \
+#define must_fail(call, e, wanted)                                                                                     \
+	do {                                                                                                           \
+		(e) = (struct err){ 0 };                                                                               \
+		assert_int_equal((call), -1);                                                                          \
+		if ((e).class != (wanted))                                                                             \
+			fail_msg("%s instead of %s: %s", err_class_name((e).class), err_class_name(wanted), (e).msg);  \
 	} while (0)
 
 static inline void world_ns_name(char name[static 32], const char *suffix)
@@ -88,10 +88,31 @@ static inline int world_teardown(void **state)
 	return check_fds_teardown(state);
 }
 
+/* What a test that was killed could not remove: namespaces of our prefix whose process is gone. */
+static inline void world_sweep(void)
+{
+	DIR *dir = opendir("/run/netns");
+
+	for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
+		char digits[16] = { 0 }, proc[32];
+		size_t len = str_starts(e->d_name, "bnt") ? strspn(e->d_name + 3, "0123456789") : 0;
+
+		if (len == 0 || len >= sizeof(digits))
+			continue;
+		memcpy(digits, e->d_name + 3, len);
+		(void)snprintf(proc, sizeof(proc), "/proc/%s", digits);
+		if (!fs_exists(proc))
+			(void)netns_del(e->d_name, NULL);
+	}
+	if (dir)
+		(void)closedir(dir);
+}
+
 static inline int world_setup(void **state)
 {
 	struct world *world;
 
+	world_sweep();
 	if (check_fds_setup(state) != 0)
 		return -1;
 	world = calloc(1, sizeof(*world));
@@ -133,7 +154,8 @@ static inline struct macaddr mac_of(const char *text)
 /* Runs `ip -n NS words...` (split at blanks). Return: its output, owned. It must succeed. */
 static inline char *world_ip(const char *ns, const char *words)
 {
-	char copy[256], ns_copy[32], *argv[WORLD_IP_ARGS_MAX] = { (char[]){ "ip" }, (char[]){ "-n" }, ns_copy }, *save = NULL;
+	char copy[256], ns_copy[32], *argv[WORLD_IP_ARGS_MAX] = { (char[]){ "ip" }, (char[]){ "-n" }, ns_copy },
+				     *save = NULL;
 	char *const env[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
 	int pipe_fds[2], status = -1;
 	posix_spawn_file_actions_t actions;

@@ -120,15 +120,12 @@ static void test_config_load__file_with_each_kind(void **state)
 
 static void test_config_load__environment_wins(void **state)
 {
-	char path[512];
 	struct config c;
 	struct err err;
 
 	(void)state;
-	check_path(path, sizeof(path), check_tmpdir(), "ipamd.json");
-	assert_int_equal(fs_write_atomic(path, "{\"warmIPs\": 3, \"minIPs\": 4}", 26, 0600), 0);
 	env = ENV("BERTH_WARM_IPS", "5", "BERTH_SNAT_EXCLUDE", "10.0.0.0/8, 192.0.2.0/24");
-	assert_int_equal(config_load(path, get_env, NULL, &c, &err), 0);
+	assert_int_equal(load_text("{\"warmIPs\": 3, \"minIPs\": 4}", &c, &err), 0);
 	env = NULL;
 	assert_int_equal(c.warm_ips, 5);
 	assert_int_equal(c.min_ips, 4);
@@ -168,7 +165,7 @@ static void test_config_load__values_that_are_refused(void **state)
 		const char *name, *value, *also;
 	} cases[] = {
 		{ "BERTH_WARM_IPS", "many", "environment" },
-		{ "BERTH_WARM_IPS", "-1", "from 0 to 4096" },
+		{ "BERTH_WARM_IPS", "-1", "0 to 4096" },
 		{ "BERTH_WARM_IPS", "4097", "4097" },
 		{ "BERTH_LOG_LEVEL", "loud", "error, warn, info or debug" },
 		{ "BERTH_EXTERNAL_SNAT", "maybe", "true or false" },

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/result.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "berth/attr.h"
+#include "cni/cnierr.h"
+#include "tests/check.h"
+
+static struct cni_result sample(enum cni_version version, const char *address, const char *gateway)
+{
+	struct cni_result result = {
+		.version = version,
+		.host_ifname = "bth0a1b2c3d4e5",
+		.host_mac = { { 0x02, 0x11, 0x22, 0x33, 0x44, 0x55 } },
+		.ifname = "eth0",
+		.mac = { { 0x06, 0xaa, 0xbb, 0xcc, 0xdd, 0xee } },
+		.sandbox = "/run/netns/cni-1",
+		.mtu = 9001,
+	};
+
+	assert_int_equal(prefix_parse(address, &result.address), 0);
+	assert_int_equal(ipaddr_parse(gateway, &result.gateway), 0);
+	return result;
+}
+
+static void equals_golden(const struct cni_result *result, const char *name)
+{
+	_cleanup_free_ char *text = cni_result_print(result);
+	_cleanup_free_ char *golden = NULL;
+	char path[128];
+
+	assert_non_null(text);
+	golden = check_golden(check_path(path, sizeof(path), "tests/golden/cni", name), NULL);
+	golden[strcspn(golden, "\n")] = '\0';
+	assert_string_equal(text, golden);
+}
+
+static void test_cni_result_print__every_version(void **state)
+{
+	(void)state;
+	for (unsigned v = 0; v < CNI_VERSION_COUNT; v++) {
+		struct cni_result result = sample((enum cni_version)v, "10.0.1.17/32", "169.254.1.1");
+		char name[64];
+
+		(void)snprintf(name, sizeof(name), "result-%s.json", cni_version_name((enum cni_version)v));
+		equals_golden(&result, name);
+	}
+}
+
+static void test_cni_result_print__ipv6(void **state)
+{
+	struct cni_result old = sample(CNI_0_4_0, "2001:db8::17/128", "fe80::1");
+	struct cni_result new = sample(CNI_1_1_0, "2001:db8::17/128", "fe80::1");
+
+	(void)state;
+	equals_golden(&old, "result-0.4.0-ipv6.json");
+	equals_golden(&new, "result-1.1.0-ipv6.json");
+}
+
+static void test_cni_result_print__no_mtu_known(void **state)
+{
+	struct cni_result result = sample(CNI_1_1_0, "10.0.1.17/32", "169.254.1.1");
+	_cleanup_free_ char *text = NULL;
+
+	(void)state;
+	result.mtu = 0;
+	text = cni_result_print(&result);
+	assert_non_null(text);
+	assert_null(strstr(text, "mtu"));
+}
+
+static void test_cni_result_print__not_utf8(void **state)
+{
+	struct cni_result result = sample(CNI_1_1_0, "10.0.1.17/32", "169.254.1.1");
+
+	(void)state;
+	result.sandbox = "/run/\xff";
+	assert_null(cni_result_print(&result));
+}
+
+static void test_cnierr_print__shape(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	struct cnierr cnierr;
+
+	(void)state;
+	assert_int_equal(cnierr_set(&cnierr, CNI_INVALID_CONFIG, "do it right", "'%s' is \xff", "x"), -1);
+	text = cnierr_print(&cnierr, "1.0.0");
+	assert_string_equal(text, "{\"cniVersion\":\"1.0.0\",\"code\":7,\"msg\":\"'x' is ?\",\"details\":\"do it right\"}");
+}
+
+static void test_cnierr_reply__every_reason_and_class(void **state)
+{
+	static const enum cni_code want[FAIL_REASON_COUNT] = {
+		[FAIL_NONE] = CNI_TRY_AGAIN,          [FAIL_SUBNET_FULL] = CNI_SUBNET_EXHAUSTED,
+		[FAIL_SUBNET_FRAGMENTED] = CNI_SUBNET_EXHAUSTED, [FAIL_NIC_LIMIT] = CNI_NODE_LIMIT,
+		[FAIL_THROTTLED] = CNI_TRY_AGAIN,     [FAIL_PERMISSION] = CNI_CLOUD_PERMISSION,
+		[FAIL_METADATA] = CNI_TRY_AGAIN,      [FAIL_COOLING] = CNI_TRY_AGAIN,
+		[FAIL_STARTING] = CNI_TRY_AGAIN,      [FAIL_PENDING] = CNI_TRY_AGAIN,
+		[FAIL_STATE] = CNI_TRY_AGAIN,
+	};
+
+	(void)state;
+	for (unsigned r = 0; r < FAIL_REASON_COUNT; r++) {
+		struct proto_reply reply = { .reason = (enum fail_reason)r };
+		struct cnierr cnierr = { 0 };
+
+		(void)err_set(&reply.error, ERR_EXHAUSTED, "ipamd", "none");
+		err_set_ident(&reply.error, "CloudWord");
+		assert_int_equal(cnierr_reply(&cnierr, "no address", &reply), -1);
+		assert_int_equal(cnierr.code, want[r]);
+		assert_string_equal(cnierr.msg, "no address: none (CloudWord)");
+		assert_true(cnierr.details[0]);
+	}
+	for (unsigned c = ERR_NONE + 1; c < ERR_CLASS_COUNT; c++) {
+		struct proto_reply reply = { .ok = false };
+		struct cnierr cnierr = { 0 };
+
+		(void)err_set(&reply.error, (enum err_class)c, "ipamd", "no");
+		(void)cnierr_reply(&cnierr, "x", &reply);
+		assert_true(cnierr.code != CNI_OK && cnierr.details[0]);
+		(void)cnierr_daemon(&cnierr, "x", &reply.error);
+		assert_true(cnierr.code != CNI_OK && cnierr.details[0]);
+		(void)cnierr_kernel(&cnierr, "x", &reply.error);
+		assert_int_equal(cnierr.code, c == ERR_RETRY || c == ERR_EXHAUSTED ? CNI_TRY_AGAIN : CNI_KERNEL);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		check_unit_test(test_cni_result_print__every_version),
+		check_unit_test(test_cni_result_print__ipv6),
+		check_unit_test(test_cni_result_print__no_mtu_known),
+		check_unit_test(test_cni_result_print__not_utf8),
+		check_unit_test(test_cnierr_print__shape),
+		check_unit_test(test_cnierr_reply__every_reason_and_class),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

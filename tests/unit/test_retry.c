@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Retry, stop, and the call budget. */
+#include "cloud/retry.h"
+
+#include <errno.h>
+
+#include "berth/err.h"
+#include "cloud/budget.h"
+#include "tests/check.h"
+
+static uint64_t fixed_next(void *ctx)
+{
+	return *(uint64_t *)ctx;
+}
+
+static int64_t fake_now(void *ctx)
+{
+	return *(int64_t *)ctx;
+}
+
+static const struct retry_policy policy = {
+	.attempts_max = 4,
+	.transient_us = 1000,
+	.throttled_us = 100000,
+	.cap_us = 300000,
+};
+
+struct world {
+	uint64_t dice;
+	struct random random;
+	int64_t now;
+	struct clock clock;
+	struct stop stop;
+	struct retry retry;
+};
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	assert_non_null(w);
+	w->random = (struct random){ fixed_next, &w->dice };
+	w->clock = (struct clock){ fake_now, &w->now };
+	assert_int_equal(stop_init(&w->stop), 0);
+	w->retry = (struct retry){
+		.policy = &policy,
+		.random = &w->random,
+		.clock = &w->clock,
+		.stop = &w->stop,
+		.deadline_us = 10 * USEC_PER_SEC,
+	};
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	stop_done(&w->stop);
+	free(w);
+	return 0;
+}
+
+static void test_delay__full_jitter_doubles_up_to_the_cap(void **state)
+{
+	struct world *w = *state;
+
+	w->dice = 0;
+	assert_int_equal(retry_delay(&policy, 5, ERR_RETRY, 0, &w->random), 0);
+	/* The largest value below each bound. */
+	w->dice = 1000 - 1;
+	assert_int_equal(retry_delay(&policy, 0, ERR_RETRY, 0, &w->random), 999);
+	w->dice = 4000 - 1;
+	assert_int_equal(retry_delay(&policy, 2, ERR_RETRY, 0, &w->random), 3999);
+	w->dice = 300000 - 1;
+	assert_int_equal(retry_delay(&policy, 2, ERR_THROTTLED, 0, &w->random), 299999);
+	assert_int_equal(retry_delay(&policy, 4000000000U, ERR_THROTTLED, 0, &w->random), 299999);
+}
+
+static void test_delay__retry_after_is_a_minimum(void **state)
+{
+	struct world *w = *state;
+
+	w->dice = 42;
+	assert_int_equal(retry_delay(&policy, 0, ERR_THROTTLED, 7000, &w->random), 7000042);
+}
+
+static void test_again__by_class(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned class = ERR_RETRY; class < ERR_CLASS_COUNT; class++) {
+		struct retry retry = w->retry;
+		const struct err err = { .class = (enum err_class)class };
+		bool again = class == ERR_RETRY || class == ERR_THROTTLED;
+
+		assert_int_equal(retry_again(&retry, &err), again);
+	}
+}
+
+static void test_again__attempts_are_bounded(void **state)
+{
+	struct world *w = *state;
+	const struct err err = { .class = ERR_RETRY };
+
+	for (unsigned i = 1; i < policy.attempts_max; i++)
+		assert_true(retry_again(&w->retry, &err));
+	assert_false(retry_again(&w->retry, &err));
+}
+
+static void test_again__not_beyond_the_deadline(void **state)
+{
+	struct world *w = *state;
+	const struct err err = { .class = ERR_THROTTLED, .retry_after_ms = 5000 };
+
+	w->now = 5 * USEC_PER_SEC;
+	assert_false(retry_again(&w->retry, &err));
+}
+
+static void test_again__stopped(void **state)
+{
+	struct world *w = *state;
+	const struct err err = { .class = ERR_RETRY, .retry_after_ms = 9000 };
+	int64_t before = clock_now(&clock_boot);
+
+	stop_set(&w->stop);
+	assert_false(retry_again(&w->retry, &err));
+	assert_true(clock_now(&clock_boot) - before < USEC_PER_SEC);
+}
+
+static void *stop_from_elsewhere(void *ctx)
+{
+	stop_set(ctx);
+	return NULL;
+}
+
+static void test_stop_wait__woken(void **state)
+{
+	struct world *w = *state;
+	int64_t before = clock_now(&clock_boot);
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, stop_from_elsewhere, &w->stop), 0);
+	assert_int_equal(stop_wait(&w->stop, 60 * USEC_PER_SEC), -ECANCELED);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(clock_now(&clock_boot) - before < 10 * USEC_PER_SEC);
+}
+
+static void test_stop_wait__times_out(void **state)
+{
+	struct world *w = *state;
+	int64_t before = clock_now(&clock_boot);
+
+	assert_int_equal(stop_wait(&w->stop, 20000), 0);
+	assert_true(clock_now(&clock_boot) - before >= 20000);
+}
+
+static void test_random_kernel__varies(void **state)
+{
+	uint64_t first = random_kernel.next(NULL);
+	bool varies = false;
+
+	(void)state;
+	for (unsigned i = 0; i < 8; i++)
+		varies = varies || random_kernel.next(NULL) != first;
+	assert_true(varies);
+	assert_int_equal(random_below(&random_kernel, 0), 0);
+	assert_int_equal(random_below(&random_kernel, 1), 0);
+}
+
+/* ---- budget ---------------------------------------------------------------------------------------------------------- */
+
+static const struct budget_limit limits[BUDGET_CLASS_COUNT] = {
+	[BUDGET_READ] = { .burst = 10, .rate_max = 10, .rate_min = 1 },
+	[BUDGET_MUTATE] = { .burst = 2, .rate_max = 2, .rate_min = 0.5 },
+};
+
+static void budget_start(struct world *w, struct budget *budget)
+{
+	assert_int_equal(budget_init(budget, limits, &w->clock, &w->random, &w->stop), 0);
+}
+
+static void test_reserve__burst_then_spread_at_the_rate(void **state)
+{
+	struct world *w = *state;
+	struct budget b;
+
+	budget_start(w, &b);
+	assert_int_equal(budget_reserve(&b, BUDGET_MUTATE, 0), 0);
+	assert_int_equal(budget_reserve(&b, BUDGET_MUTATE, 0), 0);
+	assert_int_equal(budget_reserve(&b, BUDGET_MUTATE, 0), 500000);
+	assert_int_equal(budget_reserve(&b, BUDGET_MUTATE, 0), 1000000);
+	/* The other class has its own bucket. */
+	assert_int_equal(budget_reserve(&b, BUDGET_READ, 0), 0);
+	/* What was owed is paid first; a bucket never holds more than its burst. */
+	assert_int_equal(budget_reserve(&b, BUDGET_MUTATE, 1500000), 0);
+	assert_int_equal(budget_reserve(&b, BUDGET_MUTATE, 100000000), 0);
+	assert_int_equal(budget_reserve(&b, BUDGET_MUTATE, 100000000), 0);
+	assert_int_equal(budget_reserve(&b, BUDGET_MUTATE, 100000000), 500000);
+	budget_done(&b);
+}
+
+static void test_throttled__slows_down_and_recovers(void **state)
+{
+	struct world *w = *state;
+	struct budget b;
+
+	budget_start(w, &b);
+	budget_throttled(&b, BUDGET_MUTATE, 0, 0);
+	/* Emptied, and 2/s became 1.4/s. */
+	assert_in_range(budget_reserve(&b, BUDGET_MUTATE, 0), 714000, 715000);
+	for (unsigned i = 0; i < 50; i++)
+		budget_throttled(&b, BUDGET_MUTATE, 0, 0);
+	assert_true(b.buckets[BUDGET_MUTATE].rate >= 0.5 && b.buckets[BUDGET_MUTATE].rate < 0.51);
+	for (unsigned i = 0; i < 20; i++)
+		budget_ok(&b, BUDGET_MUTATE, 0);
+	assert_true(b.buckets[BUDGET_MUTATE].rate > 1.4 && b.buckets[BUDGET_MUTATE].rate < 1.6);
+	for (unsigned i = 0; i < 100; i++)
+		budget_ok(&b, BUDGET_MUTATE, 0);
+	assert_true(b.buckets[BUDGET_MUTATE].rate <= 2);
+	assert_true(b.buckets[BUDGET_READ].rate >= 10);
+	budget_done(&b);
+}
+
+static void test_throttled__retry_after_holds_everybody(void **state)
+{
+	struct world *w = *state;
+	struct budget b;
+
+	budget_start(w, &b);
+	budget_throttled(&b, BUDGET_MUTATE, 0, 3000);
+	assert_int_equal(budget_reserve(&b, BUDGET_READ, 0), 3000000);
+	assert_int_equal(budget_reserve(&b, BUDGET_READ, 1000000), 2000000);
+	assert_int_equal(budget_reserve(&b, BUDGET_READ, 3000000), 0);
+	/* A nonsensical one does not stop us for days. */
+	budget_throttled(&b, BUDGET_READ, 0, INT64_C(1) << 50);
+	assert_in_range(budget_reserve(&b, BUDGET_READ, 0), 1, 3600 * USEC_PER_SEC);
+	budget_done(&b);
+}
+
+static void test_take__no_token_before_the_deadline(void **state)
+{
+	struct world *w = *state;
+	struct err err = { 0 };
+	int64_t waited = -1;
+	struct budget b;
+
+	budget_start(w, &b);
+	budget_throttled(&b, BUDGET_READ, 0, 3000);
+	assert_int_equal(budget_take(&b, BUDGET_READ, USEC_PER_SEC, &waited, &err), -1);
+	assert_int_equal(err.class, ERR_THROTTLED);
+	assert_int_equal(err.retry_after_ms, 3000);
+	assert_int_equal(waited, 0);
+	/* The token was given back. */
+	assert_true(b.buckets[BUDGET_READ].tokens >= 0);
+	budget_done(&b);
+}
+
+static void test_take__waits_for_real(void **state)
+{
+	struct world *w = *state;
+	int64_t waited = 0, sum = 0;
+	struct budget b;
+
+	w->clock = clock_boot;
+	budget_start(w, &b);
+	for (unsigned i = 0; i < 12; i++) {
+		assert_int_equal(budget_take(&b, BUDGET_READ, clock_now(&clock_boot) + 9 * USEC_PER_SEC, &waited, NULL), 0);
+		sum += waited;
+	}
+	/* Ten at once, two more at 10/s. */
+	assert_in_range(sum, 150000, 2000000);
+	budget_done(&b);
+}
+
+static void test_take__stopped(void **state)
+{
+	struct world *w = *state;
+	struct err err = { 0 };
+	int64_t waited;
+	struct budget b;
+
+	budget_start(w, &b);
+	stop_set(&w->stop);
+	budget_throttled(&b, BUDGET_READ, 0, 3000);
+	assert_int_equal(budget_take(&b, BUDGET_READ, 60 * USEC_PER_SEC, &waited, &err), -1);
+	assert_int_equal(err.class, ERR_RETRY);
+	budget_done(&b);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_delay__full_jitter_doubles_up_to_the_cap),
+		T(test_delay__retry_after_is_a_minimum),
+		T(test_again__by_class),
+		T(test_again__attempts_are_bounded),
+		T(test_again__not_beyond_the_deadline),
+		T(test_again__stopped),
+		T(test_stop_wait__woken),
+		T(test_stop_wait__times_out),
+		T(test_random_kernel__varies),
+		T(test_reserve__burst_then_spread_at_the_rate),
+		T(test_throttled__slows_down_and_recovers),
+		T(test_throttled__retry_after_holds_everybody),
+		T(test_take__no_token_before_the_deadline),
+		T(test_take__waits_for_real),
+		T(test_take__stopped),
+	};
+
+	return cmocka_run_group_tests_name("retry", tests, check_fds_setup, check_fds_teardown);
+}
