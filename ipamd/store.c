@@ -219,8 +219,8 @@ static int query_number(struct store *store, const char *sql, uint64_t *ret, str
 	return 0;
 }
 
-/* A new file gets its tables; one of ours is checked; anything else is PROTOCOL. */
-static int check_or_make(struct store *store, struct err *err)
+/* A file of ours or an empty one? Changes nothing, so that what is put aside is what was found. */
+static int check(struct store *store, bool *ret_empty, struct err *err)
 {
 	uint64_t version, tables;
 	char verdict[128] = "";
@@ -228,8 +228,9 @@ static int check_or_make(struct store *store, struct err *err)
 	if (query_number(store, "PRAGMA user_version", &version, err) < 0 ||
 	    query_number(store, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
 		return -1;
-	if (version == 0 && tables == 0)
-		return exec(store, schema, err, "make tables");
+	*ret_empty = version == 0 && tables == 0;
+	if (*ret_empty)
+		return 0;
 	if (version != SCHEMA_VERSION)
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "schema version %" PRIu64 ", expected %d", version,
 			       SCHEMA_VERSION);
@@ -257,16 +258,21 @@ static int open_db(struct store *store, const char *path, struct err *err)
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
 		    SQLITE_OPEN_EXRESCODE;
 	int code = sqlite3_open_v2(path, &store->db, flags, NULL);
+	bool empty;
 
 	if (code != SQLITE_OK)
 		return fail(store->db, code, err, "open");
 	(void)sqlite3_busy_timeout(store->db, BUSY_MS);
+	/* A close would else fold the log of a file that is none of ours into it and delete it. */
+	(void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	/* SQLite opens a file that it may not write as a read-only one and says so only here. */
 	if (sqlite3_db_readonly(store->db, "main") == 1)
 		return err_set(err, ERR_INVALID, DOMAIN, "the file or its directory is read-only");
-	if (exec(store, pragmas, err, "pragmas") < 0 || check_or_make(store, err) < 0)
+	if (check(store, &empty, err) < 0 || exec(store, pragmas, err, "pragmas") < 0 ||
+	    (empty && exec(store, schema, err, "make tables") < 0) || prepare_all(store, err) < 0)
 		return -1;
-	return prepare_all(store, err);
+	(void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+	return 0;
 }
 
 static int move(const char *path, const char *suffix, const char *aside, struct err *err)

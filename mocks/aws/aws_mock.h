@@ -9,6 +9,8 @@
  *   POST /_mock/faults/clear
  *   POST /_mock/foreign       {"instance": NAME or ID, "device_index"?, "tags"?, "secondary"?, "managed"?}: somebody else
  *                             attaches a NIC -> {"nic","attachment","mac","device_index"}
+ *   POST /_mock/remove        {"nic": ID, "units"?: ["10.0.1.7", "10.0.1.16/28"]}: somebody else unassigns these, or detaches
+ *                             and deletes the NIC, at once
  *   POST /_mock/throttle      {"enabled"?: bool, "drain"?: ACTION or "*"}: the token buckets
  *   POST /_mock/timings       any keys of the seed's "timings"
  *   POST /_mock/credentials   {"expire": ACCESS_KEY or "role"}: these credentials end now

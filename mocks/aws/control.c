@@ -246,6 +246,66 @@ static int do_foreign(struct aws_mock *mock, const json_t *body, json_t **ret, s
 	return foreign(model, &want, instance, (unsigned)device, ret, err);
 }
 
+static int remove_units(struct aws_model *model, struct aws_nic *nic, const json_t *list, struct err *err)
+{
+	struct aws_units units = { 0 };
+	struct ec2_err refused;
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		struct prefix range;
+
+		if (i == AWS_NIC_UNITS_MAX || !json_is_string(item) || prefix_parse(json_string_value(item), &range) < 0)
+			return err_set(err, ERR_PROTOCOL, DOMAIN, "units[%zu] is no address and no prefix", i);
+		if (range.len == ipaddr_bits(&range.addr))
+			units.addrs[units.addr_count++] = range.addr;
+		else
+			units.prefixes[units.prefix_count++] = range;
+	}
+	bool v6 = (units.addr_count && units.addrs[0].family == IP_V6) ||
+		  (units.prefix_count && units.prefixes[0].addr.family == IP_V6);
+
+	if (aws_nic_unassign(model, nic, v6 ? IP_V6 : IP_V4, &units, clock_now(&clock_boot), &refused) < 0)
+		return err_set(err, ERR_CONFLICT, DOMAIN, "%s: %s", refused.code, refused.message);
+	return 0;
+}
+
+/* At once, and whatever it is but a primary: what it takes to be somebody who may do everything. */
+static int remove_nic(struct aws_model *model, struct aws_nic *nic, struct err *err)
+{
+	int64_t now_us = clock_now(&clock_boot), detach_ms = model->timings.detach_ms;
+	struct ec2_err refused;
+	int rc = 0;
+
+	nic->managed = false;
+	model->timings.detach_ms = 0;
+	if (nic->face.status == AWS_NIC_DETACHING)
+		nic->face.status = AWS_NIC_IN_USE;
+	if (nic->face.instance)
+		rc = aws_nic_detach(model, nic, now_us, &refused);
+	model->timings.detach_ms = detach_ms;
+	if (rc == 0)
+		rc = aws_nic_delete(model, nic, now_us, &refused);
+	return rc < 0 ? err_set(err, ERR_CONFLICT, DOMAIN, "%s: %s", refused.code, refused.message) : 0;
+}
+
+static int do_remove(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err)
+{
+	json_t *units = NULL;
+	const char *id;
+
+	(void)ret;
+	if (json_get_str(body, DOMAIN, "nic", &id, err) < 0 ||
+	    json_get_arr_opt(body, DOMAIN, "units", &units, err) < 0)
+		return -1;
+	struct aws_nic *nic = aws_nic_find(mock->model, id);
+
+	if (!nic)
+		return err_set(err, ERR_NOTFOUND, DOMAIN, "no NIC %s", id);
+	return units ? remove_units(mock->model, nic, units, err) : remove_nic(mock->model, nic, err);
+}
+
 static const struct {
 	const char *path;
 	int (*run)(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err);
@@ -254,6 +314,7 @@ static const struct {
 	{ "faults/clear", do_faults_clear },
 	{ "state", do_state },
 	{ "foreign", do_foreign },
+	{ "remove", do_remove },
 	{ "throttle", do_throttle },
 	{ "timings", do_timings },
 	{ "credentials", do_credentials },

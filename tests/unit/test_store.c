@@ -668,7 +668,9 @@ static int on_a_full_disk(const char *dir)
 	do
 		lease = lease_of(stored);
 	while ((rc = store_lease_put(store, &lease, &err)) == 0 && ++stored < LEASES_MAX);
-	EXPECT(rc == -1 && err.class == ERR_EXHAUSTED && stored > 100);
+	if (rc == -1 && err.class != ERR_EXHAUSTED)
+		(void)fprintf(stderr, "# %s\n", err.msg);
+	EXPECT(rc == -1 && err.class == ERR_EXHAUSTED && stored > 20);
 	EXPECT(look(store, &seen, NULL) == 0 && seen.lease_count == stored);
 	/* A release is whole or not at all. */
 	lease = lease_of(0);
