@@ -26,6 +26,7 @@
 #define ASSIGN_US   (60 * USEC_PER_SEC)  /* one sub-second call; the rest is for back-off under throttling */
 #define ATTACH_US   (180 * USEC_PER_SEC) /* create, attach, wait: up to 10 s by AWS's own words, 30 s seen, plus throttling */
 #define RELIST_US   (5 * USEC_PER_SEC)   /* second look when something seems to be missing */
+#define MOVING_US   (1 * USEC_PER_SEC)   /* second look at a NIC that is attaching or detaching without us */
 #define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* crash leftovers are swept at start; hourly as amazon-vpc-cni-k8s does */
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -131,6 +132,15 @@ static void first_list(struct ipamd *d, int64_t now_us)
 	requests_replay_spool(d, now_us);
 }
 
+/* A NIC on its way without a job of ours: a daemon before us started it, or somebody else. It takes a slot already. */
+static bool is_moving(const struct ipamd *d, const struct cloud_view *view)
+{
+	for (unsigned i = 0; i < view->nic_count; i++)
+		if (!view->nics[i].attached && !d->running[JOB_ATTACH] && !d->running[JOB_DETACH])
+			return true;
+	return false;
+}
+
 static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	if (job->rc < 0) {
@@ -142,6 +152,8 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 	view_merge(d, &job->view, job->submitted_us, now_us);
 	d->stats.last_list_us = now_us;
 	d->list_due_us = now_us + (d->missing_count ? RELIST_US : list_period(d));
+	if (is_moving(d, &job->view))
+		d->list_due_us = now_us + MOVING_US;
 	if (!d->listed)
 		first_list(d, now_us);
 }

@@ -214,7 +214,7 @@ static const struct setting settings[] = {
 	  "how long an address rests before another pod gets it" },
 	{ "releaseDelay", "BERTH_RELEASE_DELAY", &kind_duration, FIELD(release_delay_us), "60s", 0, DAY_US,
 	  "how long a surplus block is idle before it goes back to the cloud" },
-	{ "listPeriod", "BERTH_LIST_PERIOD", &kind_duration, FIELD(list_period_us), "300s", 10 * USEC_PER_SEC, DAY_US,
+	{ "listPeriod", "BERTH_LIST_PERIOD", &kind_duration, FIELD(list_period_us), "300s", USEC_PER_SEC, DAY_US,
 	  "how often the cloud is asked what the node has, with jitter" },
 	{ "addTimeout", "BERTH_ADD_TIMEOUT", &kind_duration, FIELD(add_timeout_us), "60s", USEC_PER_SEC, HOUR_US,
 	  "how long a starting pod waits for an address; below the runtime's own limit" },

@@ -7,7 +7,7 @@
 
 #include "berth/check.h"
 
-#define BUCKETS_FIRST 64U       /* 512 bytes; a node of 110 pods doubles once */
+#define BUCKETS_FIRST 64U        /* 512 bytes; a node of 110 pods doubles once */
 #define BUCKETS_MAX   (1U << 20) /* more addresses than any instance can hold; chains grow from there on */
 
 #define FNV_OFFSET UINT64_C(0xcbf29ce484222325) /* FNV-1a, 64 bits: draft-eastlake-fnv, section 5 */

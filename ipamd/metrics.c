@@ -104,9 +104,13 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	(void)version;
 	(void)upload;
 	(void)upload_size;
-	(void)request;
 	if (!str_equal(method, MHD_HTTP_METHOD_GET) && !str_equal(method, MHD_HTTP_METHOD_HEAD))
 		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET or HEAD only\n");
+	/* The first call comes with the headers; who answers in it ends the connection, and scrapers like to keep it. */
+	if (!*request) {
+		*request = metrics;
+		return MHD_YES;
+	}
 	if (str_equal(url, "/metrics"))
 		return answer_page(metrics, connection);
 	if (!str_equal(url, "/healthz"))

@@ -45,7 +45,8 @@ static int bad_addr(const struct pool_addr *addr, const char *what, struct err *
 	struct ipaddr value = addr_value(addr);
 	char text[IPADDR_STRLEN];
 
-	return err_set(err, ERR_BUG, "pool", "%s (%s): %s", ipaddr_str(&value, text), addr_state_name(addr->state), what);
+	return err_set(err, ERR_BUG, "pool", "%s (%s): %s", ipaddr_str(&value, text), addr_state_name(addr->state),
+		       what);
 }
 
 static int check_addr(const struct pool_addr *addr, struct tally *tally, struct err *err)
@@ -134,7 +135,8 @@ static int check_queues(const struct pool *pool, const struct tally *tally, stru
 		return err_set(err, ERR_BUG, "pool", "free queue: %u addresses belong there, counter says %u",
 			       tally->in_free_queue, pool->free_count);
 	if (queue_length(&pool->cooling, tally->in_cooling_queue) != tally->in_cooling_queue)
-		return err_set(err, ERR_BUG, "pool", "cooling queue: %u addresses belong there", tally->in_cooling_queue);
+		return err_set(err, ERR_BUG, "pool", "cooling queue: %u addresses belong there",
+			       tally->in_cooling_queue);
 	for (struct list *link = pool->cooling.next; link != &pool->cooling; link = link->next) {
 		const struct pool_addr *addr = list_entry(link, struct pool_addr, link);
 

@@ -133,8 +133,9 @@ static void set_blocked(const struct ipamd *d, json_t *obj)
 {
 	const struct err *why;
 	enum fail_reason reason = requests_why(d, &why);
+	bool is_short = !d->listed || d->plan.supply < d->plan.wanted;
 
-	if (!why && d->plan.short_because == FAIL_NONE && d->listed)
+	if (!is_short || (!why && d->plan.short_because == FAIL_NONE && d->listed))
 		return;
 	(void)json_object_set_new(obj, "blocked",
 				  json_pack("{s:s,s:s,s:s}", "reason", fail_reason_name(reason), "hint",

@@ -77,8 +77,9 @@ static const char *const statements[] = {
 	[ST_COOLDOWN_TRIM] = "DELETE FROM cooldown WHERE until_us < ?1",
 	[ST_INTENT_PUT] = "INSERT INTO intent (kind, nic, token, slot, count) VALUES (?1, ?2, ?3, ?4, ?5)",
 	[ST_INTENT_DEL] = "DELETE FROM intent WHERE id = ?1",
-	[ST_LEASES] = "SELECT container, ifname, network, addr, state, since_us, pod_namespace, pod_name, pod_uid, netns"
-		      " FROM lease",
+	[ST_LEASES] =
+		"SELECT container, ifname, network, addr, state, since_us, pod_namespace, pod_name, pod_uid, netns"
+		" FROM lease",
 	[ST_COOLDOWNS] = "SELECT addr, until_us FROM cooldown",
 	[ST_INTENTS] = "SELECT id, kind, nic, token, slot, count FROM intent ORDER BY id",
 };

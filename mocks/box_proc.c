@@ -35,22 +35,21 @@ static uint64_t start_time_of(pid_t pid)
 	char path[64];
 	_cleanup_free_ char *text = NULL;
 	uint64_t start_time = 0;
-	char *save = NULL, *word = NULL;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	if (fs_read(path, STAT_MAX, &text, NULL) < 0)
 		return 0;
 	/* The name is field 2, in brackets, and may itself hold brackets and blanks. */
-	char *rest = strrchr(text, ')');
+	char *word = strrchr(text, ')');
 
-	if (!rest)
+	for (unsigned field = 2; word && field < STAT_STARTTIME; field++) {
+		word = strchr(word, ' ');
+		word = word ? word + 1 : NULL;
+	}
+	if (!word)
 		return 0;
-	word = strtok_r(rest + 1, " ", &save);
-	for (unsigned field = 3; word && field < STAT_STARTTIME; field++)
-		word = strtok_r(NULL, " ", &save);
-	if (!word || str_u64(word, 1, UINT64_MAX, &start_time) < 0)
-		return 0;
-	return start_time;
+	word[strcspn(word, " \n")] = '\0';
+	return str_u64(word, 1, UINT64_MAX, &start_time) < 0 ? 0 : start_time;
 }
 
 static int record_read(const char *path, struct record *ret)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP side of the mock clouds over libmicrohttpd: one thread per connection, so that an answer may be late, lost or
- * cut without holding up others.
+ * The HTTP side of the mock clouds over libmicrohttpd: one thread per connection, so that an answer may be late, lost
+ * or cut without holding up others.
  */
 #ifndef MOCKS_HTTPD_H
 #define MOCKS_HTTPD_H

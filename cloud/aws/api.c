@@ -65,7 +65,7 @@ static int nics_page(struct ec2 *ec2, const struct ec2_filter *filters, unsigned
 	return r < 0 ? -1 : ec2_decode_nics(response.body, response.body_size, nics, next, err);
 }
 
-int ec2_describe_nics(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count, int64_t deadline_us,
+int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count, int64_t deadline_us,
 		      struct ec2_nics *ret, struct err *err)
 {
 	struct ec2_nics nics = { 0 };
@@ -87,7 +87,7 @@ int ec2_describe_nics(struct ec2 *ec2, const struct ec2_filter *filters, unsigne
 	return 0;
 }
 
-int ec2_describe_type(struct ec2 *ec2, const char *type, int64_t deadline_us, struct ec2_type *ret, struct err *err)
+int ec2_type_describe(struct ec2 *ec2, const char *type, int64_t deadline_us, struct ec2_type *ret, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
 	_cleanup_http_ struct http_response response = { 0 };
@@ -102,7 +102,7 @@ int ec2_describe_type(struct ec2 *ec2, const char *type, int64_t deadline_us, st
 	return ec2_decode_type(response.body, response.body_size, type, ret, err);
 }
 
-int ec2_describe_subnet(struct ec2 *ec2, const char *subnet, int64_t deadline_us, struct prefix *ret, struct err *err)
+int ec2_subnet_describe(struct ec2 *ec2, const char *subnet, int64_t deadline_us, struct prefix *ret, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
 	_cleanup_http_ struct http_response response = { 0 };
@@ -143,7 +143,7 @@ static void create_form(struct strbuf *form, const struct ec2_create *want)
 	ec2_form_add(form, "ClientToken", want->token);
 }
 
-int ec2_create_nic(struct ec2 *ec2, const struct ec2_create *want, int64_t deadline_us, struct ec2_nic *ret,
+int ec2_nic_create(struct ec2 *ec2, const struct ec2_create *want, int64_t deadline_us, struct ec2_nic *ret,
 		   struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
@@ -160,7 +160,7 @@ int ec2_create_nic(struct ec2 *ec2, const struct ec2_create *want, int64_t deadl
 	return ec2_decode_create(response.body, response.body_size, ret, err);
 }
 
-int ec2_attach_nic(struct ec2 *ec2, const char *nic, const char *instance, unsigned slot, int64_t deadline_us,
+int ec2_nic_attach(struct ec2 *ec2, const char *nic, const char *instance, unsigned slot, int64_t deadline_us,
 		   char ret[static EC2_ID_SIZE], struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
@@ -194,7 +194,7 @@ int ec2_die_with_instance(struct ec2 *ec2, const char *nic, const char *attachme
 	return mutate(ec2, "ModifyNetworkInterfaceAttribute", &form, deadline_us, err);
 }
 
-int ec2_detach_nic(struct ec2 *ec2, const char *attachment, int64_t deadline_us, struct err *err)
+int ec2_nic_detach(struct ec2 *ec2, const char *attachment, int64_t deadline_us, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
 
@@ -204,7 +204,7 @@ int ec2_detach_nic(struct ec2 *ec2, const char *attachment, int64_t deadline_us,
 	return mutate(ec2, "DetachNetworkInterface", &form, deadline_us, err);
 }
 
-int ec2_delete_nic(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err)
+int ec2_nic_delete(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
 

@@ -77,21 +77,21 @@ struct ec2_create {
 	unsigned unit_count;             /* secondary addresses */
 };
 
-_must_check_ int ec2_describe_nics(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count,
+_must_check_ int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count,
 				   int64_t deadline_us, struct ec2_nics *ret, struct err *err);
-_must_check_ int ec2_describe_type(struct ec2 *ec2, const char *type, int64_t deadline_us, struct ec2_type *ret,
+_must_check_ int ec2_type_describe(struct ec2 *ec2, const char *type, int64_t deadline_us, struct ec2_type *ret,
 				   struct err *err);
-_must_check_ int ec2_describe_subnet(struct ec2 *ec2, const char *subnet, int64_t deadline_us, struct prefix *ret,
+_must_check_ int ec2_subnet_describe(struct ec2 *ec2, const char *subnet, int64_t deadline_us, struct prefix *ret,
 				     struct err *err);
-_must_check_ int ec2_create_nic(struct ec2 *ec2, const struct ec2_create *want, int64_t deadline_us,
+_must_check_ int ec2_nic_create(struct ec2 *ec2, const struct ec2_create *want, int64_t deadline_us,
 				struct ec2_nic *ret, struct err *err);
-_must_check_ int ec2_attach_nic(struct ec2 *ec2, const char *nic, const char *instance, unsigned slot,
+_must_check_ int ec2_nic_attach(struct ec2 *ec2, const char *nic, const char *instance, unsigned slot,
 				int64_t deadline_us, char ret[static EC2_ID_SIZE], struct err *err);
 /** ec2_die_with_instance() - DeleteOnTermination=true of that attachment. */
 _must_check_ int ec2_die_with_instance(struct ec2 *ec2, const char *nic, const char *attachment, int64_t deadline_us,
 				       struct err *err);
-_must_check_ int ec2_detach_nic(struct ec2 *ec2, const char *attachment, int64_t deadline_us, struct err *err);
-_must_check_ int ec2_delete_nic(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err);
+_must_check_ int ec2_nic_detach(struct ec2 *ec2, const char *attachment, int64_t deadline_us, struct err *err);
+_must_check_ int ec2_nic_delete(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err);
 _must_check_ int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadline_us,
 			    struct cloud_nic *ret, struct err *err);
 _must_check_ int ec2_unassign(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,

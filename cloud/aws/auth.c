@@ -137,7 +137,7 @@ static int creds_decode_json(json_t *json, struct aws_creds *ret, struct err *er
 	return 0;
 }
 
-static int creds_decode(const char *text, struct aws_creds *ret, struct err *err)
+int aws_creds_decode(const char *text, struct aws_creds *ret, struct err *err)
 {
 	json_t *json;
 	int r;
@@ -176,7 +176,7 @@ static int role_fetch(struct aws_auth *auth, int64_t deadline_us, struct aws_cre
 	_cleanup_wiped_ char *text = NULL;
 
 	if (role_path(auth, deadline_us, &path, err) < 0 ||
-	    aws_meta_get(auth->meta, path.text, deadline_us, &text, err) < 0 || creds_decode(text, ret, err) < 0)
+	    aws_meta_get(auth->meta, path.text, deadline_us, &text, err) < 0 || aws_creds_decode(text, ret, err) < 0)
 		return err_wrap(err, "credentials of the instance role");
 	return 0;
 }

@@ -63,6 +63,8 @@ _must_check_ int aws_auth_get(struct aws_auth *auth, int64_t deadline_us, struct
  */
 bool aws_auth_refused(struct aws_auth *auth, uint64_t generation);
 
+/** aws_creds_decode() - the role's document of the metadata service. Errors: AUTH (no keys in it), PROTOCOL, RETRY. */
+_must_check_ int aws_creds_decode(const char *text, struct aws_creds *ret, struct err *err);
 /** aws_time_parse() - "2026-01-01T06:15:00Z", with or without a fraction. Return: 0 or -EINVAL. */
 _must_check_ int aws_time_parse(const char *text, int64_t *ret_us);
 

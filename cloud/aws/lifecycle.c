@@ -70,7 +70,7 @@ static int describe_one(struct aws *aws, const char *filter_name, const char *va
 	const struct ec2_filter filter = { filter_name, value };
 	struct ec2_nics nics;
 
-	if (ec2_describe_nics(&aws->ec2, &filter, 1, deadline_us, &nics, err) < 0)
+	if (ec2_nics_describe(&aws->ec2, &filter, 1, deadline_us, &nics, err) < 0)
 		return -1;
 	*found = nics.count > 0;
 	if (*found) {
@@ -114,7 +114,7 @@ static int delete_nic(struct aws *aws, const char *id, int64_t deadline_us, stru
 	struct poll poll = poll_start(aws, deadline_us);
 	struct err why;
 
-	while (ec2_delete_nic(&aws->ec2, id, deadline_us, &why) < 0) {
+	while (ec2_nic_delete(&aws->ec2, id, deadline_us, &why) < 0) {
 		if (why.class == ERR_NOTFOUND)
 			return 0;
 		if (!ec2_is_in_use(&why) || poll_wait(&poll, "it is no longer in use", err) < 0) {
@@ -129,7 +129,7 @@ static int detach_and_delete(struct aws *aws, const char *id, const char *attach
 			     struct err *err)
 {
 	if (attachment[0]) {
-		if (ec2_detach_nic(&aws->ec2, attachment, deadline_us, err) < 0 && err->class != ERR_NOTFOUND &&
+		if (ec2_nic_detach(&aws->ec2, attachment, deadline_us, err) < 0 && err->class != ERR_NOTFOUND &&
 		    err->class != ERR_CONFLICT) /* already detaching: the reading that follows tells */
 			return err_wrap(err, "detach");
 		if (until_available(aws, id, deadline_us, err) < 0)
@@ -259,7 +259,7 @@ static int create(struct attaching *a, struct err *err)
 	};
 
 	created_at(a->aws, when);
-	if (ec2_create_nic(&a->aws->ec2, &want, a->deadline_us, &a->made, err) == 0)
+	if (ec2_nic_create(&a->aws->ec2, &want, a->deadline_us, &a->made, err) == 0)
 		return 0;
 	if (str_equal(err->ident, "IdempotentParameterMismatch"))
 		return adopt(a, err);
@@ -314,7 +314,7 @@ static int attach(struct attaching *a, struct err *err)
 	struct poll poll = poll_start(a->aws, a->deadline_us);
 
 	for (unsigned i = 0; !a->attachment[0] && i < ATTACHES_MAX; i++) {
-		if (ec2_attach_nic(&a->aws->ec2, a->made.nic.id, a->self.instance, a->slot, a->deadline_us, a->attachment,
+		if (ec2_nic_attach(&a->aws->ec2, a->made.nic.id, a->self.instance, a->slot, a->deadline_us, a->attachment,
 				   err) < 0 &&
 		    attach_failed(a, &poll, err) < 0)
 			return -1;
@@ -441,7 +441,7 @@ int aws_sweep(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct er
 		return -1;
 	started = aws->attaches_started;
 	const struct ec2_filter filters[] = { { "tag:" EC2_TAG_OWNER, self.instance }, { "status", "available" } };
-	if (ec2_describe_nics(&aws->ec2, filters, ARRAY_SIZE(filters), deadline_us, &nics, err) < 0)
+	if (ec2_nics_describe(&aws->ec2, filters, ARRAY_SIZE(filters), deadline_us, &nics, err) < 0)
 		return -1;
 	/* What an attach has just made looks like a leftover: next time. One that starts now makes what we have not read. */
 	if (started != aws->attaches_started || started != aws->attaches_ended) {

@@ -135,7 +135,7 @@ static int aws_limits(struct cloud *cloud, int64_t deadline_us, struct cloud_lim
 	uint64_t nics, units;
 
 	if (aws_identity(aws, deadline_us, &self, err) < 0 ||
-	    ec2_describe_type(&aws->ec2, self.type, deadline_us, &type, err) < 0)
+	    ec2_type_describe(&aws->ec2, self.type, deadline_us, &type, err) < 0)
 		return -1;
 	/* The total is over all network cards; berth uses card 0. */
 	nics = type.nics_card0 > 0 ? type.nics_card0 : type.nics_total;
@@ -180,7 +180,7 @@ static int subnet_find(struct aws *aws, const char *id, int64_t deadline_us, str
 	pthread_mutex_unlock(&aws->lock);
 	if (found)
 		return 0;
-	if (ec2_describe_subnet(&aws->ec2, id, deadline_us, ret, err) < 0)
+	if (ec2_subnet_describe(&aws->ec2, id, deadline_us, ret, err) < 0)
 		return -1;
 	subnet_remember(aws, id, ret);
 	return 0;
@@ -224,7 +224,7 @@ int aws_describe_own(struct aws *aws, const char *instance, int64_t deadline_us,
 	struct ec2_nics nics = { 0 };
 	bool has_primary = false;
 
-	if (ec2_describe_nics(&aws->ec2, &filter, 1, deadline_us, &nics, err) < 0)
+	if (ec2_nics_describe(&aws->ec2, &filter, 1, deadline_us, &nics, err) < 0)
 		return -1;
 	keep_own(&nics, instance);
 	for (unsigned i = 0; i < nics.count; i++)
@@ -338,7 +338,7 @@ static int release_present(struct aws *aws, const char *nic, const struct prefix
 	unsigned present_count = 0;
 	struct ec2_nics nics;
 
-	if (ec2_describe_nics(&aws->ec2, &filter, 1, deadline_us, &nics, err) < 0)
+	if (ec2_nics_describe(&aws->ec2, &filter, 1, deadline_us, &nics, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < count; i++) {
 		if (has_block(&nics, &blocks[i]))

@@ -2,8 +2,8 @@
 /*
  * DOC: the running mock
  *
- * One mutex over the model. A thread per connection answers; one more makes transitions when they are due, so that a NIC
- * appears in its instance although nobody asks. Waiting, for latency or for a hung call, is done without the mutex.
+ * One mutex over the model. A thread per connection answers; one more makes transitions when they are due, so that a
+ * NIC appears in its instance although nobody asks. Waiting, for latency or for a hung call, is done without the mutex.
  *
  *   request -> take a fault -> wait or refuse -> [lock: advance, execute, count] -> wait, cut, lose or send
  */
@@ -38,7 +38,7 @@ static int64_t wall_us(const struct aws_mock *mock)
 	return clock_now(mock->wall);
 }
 
-/* ---- faults -------------------------------------------------------------------------------------------------------- */
+/* ---- faults ----------------------------------------------------------------------------------------------------- */
 
 /* Return: is the call over, its answer being in @reply? */
 static bool fault_before(struct aws_mock *mock, struct httpd *httpd, const struct fault *fault,
@@ -118,21 +118,26 @@ static bool fault_take(struct aws_mock *mock, const char *action, const char *de
 	return found;
 }
 
-/* ---- the API ------------------------------------------------------------------------------------------------------- */
+/* ---- the API ---------------------------------------------------------------------------------------------------- */
 
 static void log_call(const struct aws_mock *mock, const char *action, unsigned status, const char *code,
 		     const char *fault)
 {
-	char line[512], at[32];
-	int len;
+	char at[32];
+	json_t *line;
 
 	if (mock->log_fd <= 0)
 		return;
 	time_text(wall_us(mock), false, at);
-	len = snprintf(line, sizeof(line), "{\"at\":\"%s\",\"action\":\"%.128s\",\"status\":%u,\"code\":\"%s\",\"fault\":\"%s\"}\n",
-		       at, action, status, code, fault);
-	if (len > 0 && (size_t)len < sizeof(line))
-		(void)fs_write_all(mock->log_fd, line, (size_t)len);
+	line = json_pack("{s:s, s:s, s:i, s:s, s:s}", "at", at, "action", action, "status", (int)status, "code", code,
+			 "fault", fault);
+	_cleanup_free_ char *text = line ? json_print(line) : NULL;
+
+	json_decref(line);
+	if (text) {
+		(void)fs_write_all(mock->log_fd, text, strlen(text));
+		(void)fs_write_all(mock->log_fd, "\n", 1);
+	}
 }
 
 static int64_t call_ms(struct aws_mock *mock, const char *action)
@@ -237,7 +242,7 @@ static void api_handler(void *ctx, const struct httpd_request *request, struct h
 	httpd_reply_header(reply, "Server", "AmazonEC2");
 }
 
-/* ---- metadata ------------------------------------------------------------------------------------------------------ */
+/* ---- metadata --------------------------------------------------------------------------------------------------- */
 
 static struct aws_instance *who_asks(const struct aws_mock *mock, const struct ipaddr *client)
 {
@@ -285,7 +290,7 @@ static void metadata_handler(void *ctx, const struct httpd_request *request, str
 		fault_after(door->httpd, &fault, reply);
 }
 
-/* ---- what is due without being asked ------------------------------------------------------------------------------- */
+/* ---- what is due without being asked ---------------------------------------------------------------------------- */
 
 static void *due_thread(void *arg)
 {
@@ -314,7 +319,7 @@ static void *due_thread(void *arg)
 	return NULL;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------------------- */
 
 static int load(struct aws_mock *mock, const char *text, struct err *err)
 {

@@ -4,7 +4,7 @@
 # ping from the other node, keeps its lease when the daemon is killed, and its removal frees everything.
 set -u
 cd "$(dirname "$0")/../.."
-. tests/e2e/node.bash
+. tests/e2e/support/node.bash
 build=${BUILD:-build}
 box=be$(($$ % 1000))
 state=/run/vpcbox/$box
@@ -38,7 +38,7 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 fatal() { not_ok "$*"; [ -e "$d/log" ] && tail -n 20 "$d/log" | sed 's/^/# /'; echo "1..$n"; exit 1; }
 
-cri() { /usr/bin/python3 tests/e2e/cri.py "$d/containerd.sock" "$d" "$@"; }
+cri() { /usr/bin/python3 tests/e2e/support/cri.py "$d/containerd.sock" "$d" "$@"; }
 lease_of() {
 	BERTH_RUN_DIR=$state/n1/run "$build/berthctl" --json status | /usr/bin/python3 -c '
 import json, sys
@@ -58,7 +58,7 @@ mkdir -p "$d/bin" "$d/image/bin"
 cp "$build/berth" /usr/lib/cni/loopback "$d/bin/"
 cp /bin/busybox "$d/image/bin/"
 oci_image "$d/image" berth.test/pause:1 "$d/pause.tar" '["/bin/busybox","sleep","86400"]'
-protoc -I tests/e2e --python_out="$d" cri.proto || fatal "protoc"
+protoc -I tests/e2e/support --python_out="$d" cri.proto || fatal "protoc"
 containerd_config "$d" "$d/bin" "$state/n1/net.d" >"$d/config.toml"
 containerd_start "$box-n1" "$d"
 until_true 20 ctr -a "$d/containerd.sock" version >/dev/null 2>&1 || fatal "containerd does not start"

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""tests/e2e/cri.py SOCKET GENERATED run NAME | ip ID | stop ID | remove ID - a CRI client as small as it can be.
+"""tests/e2e/support/cri.py SOCKET GENERATED run NAME | ip ID | stop ID | remove ID - a CRI client as small as it can be.
 
 GENERATED is the folder in which protoc put cri_pb2.py.
 """
