@@ -10,7 +10,7 @@
 #define INCREASE_STEPS 40.0 /* good answers from nothing to the full rate */
 /* Longest pause that one Retry-After may cause; the longest that any cloud's API documents is an hour. */
 #define RETRY_AFTER_MAX_MS (INT64_C(3600) * 1000)
-#define WAIT_ROUNDS_MAX    16 /* a pause that is extended while we wait is followed this often */
+#define WAIT_ROUNDS_MAX    16                 /* a pause that is extended while we wait is followed this often */
 #define SPREAD_US          (USEC_PER_SEC / 2) /* after a pause the workers of a node start within this time */
 
 int budget_init(struct budget *budget, const struct budget_limit limits[static BUDGET_CLASS_COUNT],

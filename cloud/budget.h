@@ -3,10 +3,10 @@
  * DOC: the call budget of one provider
  *
  * One token bucket per class of call. A caller reserves a token and waits until its token is there; tokens may be owed,
- * so that many waiting callers are spread at the refill rate instead of all waking at once. A THROTTLED answer multiplies
- * the refill rate by 0.7 and empties the bucket (multiplicative decrease); every answer that is not throttled adds a
- * little back (additive increase) up to the configured rate. A Retry-After stops all calls of both classes until then,
- * whichever worker it was told to.
+ * so that many waiting callers are spread at the refill rate instead of all waking at once. A THROTTLED answer
+ * multiplies the refill rate by 0.7 and empties the bucket (multiplicative decrease); every answer that is not
+ * throttled adds a little back (additive increase) up to the configured rate. A Retry-After stops all calls of both
+ * classes until then, whichever worker it was told to.
  *
  *   rate  max ─────╮        ╭──── additive: max/40 per good answer
  *                  ╰──╮ ╭───╯

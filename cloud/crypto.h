@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The only door to OpenSSL: hashing for signatures, and memory that must not outlive its use. Context of all: any thread. */
+/* The only door to OpenSSL: hashing for signatures, and memory that must not outlive its use. Context of all: any
+ * thread. */
 #ifndef BERTH_CLOUD_CRYPTO_H
 #define BERTH_CLOUD_CRYPTO_H
 

@@ -16,12 +16,12 @@
 
 #define DOMAIN "http"
 
-#define POOL_MAX         8           /* idle handles: more than executor threads of one provider */
-#define HEADER_LINES_MAX 128         /* of an answer; EC2 sends about 10 */
-#define HEADER_BYTES_MAX (64U << 10) /* of an answer, all lines */
-#define BODY_FIRST_ALLOC (4U << 10)
-#define CONNECTIONS_MAX  2L          /* kept open by one idle handle: API and metadata */
-#define RETRY_AFTER_MAX_S 86400U     /* longer ones are cut to a day */
+#define POOL_MAX          8           /* idle handles: more than executor threads of one provider */
+#define HEADER_LINES_MAX  128         /* of an answer; EC2 sends about 10 */
+#define HEADER_BYTES_MAX  (64U << 10) /* of an answer, all lines */
+#define BODY_FIRST_ALLOC  (4U << 10)
+#define CONNECTIONS_MAX   2L     /* kept open by one idle handle: API and metadata */
+#define RETRY_AFTER_MAX_S 86400U /* longer ones are cut to a day */
 
 struct http {
 	pthread_mutex_t lock; /* of idle and idle_count; never held during I/O */
@@ -302,7 +302,8 @@ static void options_apply(CURL *curl, struct transfer *t, struct curl_slist *hea
 		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "berth/" BERTH_VERSION);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, to_ms(request->connect_us < total ? request->connect_us : total));
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+			 to_ms(request->connect_us < total ? request->connect_us : total));
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, to_ms(total));
 	curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, CONNECTIONS_MAX);
 	curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, request->idempotent ? 0L : 1L);
@@ -318,7 +319,9 @@ static void options_apply(CURL *curl, struct transfer *t, struct curl_slist *hea
 
 static int fail(CURL *curl, const struct transfer *t, CURLcode code, struct err *err)
 {
-	const char *why = t->refused ? t->refused : code == CURLE_ABORTED_BY_CALLBACK ? "stopped" : curl_easy_strerror(code);
+	const char *why = t->refused                          ? t->refused
+			  : code == CURLE_ABORTED_BY_CALLBACK ? "stopped"
+							      : curl_easy_strerror(code);
 	const char *host;
 	int host_len = (int)http_url_host(t->request->url, &host);
 	enum err_class class = ERR_RETRY;

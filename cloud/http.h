@@ -3,8 +3,8 @@
  * DOC: the HTTP client
  *
  * The only door to libcurl. One client per provider, shared by its executor threads: each request takes an easy handle
- * from a small pool, so that connections are reused. No redirect is ever followed, certificates are always verified, only
- * http and https are spoken, bodies and headers are limited.
+ * from a small pool, so that connections are reused. No redirect is ever followed, certificates are always verified,
+ * only http and https are spoken, bodies and headers are limited.
  *
  * What a failure means is decided by whether anything was sent:
  *
@@ -13,8 +13,8 @@
  *   sent, no whole answer, not idempotent            AMBIGUOUS
  *   answer over a limit                              PROTOCOL (AMBIGUOUS when not idempotent)
  *
- * Trap: libcurl silently repeats a request, POST too, on a fresh connection when a reused one dies before the first byte
- * of the answer. A request that is not idempotent therefore always opens its own connection.
+ * Trap: libcurl silently repeats a request, POST too, on a fresh connection when a reused one dies before the first
+ * byte of the answer. A request that is not idempotent therefore always opens its own connection.
  */
 #ifndef BERTH_CLOUD_HTTP_H
 #define BERTH_CLOUD_HTTP_H
@@ -42,11 +42,11 @@ struct http_request {
 	unsigned header_count;
 	const char *body; /* POST and PUT; NULL = none */
 	size_t body_size;
-	bool idempotent;    /* may be repeated when the answer is lost */
-	bool no_proxy;      /* metadata services: never through a proxy of the environment */
-	size_t body_max;    /* bytes of the answer; 0: HTTP_BODY_MAX_DEFAULT */
-	int64_t connect_us; /* longest time to connect */
-	int64_t timeout_us; /* longest time for all of it */
+	bool idempotent;     /* may be repeated when the answer is lost */
+	bool no_proxy;       /* metadata services: never through a proxy of the environment */
+	size_t body_max;     /* bytes of the answer; 0: HTTP_BODY_MAX_DEFAULT */
+	int64_t connect_us;  /* longest time to connect */
+	int64_t timeout_us;  /* longest time for all of it */
 	int64_t deadline_us; /* boot clock; the earlier of both counts */
 };
 

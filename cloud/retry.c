@@ -8,7 +8,7 @@
 
 #define NSEC_PER_SEC  INT64_C(1000000000)
 #define NSEC_PER_USEC INT64_C(1000)
-#define SHIFT_MAX     20U            /* doublings: 1 s * 2^20 is far above every cap */
+#define SHIFT_MAX     20U                            /* doublings: 1 s * 2^20 is far above every cap */
 #define WAIT_MAX_US   (INT64_C(3600) * USEC_PER_SEC) /* of one wait: no delay of ours is longer, and sums stay small */
 
 static uint64_t kernel_next(_unused_ void *ctx)

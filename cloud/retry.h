@@ -41,9 +41,9 @@ _must_check_ int stop_wait(struct stop *stop, int64_t delay_us);
 
 /** struct retry_policy - how often and how long; full jitter: a delay is uniform in [0, min(cap, base * 2^n)). */
 struct retry_policy {
-	unsigned attempts_max;  /* calls in all, the first included */
-	int64_t transient_us;   /* base after ERR_RETRY */
-	int64_t throttled_us;   /* base after ERR_THROTTLED */
+	unsigned attempts_max; /* calls in all, the first included */
+	int64_t transient_us;  /* base after ERR_RETRY */
+	int64_t throttled_us;  /* base after ERR_THROTTLED */
 	int64_t cap_us;
 };
 
@@ -54,7 +54,7 @@ struct retry {
 	const struct clock *clock; /* of @deadline_us */
 	struct stop *stop;
 	int64_t deadline_us;
-	unsigned attempts;         /* failed so far */
+	unsigned attempts; /* failed so far */
 };
 
 /**

@@ -2,8 +2,8 @@
 /*
  * DOC: ADD
  *
- * The pod's namespace is looked at before the daemon is asked: when the interface exists, a pod may be living behind it,
- * and neither its link nor its lease may be touched. Then: reserve, wire, confirm, print. Whatever fails after the
+ * The pod's namespace is looked at before the daemon is asked: when the interface exists, a pod may be living behind
+ * it, and neither its link nor its lease may be touched. Then: reserve, wire, confirm, print. Whatever fails after the
  * reservation is undone in reverse order. A reservation that cannot be taken back, because the daemon went away, is
  * reclaimed by the daemon since it was never confirmed.
  */
@@ -18,11 +18,16 @@
 #include "cni/podnet.h"
 #include "cni/result.h"
 
-#define NETNS_HINT                                                                                                 \
+#define NETNS_HINT                                                                                                     \
 	"The pod sandbox is gone or its runtime gave a wrong path (CNI_NETNS): the runtime must make a new sandbox."
-#define IFNAME_HINT                                                                                                \
+#define IFNAME_HINT                                                                                                    \
 	"Nothing was touched. The runtime must call DEL before it calls ADD again; another network of the pod must "   \
 	"have another interface name."
+
+static int name_taken(const struct err *err, struct cnierr *cnierr)
+{
+	return cnierr_set_err(cnierr, CNI_INVALID_ENVIRONMENT, IFNAME_HINT, "CNI_IFNAME", err);
+}
 
 static int open_pod(const struct cni_run *run, const char *host_ifname, struct podnet *ret, struct cnierr *cnierr)
 {
@@ -33,9 +38,8 @@ static int open_pod(const struct cni_run *run, const char *host_ifname, struct p
 		return cnierr_set_err(cnierr, CNI_INVALID_NETNS, NETNS_HINT, "CNI_NETNS", &err);
 	if (podnet_claim(&podnet, run->args.ifname, host_ifname, &err) < 0) {
 		podnet_done(&podnet);
-		return err.class == ERR_CONFLICT
-			       ? cnierr_set_err(cnierr, CNI_INVALID_ENVIRONMENT, IFNAME_HINT, "CNI_IFNAME", &err)
-			       : cnierr_kernel(cnierr, "look at the pod's interfaces", &err);
+		return err.class == ERR_CONFLICT ? name_taken(&err, cnierr)
+						 : cnierr_kernel(cnierr, "look at the pod's interfaces", &err);
 	}
 	*ret = podnet;
 	return 0;
@@ -61,8 +65,9 @@ static int print_result(const struct cni_run *run, const struct proto_reply *rep
 	return cni_print(run, text, cnierr);
 }
 
+/* *ret_undo is only ever cleared: when another run took the name meanwhile, the lease is that run's too. */
 static int wire(const struct cni_run *run, struct podnet *podnet, const struct proto_reply *reply,
-		const char *host_ifname, struct cnierr *cnierr)
+		const char *host_ifname, bool *ret_undo, struct cnierr *cnierr)
 {
 	const struct podnet_wish wish = {
 		.ifname = run->args.ifname,
@@ -74,8 +79,11 @@ static int wire(const struct cni_run *run, struct podnet *podnet, const struct p
 	struct podnet_made made;
 	struct err err;
 
-	if (podnet_wire(podnet, &wish, &made, &err) < 0)
-		return cnierr_kernel(cnierr, "wire the pod", &err);
+	if (podnet_wire(podnet, &wish, &made, &err) < 0) {
+		*ret_undo = err.class != ERR_CONFLICT;
+		return err.class == ERR_CONFLICT ? name_taken(&err, cnierr)
+						 : cnierr_kernel(cnierr, "wire the pod", &err);
+	}
 	if (client_confirm(run, cnierr) == 0 && print_result(run, reply, &wish, &made, cnierr) == 0)
 		return 0;
 	if (podnet_unwire(podnet->host, wish.host_ifname, &err) < 0)
@@ -97,7 +105,7 @@ static int reserve_and_wire(const struct cni_run *run, struct podnet *podnet, co
 	_cleanup_reply_ struct proto_reply reply = { 0 };
 	bool undo;
 
-	if (client_add(run, &reply, &undo, cnierr) == 0 && wire(run, podnet, &reply, host_ifname, cnierr) == 0)
+	if (client_add(run, &reply, &undo, cnierr) == 0 && wire(run, podnet, &reply, host_ifname, &undo, cnierr) == 0)
 		return 0;
 	if (undo)
 		take_back(run);
@@ -111,9 +119,10 @@ int cni_add(const struct cni_run *run, struct cnierr *cnierr)
 	struct proto_request request;
 
 	if (run->conf.has_prev_result)
-		return cnierr_set(cnierr, CNI_INVALID_CONFIG, "Put berth first in the list of plugins.",
-				  "network configuration: 'prevResult' is set, but berth makes the interface and must be the "
-				  "first plugin");
+		return cnierr_set(
+			cnierr, CNI_INVALID_CONFIG, "Put berth first in the list of plugins.",
+			"network configuration: 'prevResult' is set, but berth makes the interface and must be the "
+			"first plugin");
 	client_request(run, PROTO_ADD, &request);
 	proto_host_ifname(&request.key, host_ifname);
 	if (open_pod(run, host_ifname, &podnet, cnierr) < 0)

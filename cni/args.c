@@ -34,7 +34,8 @@ static int check_missing(const struct cni_env *env, unsigned needs, struct cnier
 	}
 	if (len == 0)
 		return 0;
-	return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, RUNTIME_IS_WRONG, "required variables are missing: %s", names);
+	return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, RUNTIME_IS_WRONG, "required variables are missing: %s",
+			  names);
 }
 
 /* Everything here travels in JSON, to the daemon and back to the runtime. */
@@ -48,8 +49,8 @@ static bool is_utf8(const char *text)
 static int take(const struct cni_env *env, const char *name, char *dst, size_t dst_size, struct cnierr *cnierr)
 {
 	if (str_copy(dst, dst_size, cni_env_get(env, name)) < 0)
-		return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, RUNTIME_IS_WRONG, "%s is longer than %zu bytes", name,
-				  dst_size - 1);
+		return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, RUNTIME_IS_WRONG, "%s is longer than %zu bytes",
+				  name, dst_size - 1);
 	if (!is_utf8(dst))
 		return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, RUNTIME_IS_WRONG, "%s is not UTF-8", name);
 	return 0;

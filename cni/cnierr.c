@@ -26,7 +26,8 @@ static const struct advice by_class[] = {
 	[ERR_THROTTLED] = { CNI_TRY_AGAIN, "The cloud's API is slowing this account down: wait, it is tried again." },
 	[ERR_EXHAUSTED] = { CNI_TRY_AGAIN, "No address is free now: wait, or free some. " READ_THE_LOG },
 	[ERR_AUTH] = { CNI_CLOUD_PERMISSION, "Grant the node's role what the message names. " READ_THE_LOG },
-	[ERR_NOTFOUND] = { CNI_UNKNOWN_CONTAINER, "The daemon holds no lease for this container: delete the pod sandbox." },
+	[ERR_NOTFOUND] = { CNI_UNKNOWN_CONTAINER,
+			   "The daemon holds no lease for this container: delete the pod sandbox." },
 	[ERR_CONFLICT] = { CNI_TRY_AGAIN, "It is tried again by itself. " READ_THE_LOG },
 	[ERR_INVALID] = { CNI_DAEMON_PROTOCOL, "Install plugin and daemon of the same release. " READ_THE_LOG },
 	[ERR_PROTOCOL] = { CNI_DAEMON_PROTOCOL, "Install plugin and daemon of the same release. " READ_THE_LOG },
@@ -76,16 +77,17 @@ int cnierr_daemon(struct cnierr *ret, const char *context, const struct err *err
 {
 	switch (err->class) {
 	case ERR_NOTFOUND:
-		return cnierr_set_err(ret, CNI_TRY_AGAIN,
-				      "berth-ipamd is not running on this node, or listens elsewhere than 'socket' of the "
-				      "network configuration says: look at its pod or unit. It is tried again by itself.",
-				      context, err);
+		return cnierr_set_err(
+			ret, CNI_TRY_AGAIN,
+			"berth-ipamd is not running on this node, or listens elsewhere than 'socket' of the "
+			"network configuration says: look at its pod or unit. It is tried again by itself.",
+			context, err);
 	case ERR_AUTH:
-		return cnierr_set_err(ret, CNI_IO_FAILURE, "The container runtime must run CNI plugins as root.", context,
-				      err);
+		return cnierr_set_err(ret, CNI_IO_FAILURE, "The container runtime must run CNI plugins as root.",
+				      context, err);
 	case ERR_INVALID:
-		return cnierr_set_err(ret, CNI_INVALID_CONFIG, "Correct 'socket' in the network configuration.", context,
-				      err);
+		return cnierr_set_err(ret, CNI_INVALID_CONFIG, "Correct 'socket' in the network configuration.",
+				      context, err);
 	case ERR_PROTOCOL:
 		return cnierr_set_err(ret, CNI_DAEMON_PROTOCOL,
 				      "Install plugin and daemon of the same release; is 'socket' of the network "
@@ -101,10 +103,11 @@ int cnierr_daemon(struct cnierr *ret, const char *context, const struct err *err
 	case ERR_CLASS_COUNT:
 		break;
 	}
-	return cnierr_set_err(ret, CNI_TRY_AGAIN,
-			      "berth-ipamd does not answer: look at its pod or unit and at its log. It is tried again by "
-			      "itself.",
-			      context, err);
+	return cnierr_set_err(
+		ret, CNI_TRY_AGAIN,
+		"berth-ipamd does not answer: look at its pod or unit and at its log. It is tried again by "
+		"itself.",
+		context, err);
 }
 
 int cnierr_reply(struct cnierr *ret, const char *context, const struct proto_reply *reply)

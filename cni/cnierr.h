@@ -56,7 +56,8 @@ int cnierr_reply(struct cnierr *ret, const char *context, const struct proto_rep
 /** cnierr_kernel() - the kernel said no. Return: -1. */
 int cnierr_kernel(struct cnierr *ret, const char *context, const struct err *err);
 
-/** cnierr_print() - the error as one line of JSON. @version: "1.1.0" and the like. Return: owned, or NULL without memory. */
+/** cnierr_print() - the error as one line of JSON. @version: "1.1.0" and the like. Return: owned, or NULL without
+ * memory. */
 char *cnierr_print(const struct cnierr *cnierr, const char *version);
 
 #endif

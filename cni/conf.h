@@ -12,11 +12,11 @@
 
 struct cnierr;
 
-#define CONF_MAX_SIZE         (1U << 20) /* bytes; a configuration with all that runtimes add is under 10 KiB */
-#define CONF_SOCKET_SIZE      108        /* bytes of sun_path */
-#define CONF_TIMEOUT_MS       60000      /* default; kubelet gives a sandbox 2 min, containerd as much */
-#define CONF_TIMEOUT_MIN_MS   100        /* shorter than a cloud call: nothing is gained */
-#define CONF_TIMEOUT_MAX_MS   600000     /* longer than any runtime waits */
+#define CONF_MAX_SIZE       (1U << 20) /* bytes; a configuration with all that runtimes add is under 10 KiB */
+#define CONF_SOCKET_SIZE    108        /* bytes of sun_path */
+#define CONF_TIMEOUT_MS     60000      /* default; kubelet gives a sandbox 2 min, containerd as much */
+#define CONF_TIMEOUT_MIN_MS 100        /* shorter than a cloud call: nothing is gained */
+#define CONF_TIMEOUT_MAX_MS 600000     /* longer than any runtime waits */
 
 struct cni_conf {
 	enum cni_version version;

@@ -35,15 +35,17 @@ static int del_without_daemon(const struct cni_run *run, const struct err *why, 
 
 	client_request(run, PROTO_DEL, &request);
 	if (unwire(&request, &err) < 0)
-		return cnierr_set_err(cnierr, CNI_TRY_AGAIN,
-				      "berth-ipamd is away and the pod's link could not be deleted here: start berth-ipamd; "
-				      "it is tried again by itself.",
-				      "delete the pod's link", &err);
+		return cnierr_set_err(
+			cnierr, CNI_TRY_AGAIN,
+			"berth-ipamd is away and the pod's link could not be deleted here: start berth-ipamd; "
+			"it is tried again by itself.",
+			"delete the pod's link", &err);
 	if (spool_del(run->conf.socket, &request, &err) < 0)
-		return cnierr_set_err(cnierr, CNI_TRY_AGAIN,
-				      "berth-ipamd is away and the spool beside its socket cannot take this DEL: make it "
-				      "writable, or start berth-ipamd, which empties it; it is tried again by itself.",
-				      "keep the DEL for berth-ipamd", &err);
+		return cnierr_set_err(
+			cnierr, CNI_TRY_AGAIN,
+			"berth-ipamd is away and the spool beside its socket cannot take this DEL: make it "
+			"writable, or start berth-ipamd, which empties it; it is tried again by itself.",
+			"keep the DEL for berth-ipamd", &err);
 	log_warn("DEL without daemon: link deleted, lease spooled", "container=%s ifname=%s " LOG_ERR_FMT,
 		 request.key.container, request.key.ifname, LOG_ERR_ARGS(why));
 	return 0;

@@ -34,7 +34,8 @@ struct cni_run {
 /** cni_main() - one run. Return: the exit status, 0 or 1. */
 int cni_main(const struct cni_io *io);
 
-/** cni_print() - one line of JSON on stdout. @text: NULL (no memory) is a failure. Return: 0 or -1 with code 5 or 100. */
+/** cni_print() - one line of JSON on stdout. @text: NULL (no memory) is a failure. Return: 0 or -1 with code 5 or 100.
+ */
 int cni_print(const struct cni_run *run, const char *text, struct cnierr *cnierr);
 
 /* The verbs. Return: 0, or -1 with @cnierr set and everything undone. */

@@ -2,8 +2,8 @@
 /*
  * DOC: how a pod is wired
  *
- *   pod:   eth0 POD/32, up; GATEWAY/32 on link; default via GATEWAY; permanent neighbour GATEWAY = MAC of the host's end
- *   host:  bthX up; POD/32 dev bthX, unicast, table local, protocol BERTH_RTPROT
+ *   pod:   eth0 POD/32, up; GATEWAY/32 on link; default via GATEWAY; permanent neighbour GATEWAY = MAC of the host's
+ * end host:  bthX up; POD/32 dev bthX, unicast, table local, protocol BERTH_RTPROT
  *
  * The pair is born in place by one RTM_NEWLINK: moving an end between namespaces costs 35 ms. Both MACs are explicit:
  * the host's, because udev would otherwise choose another one after the pod has learnt the first; the pod's, because

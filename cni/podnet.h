@@ -62,8 +62,8 @@ int podnet_claim(struct podnet *podnet, const char *ifname, const char *host_ifn
  */
 int podnet_wire(struct podnet *podnet, const struct podnet_wish *wish, struct podnet_made *ret, struct err *err);
 
-/** podnet_unwire() - remove the host's link, and with it the pod's and the route; a missing one is success. Waits for the
- *  kernel, 14-60 ms. Errors: CONFLICT when the name belongs to a link that is no veth. */
+/** podnet_unwire() - remove the host's link, and with it the pod's and the route; a missing one is success. Waits for
+ * the kernel, 14-60 ms. Errors: CONFLICT when the name belongs to a link that is no veth. */
 int podnet_unwire(struct net *host, const char *host_ifname, struct err *err);
 
 #endif

@@ -59,8 +59,8 @@ char *cni_result_print(const struct cni_result *result)
 	interfaces = interfaces_of(result);
 	ip = ip_of(result);
 	/* "o" takes both references, also when packing fails. */
-	object = json_pack("{s:s,s:o,s:[o],s:[{s:s,s:s}]}", "cniVersion", cni_version_name(result->version), "interfaces",
-			   interfaces, "ips", ip, "routes", "dst",
+	object = json_pack("{s:s,s:o,s:[o],s:[{s:s,s:s}]}", "cniVersion", cni_version_name(result->version),
+			   "interfaces", interfaces, "ips", ip, "routes", "dst",
 			   result->address.addr.family == IP_V6 ? "::/0" : "0.0.0.0/0", "gw",
 			   ipaddr_str(&result->gateway, gateway));
 	return object ? json_print(object) : NULL;

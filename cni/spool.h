@@ -6,7 +6,8 @@
 struct err;
 struct proto_request;
 
-#define SPOOL_FILES_MAX 4096 /* of one directory; 16 times the pods of a full node, and few enough to replay in a second */
+#define SPOOL_FILES_MAX                                                                                                \
+	4096 /* of one directory; 16 times the pods of a full node, and few enough to replay in a second */
 
 /**
  * spool_del() - keep a DEL for the daemon

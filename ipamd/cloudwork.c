@@ -398,19 +398,29 @@ static void finish_attach(struct ipamd *d, struct job *job, int64_t now_us)
 		 (now_us - job->submitted_us) / USEC_PER_MSEC);
 }
 
+/* What came of taking something away. UNKNOWN: it stays RELEASING or DETACHING, and so unleased, until a list tells. */
+enum taken { TAKEN_GONE, TAKEN_KEPT, TAKEN_UNKNOWN };
+
+static enum taken taken(const struct job *job)
+{
+	if (job->rc == 0 || job->err.class == ERR_NOTFOUND)
+		return TAKEN_GONE;
+	return job->err.class == ERR_AMBIGUOUS || job->err.class == ERR_CONFLICT ? TAKEN_UNKNOWN : TAKEN_KEPT;
+}
+
 static void finish_release(struct ipamd *d, struct job *job, int64_t now_us)
 {
-	bool gone = job->rc == 0 || job->err.class == ERR_NOTFOUND;
+	enum taken what = taken(job);
 
 	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, 0);
 	for (unsigned i = 0; i < job->count; i++) {
-		if (gone)
+		if (what == TAKEN_GONE)
 			pool_block_remove(d->pool, &job->blocks[i]);
-		else
+		else if (what == TAKEN_KEPT)
 			pool_block_set_state(d->pool, &job->blocks[i], BLOCK_READY, now_us);
 	}
 	d->host_dirty = true;
-	if (gone)
+	if (what == TAKEN_GONE)
 		backoff_ok(&d->shrink);
 	else
 		mutation_failed(d, job, &d->shrink, now_us);
@@ -418,17 +428,18 @@ static void finish_release(struct ipamd *d, struct job *job, int64_t now_us)
 
 static void finish_detach(struct ipamd *d, struct job *job, int64_t now_us)
 {
-	bool gone = job->rc == 0 || job->err.class == ERR_NOTFOUND;
+	enum taken what = taken(job);
 
 	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, 0);
 	d->host_dirty = true;
-	if (gone) {
+	if (what == TAKEN_GONE) {
 		log_info("NIC detached", "nic=%s slot=%u", job->nic, job->slot);
 		pool_nic_remove(d->pool, job->slot);
 		backoff_ok(&d->shrink);
 		return;
 	}
-	pool_nic_set_state(d->pool, job->slot, NIC_CONFIGURING, now_us);
+	if (what == TAKEN_KEPT)
+		pool_nic_set_state(d->pool, job->slot, NIC_CONFIGURING, now_us);
 	mutation_failed(d, job, &d->shrink, now_us);
 }
 

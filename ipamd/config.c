@@ -30,11 +30,11 @@
 #include "ipamd/hostnet.h"
 #include "ipamd/metrics.h"
 
-#define CONFIG_DOMAIN   "config"
-#define CONFIG_FILE_MAX (64U << 10)                /* bytes; every setting at its longest is under 8 KiB */
+#define CONFIG_DOMAIN    "config"
+#define CONFIG_FILE_MAX  (64U << 10)                /* bytes; every setting at its longest is under 8 KiB */
 #define CONFIG_VALUE_MAX (CONFIG_PREFIXES_MAX * 64) /* bytes of one value's text: the longest list of prefixes */
-#define CONFIG_ENV      "BERTH_"
-#define CONFIG_NAME_MAX 64 /* bytes of a key or variable that is compared with ours */
+#define CONFIG_ENV       "BERTH_"
+#define CONFIG_NAME_MAX  64 /* bytes of a key or variable that is compared with ours */
 
 #define HOUR_US (3600 * USEC_PER_SEC)
 #define DAY_US  (24 * HOUR_US)
@@ -122,7 +122,10 @@ static int parse_duration(const struct setting *setting, const char *text, void 
 	static const struct {
 		const char *name;
 		int64_t us;
-	} units[] = { { "", USEC_PER_SEC }, { "s", USEC_PER_SEC }, { "ms", USEC_PER_MSEC }, { "m", 60 * USEC_PER_SEC },
+	} units[] = { { "", USEC_PER_SEC },
+		      { "s", USEC_PER_SEC },
+		      { "ms", USEC_PER_MSEC },
+		      { "m", 60 * USEC_PER_SEC },
 		      { "h", HOUR_US } };
 	size_t digits = strspn(text, "0123456789");
 	char number[20];
@@ -184,7 +187,8 @@ static const struct kind kind_prefixes = { parse_prefixes, "up to 64 prefixes li
 
 #define FIELD(name) offsetof(struct config, name)
 
-/* warmIPs and what follows: a node of Kubernetes has at most a few hundred pods; 4,096 is beyond every instance type. */
+/* warmIPs and what follows: a node of Kubernetes has at most a few hundred pods; 4,096 is beyond every instance type.
+ */
 #define ADDRESSES_MAX 4096
 #define PRIORITY_MAX  (32766 - CLOUD_NICS_MAX) /* 32766: the kernel's rule for table main */
 
@@ -312,9 +316,9 @@ static int unknown_name(const char *name, bool env, const char *source, struct e
 	unsigned least = UINT_MAX;
 
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-		unsigned far = strnlen(name, CONFIG_NAME_MAX) < CONFIG_NAME_MAX ?
-				       distance(name, setting_name(&settings[i], env)) :
-				       UINT_MAX;
+		unsigned far = strnlen(name, CONFIG_NAME_MAX) < CONFIG_NAME_MAX
+				       ? distance(name, setting_name(&settings[i], env))
+				       : UINT_MAX;
 
 		if (far < least) {
 			least = far;
@@ -350,7 +354,8 @@ static int print_array(const json_t *array, struct strbuf *out)
 	return 0;
 }
 
-/* The value as its parser reads it. Each kind takes a string; numbers, booleans and arrays only where they make sense. */
+/* The value as its parser reads it. Each kind takes a string; numbers, booleans and arrays only where they make sense.
+ */
 static int print_value(const struct setting *setting, const json_t *value, struct strbuf *out)
 {
 	const struct kind *kind = setting->kind;
@@ -488,9 +493,11 @@ static int check_paths(const struct config *config, struct err *err)
 	if (strlen(config->run_dir) + strlen("/" PROTO_SOCKET) >= socket_max)
 		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "runDir is too long for a socket below it (%zu bytes)",
 			       socket_max - sizeof("/" PROTO_SOCKET));
-	if (strchr(config->conflist_name, '/') || config->conflist_name[0] == '.' || !end || !str_equal(end, ".conflist"))
+	if (strchr(config->conflist_name, '/') || config->conflist_name[0] == '.' || !end ||
+	    !str_equal(end, ".conflist"))
 		return err_set(err, ERR_INVALID, CONFIG_DOMAIN,
-			       "conflistName is \"%.64s\", not a file name that ends in .conflist", config->conflist_name);
+			       "conflistName is \"%.64s\", not a file name that ends in .conflist",
+			       config->conflist_name);
 	return 0;
 }
 
@@ -501,8 +508,8 @@ static int check_names(const struct config *config, struct err *err)
 
 	if (!config->cloud[0])
 		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "cloud is empty");
-	if (!config->network[0] || !strchr(letters, config->network[0]) || config->network[strspn(config->network, behind)] ||
-	    strlen(config->network) >= LEASE_NETWORK_SIZE)
+	if (!config->network[0] || !strchr(letters, config->network[0]) ||
+	    config->network[strspn(config->network, behind)] || strlen(config->network) >= LEASE_NETWORK_SIZE)
 		return err_set(err, ERR_INVALID, CONFIG_DOMAIN,
 			       "network is \"%.64s\", not up to %d letters, digits, _ . - with a letter or digit first",
 			       config->network, LEASE_NETWORK_SIZE - 1);
@@ -512,7 +519,8 @@ static int check_names(const struct config *config, struct err *err)
 static int check_numbers(const struct config *config, struct err *err)
 {
 	if (!is_contiguous(config->mark_mask))
-		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "markMask 0x%x is not one run of bits", config->mark_mask);
+		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "markMask 0x%x is not one run of bits",
+			       config->mark_mask);
 	if (config->max_nics > hostnet_slots_max(config->mark_mask))
 		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "markMask 0x%x tells %u NICs apart, maxNICs is %u",
 			       config->mark_mask, hostnet_slots_max(config->mark_mask), config->max_nics);
@@ -520,8 +528,8 @@ static int check_numbers(const struct config *config, struct err *err)
 		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "minIPs %u is above maxPods %u", config->min_ips,
 			       config->max_pods);
 	if (config->mtu && config->mtu < 576)
-		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "mtu %u is below 576, the least that IPv4 hosts agree on",
-			       config->mtu);
+		return err_set(err, ERR_INVALID, CONFIG_DOMAIN,
+			       "mtu %u is below 576, the least that IPv4 hosts agree on", config->mtu);
 	return 0;
 }
 

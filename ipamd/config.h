@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Settings of the daemon: one table row each {key, environment name, parser, offset, default, doc} in config.c. The JSON
- * file comes first, the environment wins. Parsed into a fresh struct, validated, then used whole. `--help` and
+ * Settings of the daemon: one table row each {key, environment name, parser, offset, default, doc} in config.c. The
+ * JSON file comes first, the environment wins. Parsed into a fresh struct, validated, then used whole. `--help` and
  * docs/config.md are printed from the table.
  */
 #ifndef IPAMD_CONFIG_H
@@ -33,21 +33,23 @@ struct config {
 	char network[CONFIG_TEXT_SIZE];         /* network          BERTH_NETWORK          "berth": CNI network name */
 	char metrics_address[CONFIG_TEXT_SIZE]; /* metricsAddress   BERTH_METRICS_ADDRESS  "127.0.0.1:9479"; "" = off */
 	enum log_level log_level;               /* logLevel         BERTH_LOG_LEVEL        info */
-	unsigned warm_ips;                      /* warmIPs          BERTH_WARM_IPS         8: free addresses to keep ready */
-	unsigned min_ips;                       /* minIPs           BERTH_MIN_IPS          0: addresses to hold in all */
-	unsigned max_nics;                      /* maxNICs          BERTH_MAX_NICS         0 = what the instance allows */
-	unsigned max_pods;                      /* maxPods          BERTH_MAX_PODS         110 */
-	int64_t cooldown_us;                    /* cooldown         BERTH_COOLDOWN         "30s" */
-	int64_t release_delay_us;               /* releaseDelay     BERTH_RELEASE_DELAY    "60s": idle this long before it goes back */
-	int64_t list_period_us;                 /* listPeriod       BERTH_LIST_PERIOD      "300s", jittered */
-	int64_t add_timeout_us;                 /* addTimeout       BERTH_ADD_TIMEOUT      "60s": an ADD waits at most this long */
-	int64_t unconfirmed_us;                 /* unconfirmedTimeout BERTH_UNCONFIRMED_TIMEOUT "120s": reserved, never bound */
-	bool external_snat;                     /* externalSNAT     BERTH_EXTERNAL_SNAT    false: true = no SNAT here */
-	struct config_prefixes snat_exclude;    /* snatExclude      BERTH_SNAT_EXCLUDE     "": no SNAT towards these either */
-	uint32_t mark_mask;                     /* markMask         BERTH_MARK_MASK        0x7e: contiguous bits */
-	uint32_t rule_priority;                 /* rulePriority     BERTH_RULE_PRIORITY    1024: first of our fwmark rules */
-	uint32_t table_base;                    /* tableBase        BERTH_TABLE_BASE       48640: NIC slot n uses table base + n */
-	uint32_t mtu;                           /* mtu              BERTH_MTU              0 = the NIC's */
+	unsigned warm_ips;        /* warmIPs          BERTH_WARM_IPS         8: free addresses to keep ready */
+	unsigned min_ips;         /* minIPs           BERTH_MIN_IPS          0: addresses to hold in all */
+	unsigned max_nics;        /* maxNICs          BERTH_MAX_NICS         0 = what the instance allows */
+	unsigned max_pods;        /* maxPods          BERTH_MAX_PODS         110 */
+	int64_t cooldown_us;      /* cooldown         BERTH_COOLDOWN         "30s" */
+	int64_t release_delay_us; /* releaseDelay     BERTH_RELEASE_DELAY    "60s": idle this long before it goes back
+				   */
+	int64_t list_period_us;   /* listPeriod       BERTH_LIST_PERIOD      "300s", jittered */
+	int64_t add_timeout_us;   /* addTimeout       BERTH_ADD_TIMEOUT      "60s": an ADD waits at most this long */
+	int64_t unconfirmed_us;   /* unconfirmedTimeout BERTH_UNCONFIRMED_TIMEOUT "120s": reserved, never bound */
+	bool external_snat;       /* externalSNAT     BERTH_EXTERNAL_SNAT    false: true = no SNAT here */
+	struct config_prefixes
+		snat_exclude;   /* snatExclude      BERTH_SNAT_EXCLUDE     "": no SNAT towards these either */
+	uint32_t mark_mask;     /* markMask         BERTH_MARK_MASK        0x7e: contiguous bits */
+	uint32_t rule_priority; /* rulePriority     BERTH_RULE_PRIORITY    1024: first of our fwmark rules */
+	uint32_t table_base;    /* tableBase        BERTH_TABLE_BASE       48640: NIC slot n uses table base + n */
+	uint32_t mtu;           /* mtu              BERTH_MTU              0 = the NIC's */
 };
 
 /**

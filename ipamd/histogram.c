@@ -8,7 +8,7 @@
 #include "ipamd/metrics.h"
 
 /* µs: from a warm ADD (about 1 ms) to an ADD that waited for a new NIC (tens of seconds). */
-static const int64_t bounds_us[] = { 500,    1000,   2500,   5000,    10000,   25000,	50000,
+static const int64_t bounds_us[] = { 500,    1000,   2500,   5000,    10000,   25000,    50000,
 				     100000, 250000, 500000, 1000000, 5000000, 15000000, 60000000 };
 static_assert(ARRAY_SIZE(bounds_us) == HISTOGRAM_BUCKETS, "a bound for each bucket");
 

@@ -26,7 +26,8 @@
 #define HOSTNET_DOMAIN     "hostnet"
 #define HOSTNET_LINKS_MAX  16384U /* links of a node: pods are under 4,096 */
 #define HOSTNET_ROUTES_MAX 65536U /* routes wanted or to be removed: 64 NICs of 256 blocks, and pods */
-#define SYSCTL_MAX         64     /* bytes of a value that is compared */
+#define SYSCTL_KEY_MAX     96     /* bytes: "net/ipv6/conf/IFNAME/accept_ra" and to spare */
+#define SYSCTL_VALUE_MAX   64     /* bytes of a value that is compared */
 
 struct hostnet {
 	struct net *net;
@@ -98,10 +99,10 @@ struct sync {
 	struct hostnet *hostnet;
 	struct hostnet_want *want;
 	struct hostnet_report report;
-	struct list links;    /* struct net_link by name */
-	struct list wants;    /* struct want by table and destination */
-	struct list removals; /* struct net_route */
-	struct list rules;    /* struct want_rule */
+	struct list links;             /* struct net_link by name */
+	struct list wants;             /* struct want by table and destination */
+	struct list removals;          /* struct net_route */
+	struct list rules;             /* struct want_rule */
 	int secondary[CLOUD_NICS_MAX]; /* link indices of our secondary NICs */
 	unsigned secondary_count;
 	bool failed;
@@ -157,7 +158,7 @@ static int compare_links(const void *a, const void *b)
 
 static const struct net_link *link_by_name(const struct sync *sync, const char *name)
 {
-	struct net_link key;
+	struct net_link key = { 0 };
 
 	if (!sync->links.count || str_copy(key.name, sizeof(key.name), name) < 0)
 		return NULL;
@@ -169,7 +170,8 @@ static bool is_hardware(const struct net_link *link)
 	return !link->kind[0];
 }
 
-/* The NIC's link: by MAC, no host end of a pod. A VLAN, bridge or bond over a NIC carries its MAC too: hardware wins. */
+/* The NIC's link: by MAC, no host end of a pod. A VLAN, bridge or bond over a NIC carries its MAC too: hardware wins.
+ */
 static const struct net_link *link_by_mac(struct sync *sync, const struct macaddr *mac)
 {
 	const struct net_link *links = sync->links.items, *found = NULL;
@@ -209,24 +211,29 @@ static int read_links(struct sync *sync, struct err *err)
 
 /* ---- sysctls ---- */
 
-/* Writes only what differs: a read-only /proc/sys with the right values is fine. @optional: may be missing (no IPv6). */
+static bool sysctl_is(const char *key, const char *value)
+{
+	char path[SYSCTL_KEY_MAX + sizeof("/proc/sys/")], *now = NULL;
+	bool same;
+
+	(void)snprintf(path, sizeof(path), "/proc/sys/%s", key);
+	if (fs_read(path, SYSCTL_VALUE_MAX, &now, NULL) < 0)
+		return false;
+	now[strcspn(now, "\n")] = '\0';
+	same = str_equal(now, value);
+	free(now);
+	return same;
+}
+
+/* Writes only what differs: a read-only /proc/sys with the right values is fine. @optional: may be missing (no IPv6).
+ */
 static void set_sysctl(struct sync *sync, const char *key, const char *value, bool optional)
 {
-	_cleanup_strbuf_ struct strbuf path = { 0 };
-	_cleanup_free_ char *now = NULL;
 	struct err err;
 	int r;
 
-	strbuf_printf(&path, "/proc/sys/%s", key);
-	if (path.failed) {
-		note_memory(sync);
+	if (sysctl_is(key, value))
 		return;
-	}
-	if (fs_read(path.text, SYSCTL_MAX, &now, NULL) == 0) {
-		now[strcspn(now, "\n")] = '\0';
-		if (str_equal(now, value))
-			return;
-	}
 	r = fs_sysctl_write(key, value);
 	if (r == 0 || (optional && r == -ENOENT))
 		return;
@@ -236,7 +243,7 @@ static void set_sysctl(struct sync *sync, const char *key, const char *value, bo
 
 static void set_link_sysctl(struct sync *sync, const char *ip, const char *ifname, const char *name, const char *value)
 {
-	char key[128];
+	char key[SYSCTL_KEY_MAX];
 
 	(void)snprintf(key, sizeof(key), "net/%s/conf/%s/%s", ip, ifname, name);
 	set_sysctl(sync, key, value, str_equal(ip, "ipv6"));
@@ -282,7 +289,8 @@ static void want_covers_and_pods(struct sync *sync)
 	const struct hostnet_want *want = sync->want;
 
 	for (unsigned i = 0; i < want->block_count; i++) {
-		struct net_route route = { .dst = want->blocks[i], .type = NET_ROUTE_UNREACHABLE,
+		struct net_route route = { .dst = want->blocks[i],
+					   .type = NET_ROUTE_UNREACHABLE,
 					   .table = NET_TABLE_LOCAL };
 
 		want_route(sync, WANT_PRESENT, 1, &route);
@@ -290,8 +298,10 @@ static void want_covers_and_pods(struct sync *sync)
 	for (unsigned i = 0; i < want->pod_count; i++) {
 		const struct hostnet_pod *pod = &want->pods[i];
 		const struct net_link *link = link_by_name(sync, pod->host_ifname);
-		struct net_route route = { .dst = prefix_host(&pod->addr), .type = NET_ROUTE_UNICAST,
-					   .table = NET_TABLE_LOCAL, .oif = link ? link->index : 0 };
+		struct net_route route = { .dst = prefix_host(&pod->addr),
+					   .type = NET_ROUTE_UNICAST,
+					   .table = NET_TABLE_LOCAL,
+					   .oif = link ? link->index : 0 };
 
 		if (!pod->bound)
 			want_route(sync, WANT_LEAVE, 0, &route);
@@ -306,10 +316,12 @@ static void want_covers_and_pods(struct sync *sync)
 static void want_table(struct sync *sync, const struct hostnet_nic *nic, const struct net_link *link)
 {
 	uint32_t table = sync->hostnet->config.table_base + nic->slot;
-	struct net_route gateway = { .dst = prefix_host(&nic->gateway), .type = NET_ROUTE_UNICAST, .table = table,
-				     .oif = link->index };
-	struct net_route all = { .type = NET_ROUTE_UNICAST, .table = table, .oif = link->index,
-				 .gateway = nic->gateway };
+	struct net_route gateway = {
+		.dst = prefix_host(&nic->gateway), .type = NET_ROUTE_UNICAST, .table = table, .oif = link->index
+	};
+	struct net_route all = {
+		.type = NET_ROUTE_UNICAST, .table = table, .oif = link->index, .gateway = nic->gateway
+	};
 
 	all.dst.addr.family = nic->gateway.family;
 	want_route(sync, WANT_PRESENT, 0, &gateway);
@@ -447,9 +459,8 @@ static unsigned wanted_mtu(struct sync *sync)
 	if (sync->hostnet->config.mtu)
 		return sync->hostnet->config.mtu;
 	for (unsigned i = 0; i < sync->want->nic_count; i++) {
-		const struct net_link *link = sync->want->nics[i].primary ?
-						      link_by_mac(sync, &sync->want->nics[i].mac) :
-						      NULL;
+		const struct net_link *link =
+			sync->want->nics[i].primary ? link_by_mac(sync, &sync->want->nics[i].mac) : NULL;
 
 		if (link)
 			return link->mtu;
@@ -507,16 +518,27 @@ static struct want *find_want(const struct sync *sync, const struct net_route *r
 	return NULL;
 }
 
+static void look_at_ours(struct sync *sync, const struct net_route *route)
+{
+	struct want *want = find_want(sync, route);
+
+	if (!want)
+		remove_later(sync, route);
+	else if (want->kind == WANT_LEAVE || is_same(route, &want->route))
+		want->seen = true;
+}
+
 static int look_at_route(const struct net_route *route, void *arg)
 {
 	struct sync *sync = arg;
-	struct want *want = find_want(sync, route);
+	struct want *want;
 
-	if (route->protocol == BERTH_RTPROT && !want)
-		remove_later(sync, route);
-	else if (route->protocol == BERTH_RTPROT && (want->kind == WANT_LEAVE || is_same(route, &want->route)))
-		want->seen = true;
-	else if (route->protocol != BERTH_RTPROT && want)
+	if (route->protocol == BERTH_RTPROT) {
+		look_at_ours(sync, route);
+		return 0;
+	}
+	want = find_want(sync, route);
+	if (want)
 		want->foreign = true;
 	else if (is_prefix_route(sync, route))
 		remove_later(sync, route);
@@ -705,8 +727,9 @@ int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct host
 
 int hostnet_pod_down(struct hostnet *hostnet, const struct ipaddr *addr, const struct prefix *block, struct err *err)
 {
-	struct net_route route = { .dst = prefix_host(addr), .type = NET_ROUTE_UNICAST, .table = NET_TABLE_LOCAL,
-				   .protocol = BERTH_RTPROT };
+	struct net_route route = {
+		.dst = prefix_host(addr), .type = NET_ROUTE_UNICAST, .table = NET_TABLE_LOCAL, .protocol = BERTH_RTPROT
+	};
 
 	assert(hostnet && addr);
 	if (!block || block->len != route.dst.len)

@@ -9,15 +9,14 @@
  *
  *   per block      unreachable BLOCK, table local: a free address neither loops through the fabric nor is answered
  *   per pod        POD/32 dev bthX, unicast, table local: made by the plugin, repaired here
- *   per NIC n > 0  up, MTU, rp_filter 2, own primary address without prefix route; in table base + n the gateway on link
- *                  and a default through it; nothing of it in main; rule: fwmark (n + 1) << shift / mask -> that table
- *   primary NIC    rp_filter 2; rule: fwmark 1 << shift / mask -> main
- *   once           ip_forward on
+ *   per NIC n > 0  up, MTU, rp_filter 2, own primary address without prefix route; in table base + n the gateway on
+ * link and a default through it; nothing of it in main; rule: fwmark (n + 1) << shift / mask -> that table primary NIC
+ * rp_filter 2; rule: fwmark 1 << shift / mask -> main once           ip_forward on
  *
  * Priorities and tables follow the slot, which is stable while a NIC is attached: slot n has rule_priority + n and
  * table_base + n; the primary, slot 0, looks up main. A NIC that is not wanted any more loses its rule and its table.
- * Removed from main: what carries our mark, and the prefix route that the kernel made for an address of a secondary NIC.
- * An address of a block that somebody assigned to an interface of the node is left alone and reported as CONFLICT.
+ * Removed from main: what carries our mark, and the prefix route that the kernel made for an address of a secondary
+ * NIC. An address of a block that somebody assigned to an interface of the node is left alone and reported as CONFLICT.
  */
 #ifndef IPAMD_HOSTNET_H
 #define IPAMD_HOSTNET_H
@@ -41,7 +40,7 @@ struct hostnet_config {
 	uint32_t mark_mask;     /* contiguous bits; NIC slot n has mark (n + 1) << lowest bit */
 	uint32_t rule_priority; /* slot n uses rule_priority + n */
 	uint32_t table_base;
-	uint32_t mtu;           /* 0: the primary link's */
+	uint32_t mtu; /* 0: the primary link's */
 };
 
 /** struct hostnet_nic - one NIC wanted in the kernel. */
@@ -53,8 +52,8 @@ struct hostnet_nic {
 	struct prefix subnet;
 	struct ipaddr gateway;
 	/* set by hostnet_sync(): */
-	bool ready;                      /* link there, up, addressed, routed */
-	char ifname[NET_IFNAME_SIZE];    /* "" while the link is not there */
+	bool ready;                   /* link there, up, addressed, routed */
+	char ifname[NET_IFNAME_SIZE]; /* "" while the link is not there */
 	unsigned mtu;
 };
 
@@ -69,14 +68,14 @@ struct hostnet_want {
 	unsigned nic_count;
 	struct hostnet_nic *nics;
 	unsigned block_count;
-	const struct prefix *blocks;    /* covers; of all NICs, sorted or not */
+	const struct prefix *blocks; /* covers; of all NICs, sorted or not */
 	unsigned pod_count;
 	const struct hostnet_pod *pods;
 };
 
 /** struct hostnet_report - what a sync found. */
 struct hostnet_report {
-	unsigned added, removed;  /* kernel objects */
+	unsigned added, removed;    /* kernel objects */
 	unsigned pods_without_link; /* bound pods whose host end is gone */
 };
 
@@ -90,8 +89,8 @@ int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct host
 int hostnet_pod_down(struct hostnet *hostnet, const struct ipaddr *addr, const struct prefix *block, struct err *err);
 /** hostnet_pod_links() - the names of host ends that exist, for leases to be compared with; bounded walk. */
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err);
-/** hostnet_pod_link_del() - a host end by name; may block for an RCU grace period: not on the loop thread. Opens its own
- *  socket. A missing link is success. Context: any thread. */
+/** hostnet_pod_link_del() - a host end by name; may block for an RCU grace period: not on the loop thread. Opens its
+ * own socket. A missing link is success. Context: any thread. */
 int hostnet_pod_link_del(const char *ifname, struct err *err);
 
 /** hostnet_mark() - of a slot under @mask. */
@@ -107,13 +106,14 @@ struct nft_input {
 	const struct pool_block_ref {
 		struct prefix prefix;
 		unsigned slot;
-	} *blocks; /* of all NICs; those of the primary are not in the map */
+	} * blocks; /* of all NICs; those of the primary are not in the map */
 	unsigned block_count;
 	const struct prefix *local_prefixes; /* VPC prefixes and exclusions: no SNAT, no pin */
 	unsigned local_count;
 	struct ipaddr snat_to; /* the node's primary address; family 0: SNAT is done elsewhere */
 };
-/** nft_render() - the whole `table inet berth` as one atomic batch for `nft -f -`. Deterministic: equal input, equal text. */
+/** nft_render() - the whole `table inet berth` as one atomic batch for `nft -f -`. Deterministic: equal input, equal
+ * text. */
 void nft_render(const struct nft_input *input, struct strbuf *out);
 /** nft_run() - feed @batch to `nft -f -`, wait until @deadline_us, kill it after. Errors: INVALID with nft's own words
  *  (first line of stderr), NOTFOUND (no nft program), RETRY (deadline). Blocks: not on the loop thread. */

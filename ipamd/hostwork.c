@@ -11,6 +11,7 @@
 
 #define SWEEP_US      (60 * USEC_PER_SEC)   /* slow look at everything, for what netlink did not tell */
 #define REPAIR_US     (200 * USEC_PER_MSEC) /* after a foreign change: collects a flush of many objects into one look */
+#define LINK_LATE_US  (30 * USEC_PER_SEC)   /* attach to link: a few seconds; the other CNIs give up after 30 s */
 #define NFT_US        (10 * USEC_PER_SEC)   /* a batch takes 12-30 ms; a loaded node is given time */
 
 /* ---- what we want, from the pool ---- */
@@ -192,6 +193,23 @@ static int find_pending(const struct pool_block_view *block, void *arg)
 	return p->count == CLOUD_BLOCKS_MAX;
 }
 
+static void promote_nic(struct ipamd *d, const struct pool_nic *nic, int64_t now_us)
+{
+	const struct hostnet_nic *host = &d->host_nics[nic->slot];
+
+	if (nic->state != NIC_CONFIGURING)
+		return;
+	if (host->ready) {
+		log_info("NIC ready", "nic=%s slot=%u link=%s", nic->id, nic->slot, host->ifname);
+		pool_nic_set_state(d->pool, nic->slot, NIC_READY, now_us);
+	} else if (now_us - nic->since_us > LINK_LATE_US) {
+		char mac[MACADDR_STRLEN];
+
+		log_error("the cloud says attached, but the kernel has no such link", "nic=%s slot=%u mac=%s", nic->id,
+			  nic->slot, macaddr_str(&nic->mac, mac));
+	}
+}
+
 /* Kernel and nft know everything that the pool holds at this moment. */
 static void promote(struct ipamd *d, int64_t now_us)
 {
@@ -199,11 +217,7 @@ static void promote(struct ipamd *d, int64_t now_us)
 	const struct pool_nic *nic = NULL;
 
 	while ((nic = pool_nic_next(d->pool, nic)))
-		if (nic->state == NIC_CONFIGURING && d->host_nics[nic->slot].ready) {
-			log_info("NIC ready", "nic=%s slot=%u link=%s", nic->id, nic->slot,
-				 d->host_nics[nic->slot].ifname);
-			pool_nic_set_state(d->pool, nic->slot, NIC_READY, now_us);
-		}
+		promote_nic(d, nic, now_us);
 	do {
 		p.count = 0;
 		(void)pool_blocks(d->pool, find_pending, &p);

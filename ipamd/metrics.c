@@ -16,11 +16,11 @@
 #include "berth/ipaddr.h"
 
 #define METRICS_DOMAIN      "metrics"
-#define METRICS_CONNS_MAX   16U      /* a few scrapers and probes at once */
-#define METRICS_TIMEOUT_S   10U      /* idle connections end: scrapers come every 15-60 s and connect anew */
-#define METRICS_MEMORY_MAX  16384U   /* bytes of one connection: request line and headers */
+#define METRICS_CONNS_MAX   16U       /* a few scrapers and probes at once */
+#define METRICS_TIMEOUT_S   10U       /* idle connections end: scrapers come every 15-60 s and connect anew */
+#define METRICS_MEMORY_MAX  16384U    /* bytes of one connection: request line and headers */
 #define METRICS_PAGE_MAX    (1 << 20) /* bytes; the page is about 20 KiB */
-#define METRICS_RUNS        8        /* rounds per call, so that the loop gets its turn */
+#define METRICS_RUNS        8         /* rounds per call, so that the loop gets its turn */
 #define METRICS_TEXT_FORMAT "text/plain; version=0.0.4; charset=utf-8"
 
 struct metrics {
@@ -106,7 +106,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	(void)upload_size;
 	if (!str_equal(method, MHD_HTTP_METHOD_GET) && !str_equal(method, MHD_HTTP_METHOD_HEAD))
 		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET or HEAD only\n");
-	/* The first call comes with the headers; who answers in it ends the connection, and scrapers like to keep it. */
+	/* The first call comes with the headers; who answers in it ends the connection, and scrapers like to keep it.
+	 */
 	if (!*request) {
 		*request = metrics;
 		return MHD_YES;
@@ -148,11 +149,11 @@ static int start(struct metrics *metrics, const union address *address, uint16_t
 	const union MHD_DaemonInfo *info;
 
 	errno = 0;
-	metrics->daemon = MHD_start_daemon(flags, port, NULL, NULL, on_request, metrics, MHD_OPTION_SOCK_ADDR,
-					   &address->any, MHD_OPTION_CONNECTION_LIMIT, METRICS_CONNS_MAX,
-					   MHD_OPTION_CONNECTION_TIMEOUT, METRICS_TIMEOUT_S,
-					   MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)METRICS_MEMORY_MAX,
-					   MHD_OPTION_END);
+	metrics->daemon =
+		MHD_start_daemon(flags, port, NULL, NULL, on_request, metrics, MHD_OPTION_SOCK_ADDR, &address->any,
+				 MHD_OPTION_CONNECTION_LIMIT, METRICS_CONNS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+				 METRICS_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)METRICS_MEMORY_MAX,
+				 MHD_OPTION_END);
 	if (!metrics->daemon)
 		return -(errno ? errno : EINVAL);
 	info = MHD_get_daemon_info(metrics->daemon, MHD_DAEMON_INFO_EPOLL_FD);

@@ -2,8 +2,8 @@
 /*
  * DOC: the nft table
  *
- * One batch makes an empty table, deletes it and makes the whole: nft commits a batch as one transaction, so that packets
- * see the old table or the new one, whether there was an old one or not.
+ * One batch makes an empty table, deletes it and makes the whole: nft commits a batch as one transaction, so that
+ * packets see the old table or the new one, whether there was an old one or not.
  *
  *   early  prerouting -150, behind conntrack (-200), before every DNAT (-100, kube-proxy's -110): a new flow from the
  *          network to an address of this node writes its NIC into ct mark. After a DNAT that address is gone.
@@ -14,9 +14,10 @@
  *            3. else the NIC of the block that the pod's address is in.
  *   post   postrouting 100: SNAT of pods' flows that leave by the primary NIC for addresses outside `local`.
  *
- * Chain nicN puts the NIC's number into the packet's mark. A mark cannot be copied from the connection under a mask (only
- * constants can be or-ed before kernel 6.13 and nft 1.1.2), so both lookups end in verdicts: one chain per NIC, whose one
- * rule changes our bits and no others. Marks are written the same way in ct. Needs Linux 5.7 (iifname in postrouting).
+ * Chain nicN puts the NIC's number into the packet's mark. A mark cannot be copied from the connection under a mask
+ * (only constants can be or-ed before kernel 6.13 and nft 1.1.2), so both lookups end in verdicts: one chain per NIC,
+ * whose one rule changes our bits and no others. Marks are written the same way in ct. Needs Linux 5.7 (iifname in
+ * postrouting).
  */
 #include <assert.h>
 #include <errno.h>
@@ -100,7 +101,8 @@ static void close_elements(struct strbuf *out, const struct prefix *last)
 	strbuf_add(out, "\t}\n");
 }
 
-/* Sorts copies of what is rendered, so that equal input in another order is equal text. Return: owned; NULL = no memory. */
+/* Sorts copies of what is rendered, so that equal input in another order is equal text. Return: owned; NULL = no
+ * memory. */
 static struct pool_block_ref *sorted_refs(const struct pool_block_ref *refs, unsigned count)
 {
 	struct pool_block_ref *copy = calloc((size_t)count + 1, sizeof(*copy));
@@ -334,7 +336,8 @@ static void take_errors(struct run *run)
 static bool wait_end(struct run *run, int64_t deadline_us)
 {
 	for (int i = 0; i < NFT_POLL_MAX; i++) {
-		struct pollfd fds[] = { { .fd = run->pidfd, .events = POLLIN }, { .fd = run->errors, .events = POLLIN } };
+		struct pollfd fds[] = { { .fd = run->pidfd, .events = POLLIN },
+					{ .fd = run->errors, .events = POLLIN } };
 		int64_t left_us = deadline_us - clock_now(&clock_boot);
 		int n;
 
@@ -379,7 +382,8 @@ static int failed(struct run *run, const siginfo_t *info, struct err *err)
 		line = word + strlen("Error: ");
 	if (info->si_code != CLD_EXITED)
 		return err_set(err, ERR_RETRY, NFT_DOMAIN, "nft was killed by signal %d", info->si_status);
-	(void)err_set(err, ERR_INVALID, NFT_DOMAIN, "nft refused the batch: %s", *line ? line : "(it does not say why)");
+	(void)err_set(err, ERR_INVALID, NFT_DOMAIN, "nft refused the batch: %s",
+		      *line ? line : "(it does not say why)");
 	if (err)
 		err->code = info->si_status;
 	return -1;
@@ -421,8 +425,8 @@ int nft_run(const char *batch, int64_t deadline_us, struct err *err)
 	r = spawn(path, in, out, &pid);
 	cleanup_close(&out);
 	out = -1;
-	r = r != 0 ? err_set_errno(err, ERR_RETRY, NFT_DOMAIN, r, "start %s", path) :
-		     watch_end(&run, pid, deadline_us, err);
+	r = r != 0 ? err_set_errno(err, ERR_RETRY, NFT_DOMAIN, r, "start %s", path)
+		   : watch_end(&run, pid, deadline_us, err);
 	cleanup_close(&run.errors);
 	cleanup_close(&run.pidfd);
 	return r;

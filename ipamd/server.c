@@ -206,6 +206,7 @@ static void conn_read(struct server_conn *conn)
 
 	static_assert(PROTO_REQUEST_MAX == 8192, "named in a message");
 	for (int i = 0; i < SERVER_READS; i++) {
+		/* cppcheck-suppress legacyUninitvar ; recv() fills it */
 		char *buf = conn->in ? conn->in : first;
 		ssize_t n = recv(conn->item.fd, buf + conn->in_size, PROTO_REQUEST_MAX - conn->in_size, MSG_DONTWAIT);
 
@@ -344,7 +345,8 @@ void server_accept(struct server *server, int64_t now_us)
 
 		if (fd >= 0)
 			adopt(server, fd, now_us);
-		else if (errno != ECONNABORTED && errno != EINTR && !((errno == EMFILE || errno == ENFILE) && shed(server)))
+		else if (errno != ECONNABORTED && errno != EINTR &&
+			 !((errno == EMFILE || errno == ENFILE) && shed(server)))
 			return;
 	}
 }
@@ -481,8 +483,8 @@ int server_open(const char *run_dir, int epoll_fd, const struct server_ops *ops,
 	len = snprintf(server->path, sizeof(server->path), "%s/%s", run_dir, PROTO_SOCKET);
 	if (len < 0 || (size_t)len >= sizeof(server->path)) {
 		server->path[0] = '\0';
-		(void)err_set(err, ERR_INVALID, SERVER_DOMAIN, "%s/%s is longer than a socket's name may be (%zu)", run_dir,
-			      PROTO_SOCKET, sizeof(server->path) - 1);
+		(void)err_set(err, ERR_INVALID, SERVER_DOMAIN, "%s/%s is longer than a socket's name may be (%zu)",
+			      run_dir, PROTO_SOCKET, sizeof(server->path) - 1);
 	} else if (open_dir(run_dir, err) == 0 && open_lock(server, run_dir, err) == 0 &&
 		   open_listener(server, err) == 0) {
 		*ret = server;

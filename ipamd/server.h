@@ -16,7 +16,7 @@ struct err;
 struct server;
 struct server_conn;
 
-#define SERVER_CONNS_MAX 512                    /* at once: 250 pods starting, each with one ADD, and status beside them */
+#define SERVER_CONNS_MAX 512 /* at once: 250 pods starting, each with one ADD, and status beside them */
 #define SERVER_READ_US   (5 * INT64_C(1000000)) /* µs for the request to arrive */
 #define SERVER_WRITE_US  (5 * INT64_C(1000000)) /* µs for a peer to take a reply that did not fit its buffer */
 
@@ -27,7 +27,8 @@ struct server_ops {
 	void (*gone)(void *ctx, struct server_conn *conn);
 };
 
-/** server_open() - makes the directory, refuses to start when another daemon answers on the socket, replaces a stale one.
+/** server_open() - makes the directory, refuses to start when another daemon answers on the socket, replaces a stale
+ * one.
  *  @epoll_fd: where the server registers its descriptors with data.ptr = a struct loop_item (loop.h). */
 int server_open(const char *run_dir, int epoll_fd, const struct server_ops *ops, void *ctx, struct server **ret,
 		struct err *err);

@@ -50,8 +50,10 @@ static void merge_block(struct ipamd *d, const struct pool_nic *nic, const struc
 	int r;
 
 	if (pool_block_get(d->pool, prefix, &block)) {
-		if (block.state == BLOCK_LOST && block.nic_slot == nic->slot) {
-			log_info("a lost block is back", "block=%s nic=%s", prefix_str(prefix, text), nic->id);
+		/* RELEASING on an idle NIC: nobody knew whether the release was done. It was not. */
+		if ((block.state == BLOCK_LOST || block.state == BLOCK_RELEASING) && block.nic_slot == nic->slot) {
+			log_info("a block is still ours", "block=%s nic=%s was=%s", prefix_str(prefix, text), nic->id,
+				 block_state_name(block.state));
 			pool_block_set_state(d->pool, prefix, BLOCK_PENDING, now_us);
 			d->host_dirty = true;
 		}
@@ -83,7 +85,7 @@ static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t sub
 	}
 	if (nic->state == NIC_FOREIGN || !is_current(d, nic, submitted_us))
 		return;
-	if (nic->state == NIC_LOST)
+	if (nic->state == NIC_LOST || (nic->state == NIC_DETACHING && seen->attached))
 		pool_nic_set_state(d->pool, nic->slot, NIC_CONFIGURING, now_us);
 	for (unsigned b = 0; b < seen->block_count; b++)
 		merge_block(d, nic, &seen->blocks[b].prefix, now_us);

@@ -18,11 +18,11 @@
 #include "box_proc.h"
 #include "box_state.h"
 
-#define DOMAIN        "vpcbox"
-#define STOP_WAIT_US  (10 * USEC_PER_SEC) /* a daemon finishes the calls in flight after SIGTERM; then SIGKILL */
-#define ASK_WAIT_US   (USEC_PER_SEC)      /* one question on the socket */
-#define ENV_MAX       48U                 /* ours, what passes through, and --env */
-#define ENV_TEXT_MAX  4096U               /* bytes of one variable */
+#define DOMAIN       "vpcbox"
+#define STOP_WAIT_US (10 * USEC_PER_SEC) /* a daemon finishes the calls in flight after SIGTERM; then SIGKILL */
+#define ASK_WAIT_US  (USEC_PER_SEC)      /* one question on the socket */
+#define ENV_MAX      48U                 /* ours, what passes through, and --env */
+#define ENV_TEXT_MAX 4096U               /* bytes of one variable */
 
 struct env {
 	unsigned count;
@@ -55,8 +55,8 @@ static void env_add(struct env *env, const char *key, const char *value)
 /* Nothing of the caller's environment but this: a real cloud's endpoint or credentials must not reach a box. */
 static void env_pass_through(struct env *env)
 {
-	static const char *const keys[] = { "PATH", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
-					    "TSAN_OPTIONS" };
+	static const char *const keys[] = { "PATH",          "LD_LIBRARY_PATH", "ASAN_OPTIONS",
+					    "UBSAN_OPTIONS", "LSAN_OPTIONS",    "TSAN_OPTIONS" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
 		const char *value = getenv(keys[i]);
@@ -117,10 +117,21 @@ int box_mockcloud_start(const struct box *box, const char *path, struct err *err
 	char calls[BOX_PATH_SIZE];
 	_cleanup_(env_done) struct env env = { 0 };
 	_cleanup_close_ int vpc_fd = -1;
-	const char *const argv[] = { "berth-mockcloud", box->cloud, "--seed", box_path(seed, box->prefix, NULL, "seed.json"),
-				     "--api", FABRIC_API_ADDR ":80", "--metadata", FABRIC_METADATA_ADDR ":80",
-				     "--fabric", box->prefix, "--log", box_path(calls, box->prefix, NULL, "calls.jsonl"),
-				     "--ready", box_path(ready, box->prefix, NULL, "mockcloud.ready"), NULL };
+	const char *const argv[] = { "berth-mockcloud",
+				     box->cloud,
+				     "--seed",
+				     box_path(seed, box->prefix, NULL, "seed.json"),
+				     "--api",
+				     FABRIC_API_ADDR ":80",
+				     "--metadata",
+				     FABRIC_METADATA_ADDR ":80",
+				     "--fabric",
+				     box->prefix,
+				     "--log",
+				     box_path(calls, box->prefix, NULL, "calls.jsonl"),
+				     "--ready",
+				     box_path(ready, box->prefix, NULL, "mockcloud.ready"),
+				     NULL };
 	struct proc_spec spec = { .path = path,
 				  .argv = argv,
 				  .log_path = box_path(log, box->prefix, NULL, "mockcloud.log"),

@@ -2,12 +2,12 @@
 /*
  * DOC: the matrix
  *
- * Every kind of path that a pod network promises is a row: how often it was tried, how often it held. A row collects its
- * probes, then all of them are sent in parallel. With many pods not every pair is asked: each pod asks its next PARTNERS
- * of a kind, as on a ring, so that every pod is source and destination of every kind that exists for it.
+ * Every kind of path that a pod network promises is a row: how often it was tried, how often it held. A row collects
+ * its probes, then all of them are sent in parallel. With many pods not every pair is asked: each pod asks its next
+ * PARTNERS of a kind, as on a ring, so that every pod is source and destination of every kind that exists for it.
  *
- * That pods of a secondary NIC leave by that NIC needs no row: the fabric drops a source on any NIC but its own (the two
- * rows of forged sources show that it does), so each such pod that reaches anything has left by the right one.
+ * That pods of a secondary NIC leave by that NIC needs no row: the fabric drops a source on any NIC but its own (the
+ * two rows of forged sources show that it does), so each such pod that reaches anything has left by the right one.
  */
 #include <assert.h>
 #include <errno.h>
@@ -103,7 +103,8 @@ static int probes_add(struct probes *probes, const struct box_place *from, const
 		probes->pairs = pairs;
 		probes->alloc = alloc;
 	}
-	probes->list[probes->count] = (struct ping_probe){ .netns_fd = from->netns_fd, .dst = *dst, .tries = to ? 0 : 1 };
+	probes->list[probes->count] =
+		(struct ping_probe){ .netns_fd = from->netns_fd, .dst = *dst, .tries = to ? 0 : 1 };
 	probes->pairs[probes->count++] = (struct pair){ .from = from, .to = to };
 	return 0;
 }
@@ -222,8 +223,7 @@ static int try_forgery(struct matrix *matrix, enum matrix_row row, const struct 
 {
 	const struct box_world *world = &matrix->world;
 	/* Another node, else the fabric itself; never a place to which the forged source is local or the same. */
-	const struct box_place *to =
-		world->node_count > 1 ? &world->nodes[(from->node + 1) % world->node_count] : NULL;
+	const struct box_place *to = world->node_count > 1 ? &world->nodes[(from->node + 1) % world->node_count] : NULL;
 	struct ping_forgery forgery = { .from_netns_fd = from->netns_fd,
 					.to_netns_fd = to ? to->netns_fd : world->vpc_fd,
 					.honest = from->addr,
@@ -263,7 +263,8 @@ static int forged_sources(struct matrix *matrix, struct err *err)
 	return 0;
 }
 
-/* From a node's own namespace everything leaves by the primary NIC: a pod's source of another NIC must not pass there. */
+/* From a node's own namespace everything leaves by the primary NIC: a pod's source of another NIC must not pass there.
+ */
 static int sources_of_other_nics(struct matrix *matrix, struct err *err)
 {
 	const struct box_world *world = &matrix->world;
@@ -357,8 +358,9 @@ static void print_table(const struct matrix *matrix)
 			(void)printf("%-36s %6u / %u%s\n", row_names[row], matrix->ok[row], matrix->tried[row],
 				     matrix->ok[row] < matrix->tried[row] ? "  FAILS" : "");
 	}
-	(void)printf("The fabric drops a source on any NIC but its own (strict rp_filter, as EC2's source check): a pod of\n"
-		     "a secondary NIC that reaches anything has left by that NIC.\n");
+	(void)printf(
+		"The fabric drops a source on any NIC but its own (strict rp_filter, as EC2's source check): a pod of\n"
+		"a secondary NIC that reaches anything has left by that NIC.\n");
 }
 
 int box_matrix(const struct box_opts *opts, struct err *err)
@@ -369,7 +371,8 @@ int box_matrix(const struct box_opts *opts, struct err *err)
 	if (box_load(opts->name, &box, err) < 0 || box_world_read(&box, &matrix.world, err) < 0)
 		return -1;
 	if (matrix.world.pod_count == 0)
-		return err_set(err, ERR_INVALID, DOMAIN, "box %s has no pods: vpcbox pods %s 4", box.prefix, box.nodes[0]);
+		return err_set(err, ERR_INVALID, DOMAIN, "box %s has no pods: vpcbox pods %s 4", box.prefix,
+			       box.nodes[0]);
 	for (unsigned row = 0; row < ROW_COUNT; row++)
 		if (run_row(&matrix, (enum matrix_row)row, err) < 0)
 			return err_wrap(err, "%s", row_names[row]);

@@ -16,7 +16,7 @@
 #include "box_state.h"
 #include "box_verbs.h"
 
-#define DOMAIN "vpcbox"
+#define DOMAIN       "vpcbox"
 #define KILL_WAIT_US (10 * USEC_PER_SEC) /* for its end after the signal */
 
 static int load_with_node(const struct box_opts *opts, struct box *ret, struct err *err)

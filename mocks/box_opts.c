@@ -55,8 +55,8 @@ static int set_option(struct box_opts *opts, const struct option_row *row, const
 		return 0;
 	case OPTION_NUMBER:
 		if (str_u64(value, row->min, row->max, field) < 0)
-			return err_set(err, ERR_INVALID, DOMAIN, "--%s %s: a number from %llu to %llu", row->name, value,
-				       (unsigned long long)row->min, (unsigned long long)row->max);
+			return err_set(err, ERR_INVALID, DOMAIN, "--%s %s: a number from %llu to %llu", row->name,
+				       value, (unsigned long long)row->min, (unsigned long long)row->max);
 		return 0;
 	case OPTION_FLAG:
 		*(bool *)field = true;

@@ -26,13 +26,13 @@ enum box_verb_bit {
 
 /** struct box_opts - what was asked for; strings are borrowed from argv. */
 struct box_opts {
-	const char *name;      /* prefix of the box */
+	const char *name; /* prefix of the box */
 	const char *cloud;
-	const char *type;      /* instance type */
-	const char *ipamd;     /* NULL: beside vpcbox; so the next two */
+	const char *type;  /* instance type */
+	const char *ipamd; /* NULL: beside vpcbox; so the next two */
 	const char *plugin;
 	const char *mockcloud;
-	const char *delete;    /* pods: "all" or a number; NULL: add */
+	const char *delete; /* pods: "all" or a number; NULL: add */
 	uint64_t nodes;
 	uint64_t attach_ms;
 	uint64_t parallel;

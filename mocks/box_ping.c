@@ -17,13 +17,14 @@
 #include "berth/net.h"
 #include "box_ping.h"
 
-#define DOMAIN       "ping"
-#define BATCH        128U  /* probes in flight: one descriptor each, far below the usual limit of 1024 */
-#define DRAIN_MAX    1024U /* datagrams read from one socket before the others get their turn */
-#define ECHO_PORT    7U    /* of the listener: the port of RFC 862 */
+#define DOMAIN        "ping"
+#define BATCH         128U  /* probes in flight: one descriptor each, far below the usual limit of 1024 */
+#define DRAIN_MAX     1024U /* datagrams read from one socket before the others get their turn */
+#define ECHO_PORT     7U    /* of the listener: the port of RFC 862 */
 #define FORGE_WAIT_US (50 * USEC_PER_MSEC) /* for a forged packet, after the honest one behind it has come */
 
-/* What travels. The cookie finds its probe again; it is unguessable, so that no other ping on the machine is taken for it. */
+/* What travels. The cookie finds its probe again; it is unguessable, so that no other ping on the machine is taken for
+ * it. */
 struct payload {
 	uint64_t run;
 	uint32_t index;

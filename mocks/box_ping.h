@@ -17,13 +17,13 @@
 
 struct err;
 
-#define PING_TRIES   3
-#define PING_TRY_US  USEC_PER_SEC /* per try; a reply inside one machine takes under 1 ms */
+#define PING_TRIES  3
+#define PING_TRY_US USEC_PER_SEC /* per try; a reply inside one machine takes under 1 ms */
 
 struct ping_probe {
-	int netns_fd;       /* where it is sent from */
+	int netns_fd; /* where it is sent from */
 	struct ipaddr dst;
-	unsigned tries;     /* 0: PING_TRIES */
+	unsigned tries; /* 0: PING_TRIES */
 	/* Filled in: */
 	bool ok;            /* answered, by dst */
 	bool wrong_source;  /* answered by somebody else */
@@ -42,13 +42,14 @@ struct ping_forgery {
 	int to_netns_fd;
 	struct ipaddr honest; /* a source that must get through: without it "nothing came" proves nothing */
 	struct ipaddr forged;
-	struct ipaddr dst;    /* an address of to_netns_fd */
+	struct ipaddr dst; /* an address of to_netns_fd */
 	/* Filled in: */
 	bool honest_came;
 	bool forged_came;
 };
 
-/** ping_forge() - send one packet with each source and look at what arrives at the other end. Errors: as ping_echo(). */
+/** ping_forge() - send one packet with each source and look at what arrives at the other end. Errors: as ping_echo().
+ */
 int ping_forge(struct ping_forgery *forgery, struct err *err);
 
 #endif

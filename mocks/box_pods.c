@@ -29,7 +29,7 @@ struct crew {
 	bool is_delete, quiet;
 	const unsigned *indexes; /* of the pods */
 	unsigned count;
-	pthread_mutex_t lock;    /* of what follows, and of stdout */
+	pthread_mutex_t lock; /* of what follows, and of stdout */
 	unsigned next, ok_count;
 	int64_t plugin_us_max, plugin_us_sum;
 	struct err first_error;
@@ -145,8 +145,8 @@ static void *crew_member(void *arg)
 		if (at == crew->count)
 			return NULL;
 		unsigned index = crew->indexes[at];
-		int rc = crew->is_delete ? delete_pod(crew, index, &pod, &outcome, &err) :
-					   add_pod(crew, index, &pod, &outcome, &err);
+		int rc = crew->is_delete ? delete_pod(crew, index, &pod, &outcome, &err)
+					 : add_pod(crew, index, &pod, &outcome, &err);
 
 		report(crew, &pod, &outcome, rc, &err);
 	}
@@ -170,8 +170,8 @@ static int crew_work(struct crew *crew, unsigned parallel, struct err *err)
 	(void)pthread_mutex_destroy(&crew->lock);
 	int64_t plugin_us_mean = crew->count ? crew->plugin_us_sum / crew->count : 0;
 
-	(void)printf("%u of %u pods %s in %lld ms; plugin: mean %lld us, longest %lld us\n", crew->ok_count, crew->count,
-		     crew->is_delete ? "deleted" : "up",
+	(void)printf("%u of %u pods %s in %lld ms; plugin: mean %lld us, longest %lld us\n", crew->ok_count,
+		     crew->count, crew->is_delete ? "deleted" : "up",
 		     (long long)((clock_now(&clock_boot) - start_us) / USEC_PER_MSEC), (long long)plugin_us_mean,
 		     (long long)crew->plugin_us_max);
 	if (crew->ok_count == crew->count)
@@ -225,9 +225,9 @@ static int plugin_path(const struct box_opts *opts, const struct box *box, const
 {
 	if (!opts->plugin && box->plugin[0] == '\0')
 		return box_beside(conf->type, ret, err);
-	return str_copy(ret, BOX_PATH_SIZE, opts->plugin ? opts->plugin : box->plugin) < 0 ?
-		       err_set(err, ERR_INVALID, DOMAIN, "--plugin is too long") :
-		       0;
+	return str_copy(ret, BOX_PATH_SIZE, opts->plugin ? opts->plugin : box->plugin) < 0
+		       ? err_set(err, ERR_INVALID, DOMAIN, "--plugin is too long")
+		       : 0;
 }
 
 /* Two calls at once would choose the same indexes. */
@@ -254,8 +254,8 @@ static int pods_of(const struct box_opts *opts, const struct box *box, const cha
 
 	if (lock_pods(box, node, &lock_fd, err) < 0 || box_pod_indexes(box, node, taken, &taken_count, err) < 0)
 		return -1;
-	int r = opts->delete ? choose_old(opts, taken, taken_count, chosen, &count, err) :
-			       choose_new(opts, taken, taken_count, chosen, &count, err);
+	int r = opts->delete ? choose_old(opts, taken, taken_count, chosen, &count, err)
+			     : choose_new(opts, taken, taken_count, chosen, &count, err);
 
 	if (r < 0)
 		return -1;

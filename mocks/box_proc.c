@@ -19,11 +19,11 @@
 #include "box_proc.h"
 
 #define DOMAIN         "process"
-#define STAT_MAX       4096U                 /* bytes of /proc/PID/stat: 52 numbers and a name of 15 */
-#define STAT_STARTTIME 22U                   /* field of proc(5), counted from 1 */
-#define LOG_MAX        (64U << 20)           /* bytes of a log that we look at the end of */
-#define LOOK_EVERY_US  (20 * USEC_PER_MSEC)  /* a condition without a descriptor is looked at this often */
-#define KILL_WAIT_US   (5 * USEC_PER_SEC)    /* SIGKILL needs no cooperation; only a stuck kernel takes longer */
+#define STAT_MAX       4096U                /* bytes of /proc/PID/stat: 52 numbers and a name of 15 */
+#define STAT_STARTTIME 22U                  /* field of proc(5), counted from 1 */
+#define LOG_MAX        (64U << 20)          /* bytes of a log that we look at the end of */
+#define LOOK_EVERY_US  (20 * USEC_PER_MSEC) /* a condition without a descriptor is looked at this often */
+#define KILL_WAIT_US   (5 * USEC_PER_SEC)   /* SIGKILL needs no cooperation; only a stuck kernel takes longer */
 
 struct record {
 	pid_t pid;

@@ -163,9 +163,11 @@ static int call_plugin(const struct runtime *runtime, const struct runtime_pod *
 	const char *const argv[] = { runtime->conf->type, NULL };
 	const char *sanitizer = getenv("ASAN_OPTIONS");
 	char sanitizer_var[ENV_VAR_SIZE] = "ASAN_OPTIONS=";
-	const char *const env[] = { vars[0],       vars[1],         vars[2],
-				    vars[3],       vars[4],         "CNI_IFNAME=" RUNTIME_IFNAME,
-				    sanitizer_var, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	const char *const env[] = { vars[0],       vars[1],
+				    vars[2],       vars[3],
+				    vars[4],       "CNI_IFNAME=" RUNTIME_IFNAME,
+				    sanitizer_var, "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+				    NULL };
 	struct child_spec spec = { .path = runtime->plugin,
 				   .argv = argv,
 				   .env = env,

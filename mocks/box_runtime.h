@@ -17,7 +17,7 @@
 struct err;
 struct json_t;
 
-#define RUNTIME_ID_SIZE    65  /* 64 hex digits, as containerd makes them */
+#define RUNTIME_ID_SIZE    65 /* 64 hex digits, as containerd makes them */
 #define RUNTIME_NAME_SIZE  64
 #define RUNTIME_ERROR_SIZE 512 /* of the plugin's error JSON: enough for code, msg and details of one error */
 #define RUNTIME_IFNAME     "eth0"
@@ -33,10 +33,10 @@ void runtime_conf_done(struct runtime_conf *conf);
 
 /** struct runtime_pod - one sandbox. */
 struct runtime_pod {
-	char name[RUNTIME_NAME_SIZE];      /* of the pod and of its namespace in /run/netns */
+	char name[RUNTIME_NAME_SIZE]; /* of the pod and of its namespace in /run/netns */
 	char container[RUNTIME_ID_SIZE];
-	struct prefix address;             /* of a pod that is up */
-	char *result;                      /* owned: what ADD printed; NULL: none */
+	struct prefix address; /* of a pod that is up */
+	char *result;          /* owned: what ADD printed; NULL: none */
 };
 /** runtime_pod_init() - a pod of that name with a new container ID. Errors: INVALID (name), EXHAUSTED. */
 int runtime_pod_init(struct runtime_pod *pod, const char *name, struct err *err);
@@ -48,22 +48,22 @@ int runtime_pod_load(const char *path, struct runtime_pod *ret, struct err *err)
 
 struct runtime {
 	const struct runtime_conf *conf;
-	const char *plugin;     /* path of the binary */
-	int node_fd;            /* namespace that the plugin runs in */
-	int64_t timeout_us;     /* of one call; 0: RUNTIME_TIMEOUT_US */
+	const char *plugin; /* path of the binary */
+	int node_fd;        /* namespace that the plugin runs in */
+	int64_t timeout_us; /* of one call; 0: RUNTIME_TIMEOUT_US */
 };
 #define RUNTIME_TIMEOUT_US (130 * INT64_C(1000000)) /* kubelet gives a sandbox 2 min; the plugin must have given up */
 
 struct runtime_outcome {
-	int64_t plugin_us;                      /* of the plugin, exec to end */
-	char plugin_error[RUNTIME_ERROR_SIZE];  /* the plugin's error JSON on one line, or "" */
+	int64_t plugin_us;                     /* of the plugin, exec to end */
+	char plugin_error[RUNTIME_ERROR_SIZE]; /* the plugin's error JSON on one line, or "" */
 };
 
 /**
  * runtime_run() - make the pod's namespace and ADD it; a pod that fails leaves nothing behind
- * Return: 0 with pod->address and pod->result set. Errors: CONFLICT (namespace exists), PROTOCOL (exit code and output do
- * not fit), RETRY (deadline), INVALID (the plugin reported an error: outcome->plugin_error).
- * Context: any thread, several at a time with different pods.
+ * Return: 0 with pod->address and pod->result set. Errors: CONFLICT (namespace exists), PROTOCOL (exit code and output
+ * do not fit), RETRY (deadline), INVALID (the plugin reported an error: outcome->plugin_error). Context: any thread,
+ * several at a time with different pods.
  */
 int runtime_run(const struct runtime *runtime, struct runtime_pod *pod, struct runtime_outcome *outcome,
 		struct err *err);

@@ -99,10 +99,10 @@ static const char *env_at(const struct box *box, unsigned i)
 int box_save(const struct box *box, struct err *err)
 {
 	char path[BOX_PATH_SIZE];
-	json_auto_t *record = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "cloud", box->cloud, "type", box->type, "ipamd",
-					box->ipamd, "plugin", box->plugin, "nodes",
-					strings(node_at, box, box->node_count), "env",
-					strings(env_at, box, box->env_count));
+	json_auto_t *record =
+		json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "cloud", box->cloud, "type", box->type, "ipamd", box->ipamd,
+			  "plugin", box->plugin, "nodes", strings(node_at, box, box->node_count), "env",
+			  strings(env_at, box, box->env_count));
 	_cleanup_free_ char *text = record ? json_print(record) : NULL;
 
 	if (!text)

@@ -36,9 +36,9 @@ static json_t *seed_aws(const struct box *box, uint64_t attach_ms)
 			return NULL;
 		}
 	return json_pack("{s:s, s:{s:[s]}, s:{s:s}, s:[{s:s, s:s}, {s:s, s:s}], s:{s:I}, s:o}", "region", "us-west-2",
-			 "vpc", "cidrs", "10.0.0.0/16", "role", "name", "berth-node", "subnets", "cidr", "10.0.0.0/20", "az", "us-west-2a", "cidr",
-			 "10.0.16.0/20", "az", "us-west-2b", "timings", "attach_ms", (json_int_t)attach_ms, "instances",
-			 instances);
+			 "vpc", "cidrs", "10.0.0.0/16", "role", "name", "berth-node", "subnets", "cidr", "10.0.0.0/20",
+			 "az", "us-west-2a", "cidr", "10.0.16.0/20", "az", "us-west-2b", "timings", "attach_ms",
+			 (json_int_t)attach_ms, "instances", instances);
 }
 
 static int write_seed(const struct box *box, uint64_t attach_ms, struct err *err)
@@ -125,7 +125,8 @@ static void tell(const struct box *box, const struct box_opts *opts)
 	(void)printf("  fabric    namespace %s-vpc: API http://%s, metadata http://%s, control http://%s/_mock/state\n",
 		     box->prefix, FABRIC_API_ADDR, FABRIC_METADATA_ADDR, FABRIC_API_ADDR);
 	(void)printf("  internet  namespace %s-inet: %s\n", box->prefix, FABRIC_INTERNET_ADDR);
-	(void)printf("  calls     %s, one line per call to the cloud\n", box_path(path, box->prefix, NULL, "calls.jsonl"));
+	(void)printf("  calls     %s, one line per call to the cloud\n",
+		     box_path(path, box->prefix, NULL, "calls.jsonl"));
 	for (unsigned i = 0; i < box->node_count; i++) {
 		(void)printf("  %-9s namespace %s-%s", box->nodes[i], box->prefix, box->nodes[i]);
 		if (!opts->no_ipamd)
@@ -142,7 +143,8 @@ int box_up(const struct box_opts *opts, struct err *err)
 	if (describe(opts, &box, err) < 0 || program_path(opts->mockcloud, "berth-mockcloud", mockcloud, err) < 0)
 		return -1;
 	if (box_exists(opts->name))
-		return err_set(err, ERR_CONFLICT, DOMAIN, "box %s is there: vpcbox down --name %s", opts->name, opts->name);
+		return err_set(err, ERR_CONFLICT, DOMAIN, "box %s is there: vpcbox down --name %s", opts->name,
+			       opts->name);
 	if (make_network(&box, err) < 0)
 		return -1;
 	if (box_save(&box, err) < 0 || write_seed(&box, opts->attach_ms, err) < 0 ||

@@ -213,7 +213,8 @@ bool box_world_dark(const struct box_world *world, unsigned node, struct ipaddr 
 
 static bool is_nic_of_node(const struct box_world *world, const struct box_route *route, unsigned node)
 {
-	/* A NIC belongs to the node whose pods or whose primary address it carries; one without both is told by nobody. */
+	/* A NIC belongs to the node whose pods or whose primary address it carries; one without both is told by nobody.
+	 */
 	if (route->nic == world->nodes[node].nic)
 		return true;
 	for (unsigned i = 0; i < world->pod_count; i++)

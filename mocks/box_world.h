@@ -2,9 +2,9 @@
 /*
  * DOC: who lives where in a box
  *
- * Read from the kernel at the moment of asking: a node's primary address from its eth0, a pod's address from its record,
- * and the NIC of either from the fabric's routes, which is where a packet for it really goes. No cloud is asked, so the
- * answer does not depend on the program under test.
+ * Read from the kernel at the moment of asking: a node's primary address from its eth0, a pod's address from its
+ * record, and the NIC of either from the fabric's routes, which is where a packet for it really goes. No cloud is
+ * asked, so the answer does not depend on the program under test.
  */
 #ifndef MOCKS_BOX_WORLD_H
 #define MOCKS_BOX_WORLD_H
@@ -21,8 +21,8 @@ struct box_place {
 	char name[RUNTIME_NAME_SIZE];
 	int netns_fd;
 	struct ipaddr addr;
-	unsigned node;  /* index in box->nodes */
-	int nic;        /* the fabric's link index of its NIC; 0: the fabric has no route to it */
+	unsigned node; /* index in box->nodes */
+	int nic;       /* the fabric's link index of its NIC; 0: the fabric has no route to it */
 };
 
 /** struct box_route - an address range that the cloud assigned to a NIC. */

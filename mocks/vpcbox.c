@@ -72,7 +72,8 @@ static int run(const struct verb *verb, int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (opts.arg_count < verb->args_min || opts.arg_count > verb->args_max) {
-		(void)fprintf(stderr, "usage: vpcbox %s %s; see vpcbox %s --help\n", verb->name, verb->words, verb->name);
+		(void)fprintf(stderr, "usage: vpcbox %s %s; see vpcbox %s --help\n", verb->name, verb->words,
+			      verb->name);
 		return EXIT_USAGE;
 	}
 	if (geteuid() != 0) {

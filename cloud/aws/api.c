@@ -7,6 +7,7 @@
 #include "../http.h"
 #include "berth/err.h"
 #include "berth/str.h"
+#include "form.h"
 
 #define DOMAIN "ec2"
 
@@ -148,9 +149,11 @@ int ec2_nic_create(struct ec2 *ec2, const struct ec2_create *want, int64_t deadl
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
 	_cleanup_http_ struct http_response response = { 0 };
-	const struct ec2_call call = {
-		/* Idempotent by its ClientToken. */
-		.action = "CreateNetworkInterface", .form = &form, .class = BUDGET_MUTATE, .idempotent = true
+	const struct ec2_call call = { /* Idempotent by its ClientToken. */
+				       .action = "CreateNetworkInterface",
+				       .form = &form,
+				       .class = BUDGET_MUTATE,
+				       .idempotent = true
 	};
 
 	ec2_form_begin(&form, call.action);

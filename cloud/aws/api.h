@@ -31,11 +31,11 @@ struct ec2 {
 	struct aws_meta *meta;
 	struct aws_auth *auth;
 	struct budget budget;
-	pthread_mutex_t lock; /* of region and url, which are found at the first call; held for copying only */
+	pthread_mutex_t lock;         /* of region and url, which are found at the first call; held for copying only */
 	char region[AWS_REGION_SIZE]; /* "" = not known yet */
 	char url[EC2_URL_SIZE];       /* "" = made from the region */
-	_Atomic int64_t offset_us; /* the API's clock minus ours, as last seen */
-	_Atomic int64_t skew_us;   /* what is added to our clock in signatures */
+	_Atomic int64_t offset_us;    /* the API's clock minus ours, as last seen */
+	_Atomic int64_t skew_us;      /* what is added to our clock in signatures */
 };
 
 /** ec2_init() - @region and @url may be NULL or "": found by metadata, made from the region. Errors: INVALID, RETRY. */
@@ -74,7 +74,7 @@ struct ec2_create {
 	const char *cluster;             /* "" = no tag */
 	const char *created_at;          /* ISO 8601 */
 	const char *token;
-	unsigned unit_count;             /* secondary addresses */
+	unsigned unit_count; /* secondary addresses */
 };
 
 _must_check_ int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count,

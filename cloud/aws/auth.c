@@ -15,13 +15,13 @@
 
 #define DOMAIN "credentials"
 
-#define ROLE_PATH     "iam/security-credentials/"
-#define ROLE_LEN_MAX  128U                         /* IAM: role names have at most 64 characters */
-#define AHEAD_US      (INT64_C(15) * 60 * USEC_PER_SEC) /* botocore's advisory refresh */
-#define AHEAD_JITTER_US (INT64_C(2) * 60 * USEC_PER_SEC) /* so that a cluster does not ask at once */
-#define AGAIN_US      (INT64_C(5) * 60 * USEC_PER_SEC)  /* after a failure, or when an expired set was handed out */
+#define ROLE_PATH       "iam/security-credentials/"
+#define ROLE_LEN_MAX    128U                              /* IAM: role names have at most 64 characters */
+#define AHEAD_US        (INT64_C(15) * 60 * USEC_PER_SEC) /* botocore's advisory refresh */
+#define AHEAD_JITTER_US (INT64_C(2) * 60 * USEC_PER_SEC)  /* so that a cluster does not ask at once */
+#define AGAIN_US        (INT64_C(5) * 60 * USEC_PER_SEC)  /* after a failure, or when an expired set was handed out */
 #define AGAIN_JITTER_US (INT64_C(60) * USEC_PER_SEC)
-#define WAIT_SLICE_US (USEC_PER_SEC / 2)           /* how soon a waiter sees its deadline or a stop */
+#define WAIT_SLICE_US   (USEC_PER_SEC / 2) /* how soon a waiter sees its deadline or a stop */
 
 void aws_creds_done(struct aws_creds *creds)
 {
@@ -162,8 +162,9 @@ static int role_path(struct aws_auth *auth, int64_t deadline_us, struct strbuf *
 		return -1;
 	}
 	len = strcspn(role, "\r\n");
-	if (len == 0 || len > ROLE_LEN_MAX || strspn(role, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-							   "0123456789_+=,.@-") < len)
+	if (len == 0 || len > ROLE_LEN_MAX ||
+	    strspn(role, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+			 "0123456789_+=,.@-") < len)
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "not a role name");
 	strbuf_add(ret, ROLE_PATH);
 	strbuf_add_bytes(ret, role, len);

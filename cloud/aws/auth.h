@@ -2,10 +2,10 @@
 /*
  * DOC: credentials
  *
- * From the environment (fixed), else from the instance's role through the metadata service (temporary). Temporary ones are
- * replaced ahead of their end by one caller while the others go on with the old ones. When that fails, or the metadata
- * service hands out expired ones, the old ones stay in use and it is tried again later: the API may still accept them, and
- * refusing ourselves would only turn a small outage into a large one.
+ * From the environment (fixed), else from the instance's role through the metadata service (temporary). Temporary ones
+ * are replaced ahead of their end by one caller while the others go on with the old ones. When that fails, or the
+ * metadata service hands out expired ones, the old ones stay in use and it is tried again later: the API may still
+ * accept them, and refusing ourselves would only turn a small outage into a large one.
  */
 #ifndef BERTH_AWS_AUTH_H
 #define BERTH_AWS_AUTH_H
@@ -25,9 +25,9 @@ struct err;
 struct aws_creds {
 	struct secret access_key;
 	struct secret secret_key;
-	struct secret token;  /* none for long-lived keys */
-	int64_t expires_us;   /* wall clock; 0 = never */
-	uint64_t generation;  /* tells one set from the next */
+	struct secret token; /* none for long-lived keys */
+	int64_t expires_us;  /* wall clock; 0 = never */
+	uint64_t generation; /* tells one set from the next */
 };
 
 void aws_creds_done(struct aws_creds *creds);
@@ -54,7 +54,8 @@ int aws_auth_init(struct aws_auth *auth, struct aws_base *base, struct aws_meta 
 		  const char *secret_key, const char *token, struct err *err);
 void aws_auth_done(struct aws_auth *auth);
 
-/** aws_auth_get() - a copy of the present set, fetched if need be. Errors: AUTH (no role), RETRY, THROTTLED, PROTOCOL. */
+/** aws_auth_get() - a copy of the present set, fetched if need be. Errors: AUTH (no role), RETRY, THROTTLED, PROTOCOL.
+ */
 _must_check_ int aws_auth_get(struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err);
 
 /**

@@ -55,7 +55,7 @@ static const struct budget_limit limits[BUDGET_CLASS_COUNT] = {
 static const struct {
 	const char *region, *suffix;
 } partitions[] = {
-	{ "cn-", "amazonaws.com.cn" },   { "eusc-", "amazonaws.eu" },        { "us-isob-", "sc2s.sgov.gov" },
+	{ "cn-", "amazonaws.com.cn" },    { "eusc-", "amazonaws.eu" },      { "us-isob-", "sc2s.sgov.gov" },
 	{ "us-isof-", "csp.hci.ic.gov" }, { "eu-isoe-", "cloud.adc-e.uk" }, { "us-iso-", "c2s.ic.gov" },
 };
 
@@ -84,7 +84,8 @@ int ec2_init(struct ec2 *ec2, struct aws_base *base, struct aws_meta *meta, stru
 	ec2->base = base;
 	ec2->meta = meta;
 	ec2->auth = auth;
-	if (region && *region && (ec2_endpoint(region, made) < 0 || str_copy(ec2->region, sizeof(ec2->region), region) < 0))
+	if (region && *region &&
+	    (ec2_endpoint(region, made) < 0 || str_copy(ec2->region, sizeof(ec2->region), region) < 0))
 		return err_set(err, ERR_INVALID, DOMAIN, "bad region: %s", region);
 	if (url && *url && (!http_url_valid(url) || str_copy(ec2->url, sizeof(ec2->url), url) < 0))
 		return err_set(err, ERR_INVALID, DOMAIN, "bad endpoint: %s", url);
@@ -298,7 +299,8 @@ static bool repair(struct attempt *a, struct repairs *done, const struct err *er
 
 	if (err->class != ERR_AUTH || ec2_is_denied(err->ident))
 		return false;
-	if (!done->clock && a->has_offset && ec2_is_clock_word(err->ident) && (off > SKEW_MIN_US || off < -SKEW_MIN_US)) {
+	if (!done->clock && a->has_offset && ec2_is_clock_word(err->ident) &&
+	    (off > SKEW_MIN_US || off < -SKEW_MIN_US)) {
 		done->clock = true;
 		a->ec2->skew_us = a->offset_us;
 		return true;

@@ -2,24 +2,23 @@
 /*
  * DOC: reading EC2's XML
  *
- * A shape says what one answer looks like: the root element, the path of its repeated element ("item"), and two tables of
- * fields, one below the root and one below the item. While expat walks, the path from the root is kept as text; an element
- * whose path is in a table has its text collected and stored when it ends, every other element passes by with its whole
- * subtree. "status" directly in an interface and "status" in its attachment are therefore different things, and a new
- * element of EC2, whatever its name, cannot be taken for an old one.
+ * A shape says what one answer looks like: the root element, the path of its repeated element ("item"), and two tables
+ * of fields, one below the root and one below the item. While expat walks, the path from the root is kept as text; an
+ * element whose path is in a table has its text collected and stored when it ends, every other element passes by with
+ * its whole subtree. "status" directly in an interface and "status" in its attachment are therefore different things,
+ * and a new element of EC2, whatever its name, cannot be taken for an old one.
  *
  *   DescribeNetworkInterfacesResponse / networkInterfaceSet/item / attachment/status
  *   root                                item                       field
  *
- * Foreign bytes meet these limits: depth, length of a path, length of one text, number of items; no DOCTYPE, so no entity
- * of the document's own is ever expanded.
+ * Foreign bytes meet these limits: depth, length of a path, length of one text, number of items; no DOCTYPE, so no
+ * entity of the document's own is ever expanded.
  */
 #include "codec.h"
 
 #include <errno.h>
 #include <expat.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "berth/err.h"
@@ -27,10 +26,9 @@
 
 #define DOMAIN "ec2"
 
-#define API_VERSION "2016-11-15"
-#define DEPTH_MAX   32   /* elements; EC2's deepest answer has about 12 */
-#define PATH_MAX_   1024 /* bytes of a path */
-#define TEXT_MAX    8192 /* bytes of one text that we read; a page token is about 1 KiB */
+#define DEPTH_MAX 32   /* elements; EC2's deepest answer has about 12 */
+#define PATH_MAX_ 1024 /* bytes of a path */
+#define TEXT_MAX  8192 /* bytes of one text that we read; a page token is about 1 KiB */
 
 enum kind { STR, STR_DUP, UINT, BOOL, MAC, ADDR, SUBNET, CALL };
 
@@ -55,8 +53,8 @@ struct shape {
 struct decoder {
 	XML_Parser parser;
 	const struct shape *shape;
-	void *out;  /* of root_fields */
-	void *item; /* of item_fields; NULL outside an item */
+	void *out;            /* of root_fields */
+	void *item;           /* of item_fields; NULL outside an item */
 	char path[PATH_MAX_]; /* below the root */
 	size_t path_len;
 	unsigned depth;
@@ -336,13 +334,19 @@ static int decode(struct decoder *d, const struct shape *shape, const char *xml,
 
 /* ---- network interfaces ------------------------------------------------------------------------------------------ */
 
-#define NIC(path_, kind_, member_)                                                                           \
-	{                                                                                                    \
-		.path = (path_), .kind = (kind_), .offset = offsetof(struct ec2_nic, member_),               \
-		.size = sizeof(((struct ec2_nic *)0)->member_)                                               \
+#define NIC(path_, kind_, member_)                                                                                     \
+	{                                                                                                              \
+		.path = (path_), .kind = (kind_), .offset = offsetof(struct ec2_nic, member_),                         \
+		.size = sizeof(((struct ec2_nic *)0)->member_)                                                         \
 	}
-#define CALLS(path_, call_) { .path = (path_), .kind = CALL, .call = (call_) }
-#define END_OF_FIELDS       { .path = NULL }
+#define CALLS(path_, call_)                                                                                            \
+	{                                                                                                              \
+		.path = (path_), .kind = CALL, .call = (call_)                                                         \
+	}
+#define END_OF_FIELDS                                                                                                  \
+	{                                                                                                              \
+		.path = NULL                                                                                           \
+	}
 
 static int entry_addr(struct decoder *d, const char *text)
 {
@@ -566,7 +570,8 @@ int ec2_decode_create(const char *xml, size_t size, struct ec2_nic *ret, struct 
 	return d.failed ? -1 : err_set(err, ERR_PROTOCOL, DOMAIN, "CreateNetworkInterface answer: no interface");
 }
 
-/* ---- the small answers --------------------------------------------------------------------------------------------- */
+/* ---- the small answers ---------------------------------------------------------------------------------------------
+ */
 
 int ec2_decode_attach(const char *xml, size_t size, char ret[static EC2_ID_SIZE], struct err *err)
 {
@@ -598,7 +603,10 @@ static int assigned(struct decoder *d, const char *text)
 int ec2_decode_assign(const char *xml, size_t size, struct cloud_nic *ret, struct err *err)
 {
 	static const struct field fields[] = {
-		{ .path = "networkInterfaceId", .kind = STR, .offset = offsetof(struct cloud_nic, id), .size = EC2_ID_SIZE },
+		{ .path = "networkInterfaceId",
+		  .kind = STR,
+		  .offset = offsetof(struct cloud_nic, id),
+		  .size = EC2_ID_SIZE },
 		CALLS("assignedPrivateIpAddressesSet/item/privateIpAddress", assigned),
 		CALLS("assignedIpv4PrefixSet/item/ipv4Prefix", assigned),
 		END_OF_FIELDS,
@@ -656,10 +664,10 @@ static int type_end(struct decoder *d)
 	return 0;
 }
 
-#define TYPE(path_, kind_, member_)                                                                          \
-	{                                                                                                    \
-		.path = (path_), .kind = (kind_), .offset = offsetof(struct ec2_type, member_),              \
-		.size = sizeof(((struct ec2_type *)0)->member_)                                              \
+#define TYPE(path_, kind_, member_)                                                                                    \
+	{                                                                                                              \
+		.path = (path_), .kind = (kind_), .offset = offsetof(struct ec2_type, member_),                        \
+		.size = sizeof(((struct ec2_type *)0)->member_)                                                        \
 	}
 
 int ec2_decode_type(const char *xml, size_t size, const char *name, struct ec2_type *ret, struct err *err)
@@ -791,51 +799,4 @@ int ec2_decode_error(const char *xml, size_t size, struct ec2_error *ret)
 		return -1;
 	*ret = out.first;
 	return 0;
-}
-
-/* ---- forms -------------------------------------------------------------------------------------------------------- */
-
-static void encode(struct strbuf *form, const char *text)
-{
-	static const char hex[] = "0123456789ABCDEF";
-	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~";
-
-	while (*text) {
-		size_t run = strspn(text, plain);
-		unsigned char c;
-		char escaped[3];
-
-		strbuf_add_bytes(form, text, run);
-		text += run;
-		if (!*text)
-			return;
-		c = (unsigned char)*text++;
-		escaped[0] = '%';
-		escaped[1] = hex[c >> 4];
-		escaped[2] = hex[c & 15];
-		strbuf_add_bytes(form, escaped, sizeof(escaped));
-	}
-}
-
-void ec2_form_begin(struct strbuf *form, const char *action)
-{
-	strbuf_add(form, "Action=");
-	encode(form, action);
-	strbuf_add(form, "&Version=" API_VERSION);
-}
-
-void ec2_form_add(struct strbuf *form, const char *name, const char *value)
-{
-	strbuf_add(form, "&");
-	encode(form, name);
-	strbuf_add(form, "=");
-	encode(form, value);
-}
-
-void ec2_form_add_uint(struct strbuf *form, const char *name, unsigned value)
-{
-	char text[16];
-
-	(void)snprintf(text, sizeof(text), "%u", value);
-	ec2_form_add(form, name, text);
 }

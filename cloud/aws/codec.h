@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * EC2's words on the wire: form bodies out, XML in. The only door to expat. Elements are found by their path from the root,
+ * EC2's answers: XML. The only door to expat. Elements are found by their path from the root,
  * never by name alone; what is not known is skipped; document type declarations are refused. Limits are in codec.c.
- * Errors of all decoders: PROTOCOL (not the document that was expected, a limit), RETRY (no memory). Context: any thread.
+ * Errors of all decoders: PROTOCOL (not the document that was expected, a limit), RETRY (no memory). Context: any
+ * thread.
  */
 #ifndef BERTH_AWS_CODEC_H
 #define BERTH_AWS_CODEC_H
@@ -15,12 +16,11 @@
 #include "berth/cloud.h"
 
 struct err;
-struct strbuf;
 
-#define EC2_ID_SIZE     64  /* "eni-attach-" and 17 hex digits, with room */
-#define EC2_GROUPS_MAX  16  /* security groups per interface: quota 5, at most 16 */
-#define EC2_NICS_MAX    512 /* interfaces that one of our questions can find; one instance has at most 68 */
-#define EC2_TEXT_SIZE   256 /* tag value and description: at most 255 characters */
+#define EC2_ID_SIZE    64  /* "eni-attach-" and 17 hex digits, with room */
+#define EC2_GROUPS_MAX 16  /* security groups per interface: quota 5, at most 16 */
+#define EC2_NICS_MAX   512 /* interfaces that one of our questions can find; one instance has at most 68 */
+#define EC2_TEXT_SIZE  256 /* tag value and description: at most 255 characters */
 
 #define EC2_DESCRIPTION "berth-" /* start of the description of every interface that we make */
 #define EC2_TAG_OWNER   "node.berth.io/instance_id"
@@ -30,19 +30,19 @@ struct strbuf;
 
 /** struct ec2_nic - one network interface; @nic's slot is the device index and its handle the attachment. */
 struct ec2_nic {
-	struct cloud_nic nic; /* owned; foreign, subnet, gateway, primary and attached are left to the caller */
-	char instance[EC2_ID_SIZE];   /* attached to; "" = none */
-	char attachment_status[16];   /* "attached", ...; "" = not attached */
+	struct cloud_nic nic;       /* owned; foreign, subnet, gateway, primary and attached are left to the caller */
+	char instance[EC2_ID_SIZE]; /* attached to; "" = none */
+	char attachment_status[16]; /* "attached", ...; "" = not attached */
 	bool delete_on_termination;
 	unsigned card;
 	char subnet[EC2_ID_SIZE];
 	char description[EC2_TEXT_SIZE];
-	char type[32];                /* "interface", "efa", ... */
-	char status[16];              /* "available", "in-use", ... */
+	char type[32];   /* "interface", "efa", ... */
+	char status[16]; /* "available", "in-use", ... */
 	bool requester_managed;
 	bool operator_managed;
-	bool no_manage;               /* tagged so by an operator */
-	char owner[EC2_TEXT_SIZE];    /* value of EC2_TAG_OWNER; "" = no such tag */
+	bool no_manage;            /* tagged so by an operator */
+	char owner[EC2_TEXT_SIZE]; /* value of EC2_TAG_OWNER; "" = no such tag */
 	unsigned group_count;
 	char groups[EC2_GROUPS_MAX][EC2_ID_SIZE];
 };
@@ -55,9 +55,9 @@ struct ec2_nics {
 /** struct ec2_type - the network limits of an instance type. */
 struct ec2_type {
 	char name[64];
-	uint64_t nics_total;     /* over all cards */
-	uint64_t nics_card0;     /* 0 = the answer does not list cards */
-	uint64_t ipv4_per_nic;   /* the primary included */
+	uint64_t nics_total;   /* over all cards */
+	uint64_t nics_card0;   /* 0 = the answer does not list cards */
+	uint64_t ipv4_per_nic; /* the primary included */
 };
 
 /** struct ec2_error - of an error document; cut to size. */
@@ -69,13 +69,8 @@ struct ec2_error {
 void ec2_nic_done(struct ec2_nic *nic);
 void ec2_nics_done(struct ec2_nics *nics);
 
-/** ec2_form_begin() - "Action=...&Version=...". */
-void ec2_form_begin(struct strbuf *form, const char *action);
-/** ec2_form_add() - "&Name=value", the value percent-encoded. */
-void ec2_form_add(struct strbuf *form, const char *name, const char *value);
-void ec2_form_add_uint(struct strbuf *form, const char *name, unsigned value);
-
-/** ec2_decode_nics() - DescribeNetworkInterfaces; appends to @ret, nothing on failure. *ret_next: owned, NULL on the last page. */
+/** ec2_decode_nics() - DescribeNetworkInterfaces; appends to @ret, nothing on failure. *ret_next: owned, NULL on the
+ * last page. */
 int ec2_decode_nics(const char *xml, size_t size, struct ec2_nics *ret, char **ret_next, struct err *err);
 /** ec2_decode_create() - CreateNetworkInterface. */
 int ec2_decode_create(const char *xml, size_t size, struct ec2_nic *ret, struct err *err);

@@ -142,8 +142,8 @@ enum err_class ec2_classify(unsigned status, const char *ident, const char *mess
 bool ec2_is_clock_word(const char *ident)
 {
 	static const char *const words[] = {
-		"AuthFailure",          "RequestExpired",            "SignatureDoesNotMatch", "RequestInTheFuture",
-		"RequestTimeTooSkewed", "InvalidSignatureException",
+		"AuthFailure",        "RequestExpired",       "SignatureDoesNotMatch",
+		"RequestInTheFuture", "RequestTimeTooSkewed", "InvalidSignatureException",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {

@@ -2,19 +2,18 @@
 /*
  * DOC: making and removing an interface
  *
- *   describe own ─ Create(token, tags, addresses) ─ Attach(index, card 0) ─ Modify(delete on termination) ─ until attached
- *                       │                               │        │
- *                       │                               │        └─ index taken, perhaps by one that we cannot see: next
- *                       │                               └─ no answer: read back; attached: go on; available: again
- *                       └─ token known with other parameters: an earlier attempt made it; find it by its tag and go on
+ *   describe own ─ Create(token, tags, addresses) ─ Attach(index, card 0) ─ Modify(delete on termination) ─ until
+ * attached │                               │        │ │                               │        └─ index taken, perhaps
+ * by one that we cannot see: next │                               └─ no answer: read back; attached: go on; available:
+ * again └─ token known with other parameters: an earlier attempt made it; find it by its tag and go on
  *
- * Any failure after Create: detach if attached, wait until available, delete, within a part of the deadline that is kept
- * back for it. What even that leaves behind carries our owner tag, is available, and is found by a sweep.
+ * Any failure after Create: detach if attached, wait until available, delete, within a part of the deadline that is
+ * kept back for it. What even that leaves behind carries our owner tag, is available, and is found by a sweep.
  *
  *   detach:  describe ─ Detach (never by force) ─ until available ─ Delete, again while EC2 still sees it in use
  *
- * EC2 is eventually consistent: a new interface may be unknown to the next call for some seconds, an answer may be older than
- * our last change. So nothing is concluded from one reading that lacks something.
+ * EC2 is eventually consistent: a new interface may be unknown to the next call for some seconds, an answer may be
+ * older than our last change. So nothing is concluded from one reading that lacks something.
  */
 #include <stdio.h>
 #include <string.h>
@@ -29,13 +28,14 @@
 
 #define POLL_FIRST_US  (150 * USEC_PER_MSEC) /* attaching takes 1-5 s, detaching 2-3 s */
 #define POLL_MAX_US    (2 * USEC_PER_SEC)
-#define POLLS_MAX      256                   /* the deadline ends it earlier */
-#define ATTACHES_MAX   16                    /* attempts: taken slots, lost answers, "not found" right after Create */
-#define READ_BACKS     3                     /* that must agree before a lost Attach is taken for not done */
-#define CLEANUP_MAX_US (20 * USEC_PER_SEC)   /* kept back of an attach's deadline; detach and delete take 3-10 s */
-#define CREATED_SIZE   24                    /* "2026-01-01T00:00:00Z" */
+#define POLLS_MAX      256                 /* the deadline ends it earlier */
+#define ATTACHES_MAX   16                  /* attempts: taken slots, lost answers, "not found" right after Create */
+#define READ_BACKS     3                   /* that must agree before a lost Attach is taken for not done */
+#define CLEANUP_MAX_US (20 * USEC_PER_SEC) /* kept back of an attach's deadline; detach and delete take 3-10 s */
+#define CREATED_SIZE   24                  /* "2026-01-01T00:00:00Z" */
 
-/* ---- waiting --------------------------------------------------------------------------------------------------------- */
+/* ---- waiting
+ * --------------------------------------------------------------------------------------------------------- */
 
 struct poll {
 	struct aws *aws;
@@ -87,7 +87,8 @@ static int describe_id(struct aws *aws, const char *id, int64_t deadline_us, str
 	return describe_one(aws, "network-interface-id", id, deadline_us, ret, found, err);
 }
 
-/* ---- removing -------------------------------------------------------------------------------------------------------- */
+/* ---- removing
+ * -------------------------------------------------------------------------------------------------------- */
 
 static int until_available(struct aws *aws, const char *id, int64_t deadline_us, struct err *err)
 {
@@ -144,11 +145,12 @@ static int remove_known(struct aws *aws, const struct ec2_nic *nic, int64_t dead
 
 	if (aws_identity(aws, deadline_us, &self, err) < 0)
 		return -1;
-	if (!str_equal(nic->owner, self.instance) || nic->requester_managed || nic->operator_managed || nic->no_manage ||
-	    (nic->instance[0] && (nic->nic.slot == 0 || !str_equal(nic->instance, self.instance))))
+	if (!str_equal(nic->owner, self.instance) || nic->requester_managed || nic->operator_managed ||
+	    nic->no_manage || (nic->instance[0] && (nic->nic.slot == 0 || !str_equal(nic->instance, self.instance))))
 		return err_set(err, ERR_INVALID, DOMAIN, "not made by berth for this instance");
-	return detach_and_delete(aws, nic->nic.id, str_equal(nic->attachment_status, "detaching") ? "" : nic->nic.handle,
-				 deadline_us, err);
+	return detach_and_delete(aws, nic->nic.id,
+				 str_equal(nic->attachment_status, "detaching") ? "" : nic->nic.handle, deadline_us,
+				 err);
 }
 
 int aws_detach(struct cloud *cloud, const char *id, int64_t deadline_us, struct err *err)
@@ -170,14 +172,15 @@ int aws_detach(struct cloud *cloud, const char *id, int64_t deadline_us, struct 
 	return err_wrap(err, "detach %s", id);
 }
 
-/* ---- making ---------------------------------------------------------------------------------------------------------- */
+/* ---- making
+ * ---------------------------------------------------------------------------------------------------------- */
 
 struct attaching {
 	struct aws *aws;
 	const struct cloud_attach *want;
 	int64_t deadline_us; /* of the way forward */
 	struct cloud_identity self;
-	struct ec2_nics own;  /* before */
+	struct ec2_nics own; /* before */
 	const struct ec2_nic *primary;
 	struct ec2_nic made;
 	char attachment[EC2_ID_SIZE]; /* "" = not attached yet */
@@ -314,8 +317,8 @@ static int attach(struct attaching *a, struct err *err)
 	struct poll poll = poll_start(a->aws, a->deadline_us);
 
 	for (unsigned i = 0; !a->attachment[0] && i < ATTACHES_MAX; i++) {
-		if (ec2_nic_attach(&a->aws->ec2, a->made.nic.id, a->self.instance, a->slot, a->deadline_us, a->attachment,
-				   err) < 0 &&
+		if (ec2_nic_attach(&a->aws->ec2, a->made.nic.id, a->self.instance, a->slot, a->deadline_us,
+				   a->attachment, err) < 0 &&
 		    attach_failed(a, &poll, err) < 0)
 			return -1;
 	}
@@ -334,7 +337,8 @@ static int until_attached(struct attaching *a, struct err *err)
 
 		if (describe_id(a->aws, a->made.nic.id, a->deadline_us, &nic, &found, err) < 0)
 			return -1;
-		if (found && str_equal(nic.attachment_status, "attached") && str_equal(nic.instance, a->self.instance)) {
+		if (found && str_equal(nic.attachment_status, "attached") &&
+		    str_equal(nic.instance, a->self.instance)) {
 			ec2_nic_done(&a->made);
 			a->made = nic;
 			return 0;
@@ -403,7 +407,8 @@ int aws_attach(struct cloud *cloud, const struct cloud_attach *want, int64_t dea
 	return err_wrap(err, "attach");
 }
 
-/* ---- leftovers ------------------------------------------------------------------------------------------------------- */
+/* ---- leftovers
+ * ------------------------------------------------------------------------------------------------------- */
 
 static bool is_leftover(const struct ec2_nic *nic, const char *instance)
 {
@@ -443,7 +448,8 @@ int aws_sweep(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct er
 	const struct ec2_filter filters[] = { { "tag:" EC2_TAG_OWNER, self.instance }, { "status", "available" } };
 	if (ec2_nics_describe(&aws->ec2, filters, ARRAY_SIZE(filters), deadline_us, &nics, err) < 0)
 		return -1;
-	/* What an attach has just made looks like a leftover: next time. One that starts now makes what we have not read. */
+	/* What an attach has just made looks like a leftover: next time. One that starts now makes what we have not
+	 * read. */
 	if (started != aws->attaches_started || started != aws->attaches_ended) {
 		*ret = 0;
 		ec2_nics_done(&nics);

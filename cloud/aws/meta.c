@@ -2,10 +2,10 @@
 /*
  * DOC: IMDSv2
  *
- * Every item needs a session token, fetched by PUT. One token is shared and replaced at 80 % of its life; a 401 means that
- * it is no good any more (the instance was restored from a snapshot, the service restarted): a new one, once. From behind
- * a hop limit the PUT is never answered, so a time-out is an ordinary outcome here. A missing item is a 404 with an HTML
- * page: no body is looked at before the status.
+ * Every item needs a session token, fetched by PUT. One token is shared and replaced at 80 % of its life; a 401 means
+ * that it is no good any more (the instance was restored from a snapshot, the service restarted): a new one, once. From
+ * behind a hop limit the PUT is never answered, so a time-out is an ordinary outcome here. A missing item is a 404 with
+ * an HTML page: no body is looked at before the status.
  */
 #include "meta.h"
 
@@ -19,14 +19,14 @@
 
 #define DOMAIN "imds"
 
-#define TOKEN_TTL_S     21600      /* the longest that the service grants */
-#define TOKEN_TTL_TEXT  "21600"
-#define TOKEN_USE       8 / 10     /* of its life */
-#define TOKEN_LEN_MAX   1024U      /* bytes; about 56 in the field */
-#define ITEM_MAX        (64U << 10) /* bytes; credentials are about 1.5 KiB, 64 addresses 1 KiB */
-#define CONNECT_US      (1 * USEC_PER_SEC)
-#define TIMEOUT_US      (2 * USEC_PER_SEC) /* the SDKs allow 1 s */
-#define TOKENS_MAX      2          /* per item: the shared one, and one new one after a 401 */
+#define TOKEN_TTL_S    21600 /* the longest that the service grants */
+#define TOKEN_TTL_TEXT "21600"
+#define TOKEN_USE      8 / 10      /* of its life */
+#define TOKEN_LEN_MAX  1024U       /* bytes; about 56 in the field */
+#define ITEM_MAX       (64U << 10) /* bytes; credentials are about 1.5 KiB, 64 addresses 1 KiB */
+#define CONNECT_US     (1 * USEC_PER_SEC)
+#define TIMEOUT_US     (2 * USEC_PER_SEC) /* the SDKs allow 1 s */
+#define TOKENS_MAX     2                  /* per item: the shared one, and one new one after a 401 */
 
 static const struct retry_policy policy = {
 	.attempts_max = 3, /* as the SDKs' guides propose */
@@ -145,8 +145,8 @@ static int token_fetch(struct aws_meta *meta, int64_t deadline_us, struct secret
 }
 
 /* The shared token, or a new one when there is none, when it is old, or when it is the one that was @refused_token. */
-static int token_get(struct aws_meta *meta, const struct secret *refused_token, int64_t deadline_us,
-		     struct secret *ret, struct err *err)
+static int token_get(struct aws_meta *meta, const struct secret *refused_token, int64_t deadline_us, struct secret *ret,
+		     struct err *err)
 {
 	int64_t now = clock_now(meta->base->boot);
 	bool usable;

@@ -14,7 +14,8 @@
 
 #define ITEM_PATH_SIZE 128U /* "network/interfaces/macs/" MAC "/" and the longest key */
 
-/* ---- identity ------------------------------------------------------------------------------------------------------ */
+/* ---- identity ------------------------------------------------------------------------------------------------------
+ */
 
 static int item_str(struct aws *aws, const char *path, int64_t deadline_us, char *ret, size_t size, struct err *err)
 {
@@ -149,7 +150,8 @@ static int aws_limits(struct cloud *cloud, int64_t deadline_us, struct cloud_lim
 	return 0;
 }
 
-/* ---- what exists --------------------------------------------------------------------------------------------------- */
+/* ---- what exists ---------------------------------------------------------------------------------------------------
+ */
 
 bool aws_is_ours(const struct ec2_nic *nic, const char *instance)
 {
@@ -238,8 +240,7 @@ int aws_describe_own(struct aws *aws, const char *instance, int64_t deadline_us,
 	return 0;
 }
 
-static int view_add(struct aws *aws, struct ec2_nic *nic, int64_t deadline_us, struct cloud_view *view,
-		    struct err *err)
+static int view_add(struct aws *aws, struct ec2_nic *nic, int64_t deadline_us, struct cloud_view *view, struct err *err)
 {
 	struct cloud_nic *added;
 
@@ -275,7 +276,8 @@ static int aws_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view 
 	return 0;
 }
 
-/* ---- addresses ----------------------------------------------------------------------------------------------------- */
+/* ---- addresses -----------------------------------------------------------------------------------------------------
+ */
 
 /* A subnet that cannot give all may still give some: half, then one. */
 static unsigned fewer(unsigned count)
@@ -376,7 +378,8 @@ static int aws_release(struct cloud *cloud, const char *nic, const struct prefix
 	return err_wrap(err, "release %u of %s", count, nic);
 }
 
-/* ---- life of the provider -------------------------------------------------------------------------------------------- */
+/* ---- life of the provider
+ * -------------------------------------------------------------------------------------------- */
 
 static void aws_stats(struct cloud *cloud, struct cloud_stats *ret)
 {

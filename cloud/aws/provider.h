@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The provider's own struct, shared by its two units: provider.c (what exists) and lifecycle.c (making and removing). */
+/* The provider's own struct, shared by its two units: provider.c (what exists) and lifecycle.c (making and removing).
+ */
 #ifndef BERTH_AWS_PROVIDER_H
 #define BERTH_AWS_PROVIDER_H
 

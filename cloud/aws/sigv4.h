@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AWS Signature Version 4 for POST requests without a query. Our own, because libcurl's cannot correct clock skew, cannot
- * be held against fixed vectors, and behaves differently from one distribution to the next. Context of all: any thread.
+ * AWS Signature Version 4 for POST requests without a query. Our own, because libcurl's cannot correct clock skew,
+ * cannot be held against fixed vectors, and behaves differently from one distribution to the next. Context of all: any
+ * thread.
  */
 #ifndef BERTH_AWS_SIGV4_H
 #define BERTH_AWS_SIGV4_H
@@ -18,17 +19,17 @@ struct strbuf;
 
 /** struct sigv4_request - what is signed; all borrowed. */
 struct sigv4_request {
-	const char *path;         /* of the URL, as sent */
-	const char *host;         /* with ":port" when it is not the scheme's own */
+	const char *path; /* of the URL, as sent */
+	const char *host; /* with ":port" when it is not the scheme's own */
 	const char *content_type;
 	const char *body;
 	size_t body_size;
 	const char *region;
-	const char *service;      /* "ec2" */
+	const char *service; /* "ec2" */
 	const char *access_key;
 	const char *secret_key;
-	const char *token;        /* session token; NULL = none */
-	int64_t time_us;          /* wall clock, skew corrected */
+	const char *token; /* session token; NULL = none */
+	int64_t time_us;   /* wall clock, skew corrected */
 };
 
 /** sigv4_date() - "20260101T000000Z". Return: 0 or -EINVAL (year outside 1970-9999). */

@@ -30,12 +30,12 @@
 
 struct json_t;
 
-#define PROTO_VERSION      1
-#define PROTO_REQUEST_MAX  8192      /* bytes of a line; a request is under 1 KiB, CNI bounds its parts */
-#define PROTO_REPLY_MAX    (4 << 20) /* bytes; `state` of a node with 4,000 addresses is about 400 KiB */
-#define PROTO_SOCKET       "ipamd.sock"
-#define PROTO_RUN_DIR      "/run/berth"
-#define PROTO_SPOOL_DIR    "spool" /* below the run directory: DELs that found no daemon */
+#define PROTO_VERSION     1
+#define PROTO_REQUEST_MAX 8192      /* bytes of a line; a request is under 1 KiB, CNI bounds its parts */
+#define PROTO_REPLY_MAX   (4 << 20) /* bytes; `state` of a node with 4,000 addresses is about 400 KiB */
+#define PROTO_SOCKET      "ipamd.sock"
+#define PROTO_RUN_DIR     "/run/berth"
+#define PROTO_SPOOL_DIR   "spool" /* below the run directory: DELs that found no daemon */
 
 enum proto_op { PROTO_ADD, PROTO_CONFIRM, PROTO_DEL, PROTO_CHECK, PROTO_STATUS, PROTO_STATE, PROTO_OP_COUNT };
 /** proto_op_name() - "add", "confirm", ...; "?" for a value that is no op. */
@@ -64,10 +64,10 @@ struct pod_name {
 
 struct proto_request {
 	enum proto_op op;
-	struct lease_key key;          /* ADD CONFIRM DEL CHECK */
-	struct pod_name pod;           /* ADD */
-	char netns[LEASE_NETNS_SIZE];  /* ADD; DEL: may be empty */
-	int64_t timeout_ms;            /* ADD: how long the plugin waits; 0: the daemon's default */
+	struct lease_key key;         /* ADD CONFIRM DEL CHECK */
+	struct pod_name pod;          /* ADD */
+	char netns[LEASE_NETNS_SIZE]; /* ADD; DEL: may be empty */
+	int64_t timeout_ms;           /* ADD: how long the plugin waits; 0: the daemon's default */
 };
 
 /** enum fail_reason - the closed list of why no address came; each has a hint for people. */
@@ -75,14 +75,14 @@ enum fail_reason {
 	FAIL_NONE,
 	FAIL_SUBNET_FULL,
 	FAIL_SUBNET_FRAGMENTED,
-	FAIL_NIC_LIMIT,        /* every NIC that the instance may have is full */
+	FAIL_NIC_LIMIT, /* every NIC that the instance may have is full */
 	FAIL_THROTTLED,
-	FAIL_PERMISSION,       /* the cloud denied an action */
-	FAIL_METADATA,         /* metadata or cloud API not reachable */
-	FAIL_COOLING,          /* all free addresses are cooling down */
-	FAIL_STARTING,         /* the daemon does not know its node yet */
-	FAIL_PENDING,          /* asked for, not there in time */
-	FAIL_STATE,            /* the daemon cannot keep its own state (store) */
+	FAIL_PERMISSION, /* the cloud denied an action */
+	FAIL_METADATA,   /* metadata or cloud API not reachable */
+	FAIL_COOLING,    /* all free addresses are cooling down */
+	FAIL_STARTING,   /* the daemon does not know its node yet */
+	FAIL_PENDING,    /* asked for, not there in time */
+	FAIL_STATE,      /* the daemon cannot keep its own state (store) */
 	FAIL_REASON_COUNT
 };
 /** fail_reason_name() - "subnet_full", ...; "none" for FAIL_NONE, "?" for a value that is no reason. */
@@ -95,10 +95,10 @@ const char *fail_reason_hint(enum fail_reason reason);
 struct proto_reply {
 	bool ok;
 	/* ok, ADD and CHECK: */
-	struct prefix address;                  /* /32 or /128 */
-	struct ipaddr gateway;                  /* what the pod routes to: 169.254.1.1 */
-	unsigned mtu;                           /* of the pod's interface */
-	char host_ifname[LEASE_IFNAME_SIZE];    /* name of the host end */
+	struct prefix address;               /* /32 or /128 */
+	struct ipaddr gateway;               /* what the pod routes to: 169.254.1.1 */
+	unsigned mtu;                        /* of the pod's interface */
+	char host_ifname[LEASE_IFNAME_SIZE]; /* name of the host end */
 	/* ok, STATE: */
 	struct json_t *state; /* owned by the reply; proto_reply_done() drops it */
 	/* !ok: */
@@ -109,27 +109,27 @@ struct proto_reply {
 void proto_reply_done(struct proto_reply *reply);
 #define _cleanup_reply_ _cleanup_(proto_reply_done)
 
-/** proto_host_ifname() - "bth" + the first 11 hex digits of the FNV-1a-64 of container ID, "/" and ifname; deterministic,
- *  so that what a crash left behind is found by name. */
+/** proto_host_ifname() - "bth" + the first 11 hex digits of the FNV-1a-64 of container ID, "/" and ifname;
+ * deterministic, so that what a crash left behind is found by name. */
 void proto_host_ifname(const struct lease_key *key, char ret[static LEASE_IFNAME_SIZE]);
 
 /** proto_key_hash() - FNV-1a-64 of network, "/", container ID, "/" and ifname: names the file of a spooled DEL. */
 uint64_t proto_key_hash(const struct lease_key *key);
 
-/** proto_key_check() - are the parts what CNI allows (D1.7: [A-Za-z0-9][A-Za-z0-9_.-]*, ifname 1-15 bytes without "/", ":"
- *  and blanks, not "." or "..")? Errors: INVALID, names the part. */
+/** proto_key_check() - are the parts what CNI allows (D1.7: [A-Za-z0-9][A-Za-z0-9_.-]*, ifname 1-15 bytes without "/",
+ * ":" and blanks, not "." or "..")? Errors: INVALID, names the part. */
 int proto_key_check(const struct lease_key *key, struct err *err);
 
 /** proto_request_encode() - one line with its newline; at most PROTO_REQUEST_MAX bytes by the sizes of the fields.
  *  @ret_size: bytes with the newline; may be NULL. Return: owned text, or NULL without memory or when @netns or @pod is
  *  not UTF-8 (JSON cannot say it). */
 char *proto_request_encode(const struct proto_request *request, size_t *ret_size);
-/** proto_reply_encode() - one line with its newline. Texts of the error that are not UTF-8 are sent as ASCII with "?" for
- *  the rest. @ret_size: as above. Return: owned text, or NULL without memory or when it exceeds PROTO_REPLY_MAX. */
+/** proto_reply_encode() - one line with its newline. Texts of the error that are not UTF-8 are sent as ASCII with "?"
+ * for the rest. @ret_size: as above. Return: owned text, or NULL without memory or when it exceeds PROTO_REPLY_MAX. */
 char *proto_reply_encode(const struct proto_reply *reply, size_t *ret_size);
 /** proto_request_decode() - @line with or without its newline. Fields that an op does not use stay zero.
- *  Errors: PROTOCOL (too long, not JSON, wrong version, unknown op, missing field, wrong type), INVALID (a field that is
- *  too long, a key that is not allowed). */
+ *  Errors: PROTOCOL (too long, not JSON, wrong version, unknown op, missing field, wrong type), INVALID (a field that
+ * is too long, a key that is not allowed). */
 int proto_request_decode(const char *line, size_t size, struct proto_request *ret, struct err *err);
 /** proto_reply_decode() - @ret is filled for ok and for !ok; -1 only if the line is not a reply. An address must be a
  *  whole one (/32, /128) and have a gateway of its family. Errors: PROTOCOL. */
@@ -141,9 +141,8 @@ int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, s
  * @deadline_us: clock_boot time after which it gives up
  * Return: 0 with @ret filled (ok or not: the caller looks), -1 when no reply came.
  * Errors: NOTFOUND (no socket: daemon not installed or not started), RETRY (connection refused, closed or hung: daemon
- * down; code ETIMEDOUT: hung), AUTH (may not connect), PROTOCOL (not a reply), INVALID (path too long, request that cannot
- * be encoded). code = errno.
- * Context: blocks until @deadline_us at the latest.
+ * down; code ETIMEDOUT: hung), AUTH (may not connect), PROTOCOL (not a reply), INVALID (path too long, request that
+ * cannot be encoded). code = errno. Context: blocks until @deadline_us at the latest.
  */
 int proto_call(const char *socket_path, const struct proto_request *request, int64_t deadline_us,
 	       struct proto_reply *ret, struct err *err);

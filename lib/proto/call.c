@@ -57,8 +57,8 @@ static int connect_until(int fd, const struct sockaddr_un *addr, int64_t deadlin
 		if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
 			return 0;
 		if (errno != EINTR && errno != EAGAIN)
-			return err_set_errno(err, class_of_connect(errno), PROTO_DOMAIN, errno, "connect to daemon on %s",
-					     addr->sun_path);
+			return err_set_errno(err, class_of_connect(errno), PROTO_DOMAIN, errno,
+					     "connect to daemon on %s", addr->sun_path);
 	}
 	return hung(addr->sun_path, "did not accept", err);
 }
@@ -124,8 +124,8 @@ static int recv_line(int fd, const char *path, int64_t deadline_us, struct strbu
 
 		strbuf_add_bytes(line, chunk, end ? (size_t)(end - chunk) + 1 : (size_t)n);
 		if (line->failed)
-			return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "answer of daemon on %s is longer than %d bytes",
-				       path, PROTO_REPLY_MAX);
+			return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN,
+				       "answer of daemon on %s is longer than %d bytes", path, PROTO_REPLY_MAX);
 		if (end)
 			return 0;
 	}

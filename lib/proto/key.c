@@ -67,16 +67,19 @@ int proto_key_check(const struct lease_key *key, struct err *err)
 {
 	assert(key);
 	if (!is_cni_id(key->network))
-		return err_set(err, ERR_INVALID, PROTO_DOMAIN,
-			       "network name '%s' must start with a letter or digit and go on with these, '_', '.' and '-'",
-			       key->network);
+		return err_set(
+			err, ERR_INVALID, PROTO_DOMAIN,
+			"network name '%s' must start with a letter or digit and go on with these, '_', '.' and '-'",
+			key->network);
 	if (!is_cni_id(key->container))
-		return err_set(err, ERR_INVALID, PROTO_DOMAIN,
-			       "container ID '%s' must start with a letter or digit and go on with these, '_', '.' and '-'",
-			       key->container);
+		return err_set(
+			err, ERR_INVALID, PROTO_DOMAIN,
+			"container ID '%s' must start with a letter or digit and go on with these, '_', '.' and '-'",
+			key->container);
 	if (!is_ifname(key->ifname))
-		return err_set(err, ERR_INVALID, PROTO_DOMAIN,
-			       "interface name '%s' must be 1-15 characters without '/', ':' and blanks, not '.' or '..'",
-			       key->ifname);
+		return err_set(
+			err, ERR_INVALID, PROTO_DOMAIN,
+			"interface name '%s' must be 1-15 characters without '/', ':' and blanks, not '.' or '..'",
+			key->ifname);
 	return 0;
 }

@@ -36,27 +36,35 @@ static const struct {
 	const char *hint;
 } reasons[] = {
 	[FAIL_NONE] = { "none", "" },
-	[FAIL_SUBNET_FULL] = { "subnet_full", "The subnet has no free address: free some in it, add a larger or a second "
-					      "pod subnet, or schedule fewer pods here." },
-	[FAIL_SUBNET_FRAGMENTED] = { "subnet_fragmented",
-				     "The subnet has free addresses but no free range of the size asked for: reserve ranges "
-				     "in the subnet, or let this node take single addresses." },
-	[FAIL_NIC_LIMIT] = { "nic_limit", "Every network interface that this instance may have is full: lower the node's "
-					  "max pods, use address ranges instead of single addresses, or a larger "
-					  "instance." },
-	[FAIL_THROTTLED] = { "throttled", "The cloud's API is slowing this account down: wait, it is retried by itself; if "
-					  "it stays, raise the API quota or the warm pool." },
-	[FAIL_PERMISSION] = { "permission", "The cloud denied an action: grant it to this node's role; the message names "
-					    "the action." },
-	[FAIL_METADATA] = { "metadata", "The metadata service or the cloud's API does not answer: check the node's route, "
-					"DNS and security rules to them." },
-	[FAIL_COOLING] = { "cooling", "All free addresses were used a moment ago and are cooling down: wait half a minute; "
-				      "if it recurs, raise the warm pool." },
+	[FAIL_SUBNET_FULL] = { "subnet_full",
+			       "The subnet has no free address: free some in it, add a larger or a second "
+			       "pod subnet, or schedule fewer pods here." },
+	[FAIL_SUBNET_FRAGMENTED] = { "subnet_fragmented", "The subnet has free addresses but no free range of the size "
+							  "asked for: reserve ranges "
+							  "in the subnet, or let this node take single addresses." },
+	[FAIL_NIC_LIMIT] = { "nic_limit",
+			     "Every network interface that this instance may have is full: lower the node's "
+			     "max pods, use address ranges instead of single addresses, or a larger "
+			     "instance." },
+	[FAIL_THROTTLED] = { "throttled",
+			     "The cloud's API is slowing this account down: wait, it is retried by itself; if "
+			     "it stays, raise the API quota or the warm pool." },
+	[FAIL_PERMISSION] = { "permission",
+			      "The cloud denied an action: grant it to this node's role; the message names "
+			      "the action." },
+	[FAIL_METADATA] = { "metadata",
+			    "The metadata service or the cloud's API does not answer: check the node's route, "
+			    "DNS and security rules to them." },
+	[FAIL_COOLING] = { "cooling",
+			   "All free addresses were used a moment ago and are cooling down: wait half a minute; "
+			   "if it recurs, raise the warm pool." },
 	[FAIL_STARTING] = { "starting", "The daemon is still learning what its node has: wait; if it stays, read "
 					"berth-ipamd's log." },
-	[FAIL_PENDING] = { "pending", "An address was asked for and did not come in time: it is retried by itself; if it "
-				      "recurs, raise the warm pool and read berth-ipamd's log." },
-	[FAIL_STATE] = { "state", "The daemon cannot write its own state: check space and rights of its run directory." },
+	[FAIL_PENDING] = { "pending",
+			   "An address was asked for and did not come in time: it is retried by itself; if it "
+			   "recurs, raise the warm pool and read berth-ipamd's log." },
+	[FAIL_STATE] = { "state",
+			 "The daemon cannot write its own state: check space and rights of its run directory." },
 };
 static_assert(ARRAY_SIZE(reasons) == FAIL_REASON_COUNT, "every reason has a name and a hint");
 

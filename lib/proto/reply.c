@@ -111,8 +111,8 @@ static int get_address(const json_t *object, struct proto_reply *reply, struct e
 	if (json_get_str(object, PROTO_DOMAIN, "gateway", &gateway, err) < 0)
 		return -1;
 	if (ipaddr_parse(gateway, &reply->gateway) < 0 || reply->gateway.family != reply->address.addr.family)
-		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'gateway' '%s' is no address of the family of %s", gateway,
-			       address);
+		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'gateway' '%s' is no address of the family of %s",
+			       gateway, address);
 	if (json_get_int_opt(object, PROTO_DOMAIN, "mtu", 0, MTU_MAX, &mtu, err) < 0)
 		return -1;
 	reply->mtu = (unsigned)mtu;

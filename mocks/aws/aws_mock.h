@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A mock of the AWS that a node sees: the EC2 query API, the instance metadata service (v2 only), and a control endpoint
- * for tests. As a library it runs inside a test's process on its own threads; `berth-mockcloud aws` is the same as a
- * program. mocks/aws/seed.h says what a seed is.
+ * A mock of the AWS that a node sees: the EC2 query API, the instance metadata service (v2 only), and a control
+ * endpoint for tests. As a library it runs inside a test's process on its own threads; `berth-mockcloud aws` is the
+ * same as a program. mocks/aws/seed.h says what a seed is.
  *
  * Control endpoint, on the API's listener, unsigned:
  *   POST /_mock/fault         {"action","kind",...}: one switch (mocks/faults.h); metadata is the action "imds"
  *   POST /_mock/faults/clear
- *   POST /_mock/foreign       {"instance": NAME or ID, "device_index"?, "tags"?, "secondary"?, "managed"?}: somebody else
- *                             attaches a NIC -> {"nic","attachment","mac","device_index"}
- *   POST /_mock/remove        {"nic": ID, "units"?: ["10.0.1.7", "10.0.1.16/28"]}: somebody else unassigns these, or detaches
- *                             and deletes the NIC, at once
+ *   POST /_mock/foreign       {"instance": NAME or ID, "device_index"?, "tags"?, "secondary"?, "managed"?}: somebody
+ *                             else attaches a NIC -> {"nic","attachment","mac","device_index"}
+ *   POST /_mock/remove        {"nic": ID, "units"?: ["10.0.1.7", "10.0.1.16/28"]}: somebody else unassigns these, or
+ *                             detaches and deletes the NIC, at once
  *   POST /_mock/throttle      {"enabled"?: bool, "drain"?: ACTION or "*"}: the token buckets
  *   POST /_mock/timings       any keys of the seed's "timings"
  *   POST /_mock/credentials   {"expire": ACCESS_KEY or "role"}: these credentials end now
@@ -85,7 +85,8 @@ void aws_mock_stop(struct aws_mock *mock);
 
 /** aws_mock_api_url() - "http://ADDR:PORT" of the EC2 API and the control endpoint; borrowed. */
 const char *aws_mock_api_url(const struct aws_mock *mock);
-/** aws_mock_metadata_url() - of the shared listener (@instance NULL) or of that instance's own; NULL when it has none. */
+/** aws_mock_metadata_url() - of the shared listener (@instance NULL) or of that instance's own; NULL when it has
+ *  none. */
 const char *aws_mock_metadata_url(const struct aws_mock *mock, const char *instance);
 /** aws_mock_fault() - switch a fault on. Return: 0 or -ENOSPC. */
 int aws_mock_fault(struct aws_mock *mock, const struct fault *fault);

@@ -2,8 +2,8 @@
 /*
  * DOC: one call
  *
- * In the order in which EC2 says no: signature, action and version, bucket, unknown and missing parameters, dry run, then
- * the action's own checks. Nothing has changed unless the action itself succeeds.
+ * In the order in which EC2 says no: signature, action and version, bucket, unknown and missing parameters, dry run,
+ * then the action's own checks. Nothing has changed unless the action itself succeeds.
  */
 #include "ec2.h"
 

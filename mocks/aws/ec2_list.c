@@ -3,8 +3,9 @@
  * DOC: listing
  *
  * What all Describe actions share. An id list is strict: one unknown id refuses the call. Filters are lenient: they AND
- * together, the values of one OR. A page token says after which place in the order of creation to go on, so that what is
- * deleted in between is neither skipped over nor shown twice; it also counts pages, for pages that are short on purpose.
+ * together, the values of one OR. A page token says after which place in the order of creation to go on, so that what
+ * is deleted in between is neither skipped over nor shown twice; it also counts pages, for pages that are short on
+ * purpose.
  */
 #include <jansson.h>
 #include <stdio.h>

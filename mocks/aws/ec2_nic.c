@@ -516,7 +516,10 @@ static int find_tags(struct ec2_call *call, const char *id, json_t **ret, struct
 	return ec2_refuse(call->err, 400, "InvalidID", "The ID '%.64s' is not valid", id);
 }
 
-/* @remove: these keys, with these values where a value was given; else set them. @test: only see whether it would do. */
+/*
+ * @remove: these keys, with these values where a value was given; else set them. @test: only see whether it would
+ * do.
+ */
 static int tag_one(struct ec2_call *call, const char *id, json_t *change, bool remove, bool test)
 {
 	struct aws_nic *nic;

@@ -6,8 +6,8 @@
  * device-number reads 0; from T + 3L/4 the other keys are there; from T + L the device number is right. Addresses that
  * were assigned or taken away show after L. A detached NIC stays for L. Real services do all of that, up to 30 s.
  *
- * The tree is a table of names and functions for what an instance has one of, and another for what a NIC has. A function
- * that writes nothing means 404.
+ * The tree is a table of names and functions for what an instance has one of, and another for what a NIC has. A
+ * function that writes nothing means 404.
  */
 #include "imds.h"
 

@@ -228,7 +228,8 @@ struct aws_model {
 /** aws_model_new() - an empty model with the built-in instance types. Return: owned or NULL. */
 struct aws_model *aws_model_new(void);
 void aws_model_free(struct aws_model *model);
-/** aws_model_advance() - make every transition that is due at @now_us. Return: when the next one is, INT64_MAX = none. */
+/** aws_model_advance() - make every transition that is due at @now_us. Return: when the next one is, INT64_MAX =
+ *  none. */
 int64_t aws_model_advance(struct aws_model *model, int64_t now_us);
 /** aws_model_boot() - attach the primary NIC of @instance at once, with @mac and @primary (family 0: any). @ret may be
  *  NULL. Errors: those of creating a NIC. */

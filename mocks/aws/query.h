@@ -31,7 +31,8 @@ const char *query_get(const struct query *query, const char *name);
 _printf_(2, 3) const char *query_getf(const struct query *query, const char *fmt, ...);
 /** query_has() - is there a parameter of that name, or one below it ("Name.1", "Name.Child")? */
 bool query_has(const struct query *query, const char *name);
-/** query_unknown() - the first parameter whose name, each number written as N, is not one of the blank-separated words of
+/** query_unknown() - the first parameter whose name, each number written as N, is not one of the blank-separated
+ *  words of
  *  @allowed. NULL = all are. */
 const char *query_unknown(const struct query *query, const char *allowed);
 /** query_canonical() - all parameters but @but in order of their names: two requests mean the same when it is equal.

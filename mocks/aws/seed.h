@@ -2,7 +2,8 @@
 /*
  * DOC: the seed of the mock AWS
  *
- * One JSON object. Optional keys carry their default; all ids may be left out and are then made up, always the same ones.
+ * One JSON object. Optional keys carry their default; all ids may be left out and are then made up, always the same
+ * ones.
  *
  *   "account": "111122223333", "region": "us-west-2", "random": 1 (of ids and addresses), "nic_quota": 5000
  *   "vpc": {"id"?, "cidrs": ["10.0.0.0/16", ...], "cidr6"?: "2600:1f14:aa:bb00::/56", "tags"?: {K: V}}

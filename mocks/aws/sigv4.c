@@ -6,9 +6,9 @@
  *   to sign   = "AWS4-HMAC-SHA256" \n date \n scope \n hex(sha256(canonical))
  *   key       = HMAC(HMAC(HMAC(HMAC("AWS4" secret, day), region), service), "aws4_request")
  *
- * Everything that is signed must have come over the wire: a signed header that was not sent is INCOMPLETE, as is one that
- * must be signed (host, x-amz-date, x-amz-security-token when present) and is not. The path is taken as it was sent; EC2
- * has no path but "/".
+ * Everything that is signed must have come over the wire: a signed header that was not sent is INCOMPLETE, as is one
+ * that must be signed (host, x-amz-date, x-amz-security-token when present) and is not. The path is taken as it was
+ * sent; EC2 has no path but "/".
  */
 #include "sigv4.h"
 

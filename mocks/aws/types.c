@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers: ENIs of the default card, cards, IPv4 (= IPv6) addresses per ENI, vCPUs, as DescribeInstanceTypes has them. */
+/*
+ * Numbers: ENIs of the default card, cards, IPv4 (= IPv6) addresses per ENI, vCPUs, as DescribeInstanceTypes has
+ * them.
+ */
 #include "types.h"
 
 #include "berth/str.h"

@@ -2,10 +2,10 @@
 /*
  * DOC: running a program to its end
  *
- * stdin, stdout and stderr are memory files, not pipes: nothing can block on a full pipe, nobody gets SIGPIPE, a program
- * that opens /dev/stdin (nft -f -) finds a file there, and the one thing to wait for is the pidfd, with a deadline. A
- * grandchild that keeps the descriptors open cannot hold us up either. The child inherits the namespace of the thread
- * that spawns it, which is how it comes to run in another one.
+ * stdin, stdout and stderr are memory files, not pipes: nothing can block on a full pipe, nobody gets SIGPIPE, a
+ * program that opens /dev/stdin (nft -f -) finds a file there, and the one thing to wait for is the pidfd, with a
+ * deadline. A grandchild that keeps the descriptors open cannot hold us up either. The child inherits the namespace of
+ * the thread that spawns it, which is how it comes to run in another one.
  */
 #include <errno.h>
 #include <limits.h>

@@ -11,19 +11,19 @@ struct err;
 #define CHILD_OUTPUT_MAX (1U << 20) /* bytes of stdout or stderr; a CNI result is under 4 KiB */
 
 struct child_spec {
-	const char *path;     /* absolute, or a name that is looked up in PATH and then in /usr/sbin */
-	const char *const *argv;    /* NULL-terminated, argv[0] included */
-	const char *const *env;     /* NULL-terminated; NULL: ours */
-	const char *input;    /* stdin; NULL: empty */
-	int netns_fd;         /* network namespace to run in; -1: ours */
-	int64_t timeout_us;   /* then it is killed */
+	const char *path;        /* absolute, or a name that is looked up in PATH and then in /usr/sbin */
+	const char *const *argv; /* NULL-terminated, argv[0] included */
+	const char *const *env;  /* NULL-terminated; NULL: ours */
+	const char *input;       /* stdin; NULL: empty */
+	int netns_fd;            /* network namespace to run in; -1: ours */
+	int64_t timeout_us;      /* then it is killed */
 };
 
 struct child_result {
-	int exit_code;    /* 128 + signal when a signal ended it, as a shell says it */
-	char *out;        /* owned, terminated */
-	char *err_text;   /* owned, terminated */
-	int64_t time_us;  /* from before the start to its end */
+	int exit_code;   /* 128 + signal when a signal ended it, as a shell says it */
+	char *out;       /* owned, terminated */
+	char *err_text;  /* owned, terminated */
+	int64_t time_us; /* from before the start to its end */
 };
 
 /**

@@ -19,11 +19,12 @@
 
 #define DOMAIN     "fabric"
 #define NETNS_DIR  "/run/netns"
-#define INET_LINK  "inet"                /* in the fabric: towards the internet */
+#define INET_LINK  "inet"               /* in the fabric: towards the internet */
 #define PUBLIC_NET UINT32_C(0xc6120000) /* 198.18.0.0 */
 #define PUBLIC_LEN 15U
-#define NFT_TIMEOUT_US (10 * USEC_PER_SEC) /* a batch takes 12-30 ms on a CI machine; this is for a machine that swaps */
-#define DESTROY_MAX    4096U               /* namespaces of one fabric: nodes and pods; ends a loop that finds new ones */
+#define NFT_TIMEOUT_US                                                                                                 \
+	(10 * USEC_PER_SEC) /* a batch takes 12-30 ms on a CI machine; this is for a machine that swaps */
+#define DESTROY_MAX 4096U   /* namespaces of one fabric: nodes and pods; ends a loop that finds new ones */
 
 static_assert(sizeof(FABRIC_NICS_LINK) + 2U * (MACADDR_LEN - 1) <= NET_IFNAME_SIZE, "link names fit");
 
@@ -123,17 +124,19 @@ static int nft_in(int netns_fd, const char *batch, struct err *err)
 
 /* A source without a public address is dropped where an internet gateway drops it; an address that nobody has stays
  * dark, where the kernel as a router would say "unreachable". */
-static const char gateway_rules[] =
-	"table ip fabric {\n"
-	" map public { type ipv4_addr : ipv4_addr; }\n"
-	" map private { type ipv4_addr : ipv4_addr; }\n"
-	" set primaries { type ipv4_addr; }\n"
-	" chain inbound { type nat hook prerouting priority dstnat; iifname \"" INET_LINK "\" dnat to ip daddr map @private; }\n"
-	" chain leave { type filter hook forward priority filter; oifname \"" INET_LINK "\" ip saddr != @primaries drop; }\n"
-	" chain outbound { type nat hook postrouting priority srcnat; oifname \"" INET_LINK "\" snat to ip saddr map @public; }\n"
-	" chain dark { type filter hook output priority filter;"
-	" icmp type destination-unreachable icmp code != frag-needed drop; }\n"
-	"}\n";
+static const char gateway_rules[] = "table ip fabric {\n"
+				    " map public { type ipv4_addr : ipv4_addr; }\n"
+				    " map private { type ipv4_addr : ipv4_addr; }\n"
+				    " set primaries { type ipv4_addr; }\n"
+				    " chain inbound { type nat hook prerouting priority dstnat; iifname \"" INET_LINK
+				    "\" dnat to ip daddr map @private; }\n"
+				    " chain leave { type filter hook forward priority filter; oifname \"" INET_LINK
+				    "\" ip saddr != @primaries drop; }\n"
+				    " chain outbound { type nat hook postrouting priority srcnat; oifname \"" INET_LINK
+				    "\" snat to ip saddr map @public; }\n"
+				    " chain dark { type filter hook output priority filter;"
+				    " icmp type destination-unreachable icmp code != frag-needed drop; }\n"
+				    "}\n";
 
 static const struct sysctl vpc_sysctls[] = {
 	{ "net/ipv4/ip_forward", "1" },
@@ -210,7 +213,9 @@ static int build(const char *prefix, struct err *err)
 {
 	_cleanup_close_ int vpc_fd = -1, inet_fd = -1;
 	_cleanup_net_ struct net *vpc = NULL;
-	struct net_route dark = { .dst = { .addr = ipaddr_v4(0) }, .type = NET_ROUTE_BLACKHOLE, .protocol = RTPROT_STATIC };
+	struct net_route dark = { .dst = { .addr = ipaddr_v4(0) },
+				  .type = NET_ROUTE_BLACKHOLE,
+				  .protocol = RTPROT_STATIC };
 	char inet_name[FABRIC_NETNS_SIZE];
 
 	fabric_netns_name(prefix, "inet", inet_name);
@@ -278,8 +283,7 @@ int fabric_open(const char *prefix, struct fabric **ret, struct err *err)
 	_cleanup_free_ struct fabric *fabric = NULL;
 	_cleanup_close_ int vpc_fd = -1;
 
-	if (fabric_prefix_check(prefix, err) < 0 ||
-	    fabric_netns_open(prefix, "vpc", &vpc_fd, err) < 0)
+	if (fabric_prefix_check(prefix, err) < 0 || fabric_netns_open(prefix, "vpc", &vpc_fd, err) < 0)
 		return err_wrap(err, "fabric %s", prefix);
 	fabric = calloc(1, sizeof(*fabric));
 	if (!fabric)
@@ -324,7 +328,8 @@ static int check_nic(const struct fabric_nic *nic, struct err *err)
 	if (check_name("node", nic->node, FABRIC_NODE_MAX, err) < 0)
 		return -1;
 	if (nic->primary.family != IP_V4 || nic->gateway.family != IP_V4 || nic->subnet.addr.family != IP_V4)
-		return err_set(err, ERR_INVALID, DOMAIN, "NIC %s of %s: the fabric is IPv4 only", nic->ifname, nic->node);
+		return err_set(err, ERR_INVALID, DOMAIN, "NIC %s of %s: the fabric is IPv4 only", nic->ifname,
+			       nic->node);
 	if ((nic->mac.bytes[0] & 1) != 0)
 		return err_set(err, ERR_INVALID, DOMAIN, "NIC %s of %s: multicast MAC", nic->ifname, nic->node);
 	return 0;
@@ -341,8 +346,8 @@ static int source_check_on(const struct fabric *fabric, const char *link_name, s
 	return sysctls_in(fabric->vpc_fd, rows, ARRAY_SIZE(rows), err);
 }
 
-static int route_to_nic(struct fabric *fabric, int link_index, const struct ipaddr *primary, const struct prefix *prefix,
-			struct err *err)
+static int route_to_nic(struct fabric *fabric, int link_index, const struct ipaddr *primary,
+			const struct prefix *prefix, struct err *err)
 {
 	struct net_route route = { .dst = *prefix, .oif = link_index, .protocol = RTPROT_STATIC };
 	struct prefix own = prefix_host(primary);

@@ -18,8 +18,8 @@
  * The kernel is the only state: any process may open a fabric by its prefix, and destroying it removes everything of
  * that prefix, also after a crash. IPv4 only.
  *
- * Errors of all calls: those of berth/net.h, and INVALID (domain "fabric") for a name, a MAC or an address that cannot be.
- * A handle may be used by several threads: its calls exclude each other.
+ * Errors of all calls: those of berth/net.h, and INVALID (domain "fabric") for a name, a MAC or an address that cannot
+ * be. A handle may be used by several threads: its calls exclude each other.
  */
 #ifndef MOCKS_FABRIC_H
 #define MOCKS_FABRIC_H
@@ -61,15 +61,16 @@ int fabric_node_add(struct fabric *fabric, const char *node, struct err *err);
 
 struct fabric_nic {
 	const char *node;
-	const char *ifname;        /* in the node: "eth0", "eth1" */
-	struct macaddr mac;        /* of the node's end */
-	struct ipaddr gateway;     /* of the subnet; lives on the fabric's end */
-	struct ipaddr primary;     /* the NIC's primary address */
+	const char *ifname;    /* in the node: "eth0", "eth1" */
+	struct macaddr mac;    /* of the node's end */
+	struct ipaddr gateway; /* of the subnet; lives on the fabric's end */
+	struct ipaddr primary; /* the NIC's primary address */
 	struct prefix subnet;
-	unsigned mtu;              /* of both ends; 0: the kernel's default */
-	bool configure;            /* as a distribution does it: up, primary/subnet length, default route */
+	unsigned mtu;   /* of both ends; 0: the kernel's default */
+	bool configure; /* as a distribution does it: up, primary/subnet length, default route */
 };
-/** fabric_nic_attach() - the NIC appears in the node, its primary address is routed. Errors: CONFLICT, NOTFOUND (node). */
+/** fabric_nic_attach() - the NIC appears in the node, its primary address is routed. Errors: CONFLICT, NOTFOUND (node).
+ */
 int fabric_nic_attach(struct fabric *fabric, const struct fabric_nic *nic, struct err *err);
 /** fabric_nic_detach() - the link vanishes from both sides; its routes with it; success when it is not there. */
 int fabric_nic_detach(struct fabric *fabric, const struct macaddr *mac, struct err *err);
@@ -80,11 +81,11 @@ int fabric_addr_assign(struct fabric *fabric, const struct macaddr *nic, const s
 /** fabric_addr_unassign() - it goes dark; success when it is not there. */
 int fabric_addr_unassign(struct fabric *fabric, const struct macaddr *nic, const struct prefix *prefix,
 			 struct err *err);
-/** fabric_public_set() - bind fabric_public_addr() to this primary address, or take it away: only with it packets of the
- *  primary leave for the internet, and packets for it come in. Idempotent. */
+/** fabric_public_set() - bind fabric_public_addr() to this primary address, or take it away: only with it packets of
+ * the primary leave for the internet, and packets for it come in. Idempotent. */
 int fabric_public_set(struct fabric *fabric, const struct ipaddr *primary, bool allowed, struct err *err);
-/** fabric_public_addr() - the public address that goes with a primary: 198.18.0.0/15 (RFC 2544's range) + its low 17 bits,
- *  one to one inside any network of up to /15. */
+/** fabric_public_addr() - the public address that goes with a primary: 198.18.0.0/15 (RFC 2544's range) + its low 17
+ * bits, one to one inside any network of up to /15. */
 struct ipaddr fabric_public_addr(const struct ipaddr *primary);
 
 #endif

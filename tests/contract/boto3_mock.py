@@ -497,7 +497,8 @@ def test_malformed(mock, ec2):
     for body, code in (("Action=Nonsense" + version, "InvalidAction"), (version[1:], "MissingParameter"),
                        ("Action=DescribeVpcs", "NoSuchVersion"), ("Action=DescribeVpcs&Version=1", "NoSuchVersion"),
                        ("Action=DescribeVpcs&Colour=red" + version, "UnknownParameter"),
-                       ("Action=AssignPrivateIpAddresses&NetworkInterfaceId=x&DryRun=true" + version, "UnknownParameter"),
+                       ("Action=AssignPrivateIpAddresses&NetworkInterfaceId=x&DryRun=true" + version,
+                        "UnknownParameter"),
                        ("Action=AssignPrivateIpAddresses&NetworkInterfaceId=x&Ipv4Prefix.1.Ipv4Prefix=1" + version,
                         "UnknownParameter"),
                        ("Action=DescribeVpcs&DryRun=maybe" + version, "InvalidParameterValue"),
@@ -640,13 +641,15 @@ def imds_token(mock, base=None, ttl="60"):
 def test_imds_tokens(mock, ec2):
     base = mock.urls["metadata"]
     ttl = "X-aws-ec2-metadata-token-ttl-seconds"
-    for headers, status in (({}, 400), ({ttl: "0"}, 400), ({ttl: "21601"}, 400), ({ttl: "x"}, 400), ({ttl: "21600"}, 200),
+    for headers, status in (({}, 400), ({ttl: "0"}, 400), ({ttl: "21601"}, 400), ({ttl: "x"}, 400),
+                            ({ttl: "21600"}, 200),
                             ({ttl: "60", "X-Forwarded-For": "1.2.3.4"}, 403)):
         assert http_call(base, "PUT", "/latest/api/token", None, headers)[0] == status, headers
     assert http_call(base, "PUT", "/2021-03-23/api/token", None, {ttl: "60"})[0] == 403
     url = urllib.parse.urlparse(base)
     with socket.create_connection((url.hostname, url.port), 5) as bare:  # as `curl -X PUT`: no Content-Length
-        bare.sendall(("PUT /latest/api/token HTTP/1.1\r\nHost: x\r\n%s: 60\r\nConnection: close\r\n\r\n" % ttl).encode())
+        head = "PUT /latest/api/token HTTP/1.1\r\nHost: x\r\n%s: 60\r\nConnection: close\r\n\r\n" % ttl
+        bare.sendall(head.encode())
         assert bare.recv(4096).startswith(b"HTTP/1.1 200")
     status, text = imds(mock, "/latest/meta-data/instance-id", "nonsense")
     assert status == 401 and "<html" in text

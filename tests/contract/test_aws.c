@@ -15,7 +15,7 @@
 #define INSTANCE "i-0a000000000000001"
 #define SECRET   "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
-#define SEED(subnet, type, more)                                                                                      \
+#define SEED(subnet, type, more)                                                                                       \
 	"{\"region\":\"us-west-2\",\"vpc\":{\"cidrs\":[\"10.0.0.0/16\",\"100.64.0.0/16\"]},"                           \
 	"\"subnets\":[{\"id\":\"subnet-0a000000000000001\",\"cidr\":\"" subnet "\",\"az\":\"us-west-2a\"}],"           \
 	"\"security_groups\":[{\"name\":\"nodes\"}],"                                                                  \
@@ -78,7 +78,8 @@ static void end(struct world *w)
 	aws_mock_stop(w->mock);
 }
 
-/* ---- what the mock knows --------------------------------------------------------------------------------------------- */
+/* ---- what the mock knows
+ * --------------------------------------------------------------------------------------------- */
 
 static json_t *state_of(struct world *w)
 {
@@ -134,7 +135,8 @@ static void fault(struct world *w, const char *action, enum fault_kind kind, int
 	assert_int_equal(aws_mock_fault(w->mock, &f), 0);
 }
 
-/* ---- our calls -------------------------------------------------------------------------------------------------------- */
+/* ---- our calls
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void list(struct world *w, struct cloud_view *view)
 {
@@ -186,7 +188,8 @@ static unsigned sweep(struct world *w)
 	return n;
 }
 
-/* ---- identity, limits, list -------------------------------------------------------------------------------------------- */
+/* ---- identity, limits, list
+ * -------------------------------------------------------------------------------------------- */
 
 static void test_identify__from_metadata(void **state)
 {
@@ -217,7 +220,8 @@ static void test_identify__metadata_unreachable(void **state)
 	(void)state;
 	start(&w, PLAIN, false);
 	fault(&w, "imds", FAULT_HANG, FAULT_FOREVER, "", "");
-	assert_int_equal(w.cloud->ops->identify(w.cloud, clock_now(&clock_boot) + USEC_PER_SEC / 2, &w.self, &w.err), -1);
+	assert_int_equal(w.cloud->ops->identify(w.cloud, clock_now(&clock_boot) + USEC_PER_SEC / 2, &w.self, &w.err),
+			 -1);
 	assert_int_equal(w.err.class, ERR_RETRY);
 	end(&w);
 }
@@ -311,7 +315,8 @@ static void test_list__short_and_empty_pages(void **state)
 	end(&w);
 }
 
-/* ---- addresses --------------------------------------------------------------------------------------------------------- */
+/* ---- addresses
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void test_assign__and_release(void **state)
 {
@@ -394,7 +399,10 @@ static void test_assign__answer_lost(void **state)
 		enum fault_kind kind;
 		unsigned done;
 	} rows[] = {
-		{ FAULT_LOST_ANSWER, 3 }, { FAULT_HALF, 3 }, { FAULT_GARBAGE, 3 }, { FAULT_HTML502, 0 },
+		{ FAULT_LOST_ANSWER, 3 },
+		{ FAULT_HALF, 3 },
+		{ FAULT_GARBAGE, 3 },
+		{ FAULT_HTML502, 0 },
 	};
 
 	(void)state;
@@ -410,7 +418,8 @@ static void test_assign__answer_lost(void **state)
 		fault(&w, "AssignPrivateIpAddresses", rows[i].kind, 1, "", "");
 		assert_int_equal(assign(&w, w.self.nic, 3, &got), -1);
 		if (w.err.class != ERR_AMBIGUOUS)
-			fail_msg("fault %s: %s %s", fault_kind_name(rows[i].kind), err_class_name(w.err.class), w.err.msg);
+			fail_msg("fault %s: %s %s", fault_kind_name(rows[i].kind), err_class_name(w.err.class),
+				 w.err.msg);
 		assert_int_equal(calls(&w, "AssignPrivateIpAddresses"), 1);
 		list(&w, &view);
 		assert_int_equal(nic_at(&view, 0)->block_count, rows[i].done);
@@ -454,7 +463,8 @@ static void test_assign__throttled_until_the_deadline(void **state)
 	end(&w);
 }
 
-/* ---- credentials -------------------------------------------------------------------------------------------------------- */
+/* ---- credentials
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void test_role__expired_credentials_are_replaced(void **state)
 {
@@ -495,7 +505,8 @@ static void test_denied__asked_once_and_named(void **state)
 	(void)state;
 	start(&w, PLAIN, true);
 	identify(&w);
-	fault(&w, "AssignPrivateIpAddresses", FAULT_ERROR, FAULT_FOREVER, "UnauthorizedOperation", "You are not authorized");
+	fault(&w, "AssignPrivateIpAddresses", FAULT_ERROR, FAULT_FOREVER, "UnauthorizedOperation",
+	      "You are not authorized");
 	assert_int_equal(assign(&w, w.self.nic, 1, &got), -1);
 	assert_int_equal(w.err.class, ERR_AUTH);
 	assert_non_null(strstr(w.err.msg, "AssignPrivateIpAddresses"));
@@ -533,7 +544,8 @@ static void test_clock__wrong_by_hours(void **state)
 	}
 }
 
-/* ---- attach, detach, sweep ----------------------------------------------------------------------------------------------- */
+/* ---- attach, detach, sweep
+ * ----------------------------------------------------------------------------------------------- */
 
 static void test_attach__then_detach(void **state)
 {
@@ -543,7 +555,8 @@ static void test_attach__then_detach(void **state)
 	char text[PREFIX_STRLEN];
 
 	(void)state;
-	start(&w, SEED("10.0.1.0/24", "m5.large", ",\"timings\":{\"create_ms\":100,\"attach_ms\":300,\"detach_ms\":300}"),
+	start(&w,
+	      SEED("10.0.1.0/24", "m5.large", ",\"timings\":{\"create_ms\":100,\"attach_ms\":300,\"detach_ms\":300}"),
 	      false);
 	attached(&w, "t1", 1, 5, &nic);
 	assert_int_equal(nic.slot, 1);
@@ -579,7 +592,7 @@ static void test_attach__tags_and_death_with_the_instance(void **state)
 	start(&w, PLAIN, false);
 	attached(&w, "t1", 1, 0, &nic);
 	json = state_of(&w);
-	json_array_foreach(json_object_get(json, "nics"), i, item) {
+	json_array_foreach (json_object_get(json, "nics"), i, item) {
 		json_t *tags = json_object_get(item, "tags");
 
 		if (!str_equal(json_string_value(json_object_get(item, "id")), nic.id))
@@ -633,10 +646,14 @@ static void test_attach__answers_lost(void **state)
 		const char *action;
 		enum fault_kind kind;
 	} rows[] = {
-		{ "CreateNetworkInterface", FAULT_LOST_ANSWER }, { "CreateNetworkInterface", FAULT_HTML502 },
-		{ "CreateNetworkInterface", FAULT_HALF },        { "AttachNetworkInterface", FAULT_LOST_ANSWER },
-		{ "AttachNetworkInterface", FAULT_HTML502 },     { "AttachNetworkInterface", FAULT_GARBAGE },
-		{ "ModifyNetworkInterfaceAttribute", FAULT_LOST_ANSWER }, { "DescribeNetworkInterfaces", FAULT_HTML502 },
+		{ "CreateNetworkInterface", FAULT_LOST_ANSWER },
+		{ "CreateNetworkInterface", FAULT_HTML502 },
+		{ "CreateNetworkInterface", FAULT_HALF },
+		{ "AttachNetworkInterface", FAULT_LOST_ANSWER },
+		{ "AttachNetworkInterface", FAULT_HTML502 },
+		{ "AttachNetworkInterface", FAULT_GARBAGE },
+		{ "ModifyNetworkInterfaceAttribute", FAULT_LOST_ANSWER },
+		{ "DescribeNetworkInterfaces", FAULT_HTML502 },
 	};
 
 	(void)state;
@@ -827,7 +844,9 @@ static void test_sweep__beside_an_attach(void **state)
 	void *r;
 
 	(void)state;
-	start(&w, SEED("10.0.1.0/24", "m5.large", ",\"timings\":{\"attach_ms\":1000,\"call_ms\":{\"AttachNetworkInterface\":500}}"),
+	start(&w,
+	      SEED("10.0.1.0/24", "m5.large",
+		   ",\"timings\":{\"attach_ms\":1000,\"call_ms\":{\"AttachNetworkInterface\":500}}"),
 	      false);
 	identify(&w);
 	assert_int_equal(pthread_create(&thread, NULL, attach_on_thread, &w), 0);
@@ -844,7 +863,8 @@ static void test_sweep__beside_an_attach(void **state)
 	end(&w);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void *stop_later(void *ctx)
 {

@@ -94,6 +94,21 @@ def test_lost_attach(box):
               (sorted(box.addresses()), sorted(cloud_addresses(box))))
 
 
+def test_lost_release(box):
+    box.pods("n1", 12, "-q")
+    box.fault("UnassignPrivateIpAddresses", "lost_answer", count=2)
+    box.fault("DetachNetworkInterface", "lost_answer", count=1)
+    box.pods("n1", "--delete", "all", "-q")
+    used = until(20, lambda: box.mock("state")["faults"] == 0)
+    tap.check("lost answers of release and detach: they were hit", used)
+    tap.check("lost answers of release and detach: the pool comes to rest", until(40, lambda: settled(box)),
+              box.state().get("addresses"))
+    tap.check("lost answers of release and detach: cloud and daemon agree, no NIC is left over",
+              agree(box) and not leaked_nics(box), (sorted(box.addresses()), cloud_nics(box)))
+    done = box.pods("n1", 4, "-q")
+    tap.check("lost answers of release and detach: pods are served again", done.returncode == 0, done.stdout)
+
+
 def test_full(box):
     for action in ("AssignPrivateIpAddresses", "CreateNetworkInterface"):
         box.fault(action, "error", count=-1, status=400, code="InsufficientFreeAddressesInSubnet",
@@ -226,8 +241,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with Box("bf", env=ENV, options=("--attach-ms", "100")) as box:
         first = box.pids("n1")
-        for test in (test_throttled, test_html, test_lost_assign, test_lost_attach, test_full, test_denied, test_repair,
-                     test_idle, test_taken_away, test_foreign):
+        for test in (test_throttled, test_html, test_lost_assign, test_lost_attach, test_lost_release, test_full,
+                     test_denied, test_repair, test_idle, test_taken_away, test_foreign):
             start_over(box)
             test(box)
         tap.check("the daemon never died", box.pids("n1") == first and os.path.exists(f"/proc/{first}/exe"),

@@ -73,11 +73,11 @@ static inline struct prefix pfx(const char *text)
 	return prefix;
 }
 
-#define must(call)                                                    \
-	do {                                                          \
-		struct err oops = { 0 };                              \
-		if ((call) < 0)                                       \
-			fail_msg("%s: %s", #call, oops.msg);          \
+#define must(call)                                                                                                     \
+	do {                                                                                                           \
+		struct err oops = { 0 };                                                                               \
+		if ((call) < 0)                                                                                        \
+			fail_msg("%s: %s", #call, oops.msg);                                                           \
 	} while (0)
 
 static inline void ns_name(enum place place, char ret[static 32])
@@ -128,10 +128,15 @@ static inline void nft(enum place place, const char *text)
 	must(netns_run(world.fd[place], run_batch, &batch, &oops));
 }
 
-static inline void add_route(enum place place, const char *dst, const char *via, const char *dev, uint32_t table, bool onlink)
+static inline void add_route(enum place place, const char *dst, const char *via, const char *dev, uint32_t table,
+			     bool onlink)
 {
-	struct net_route route = { .dst = pfx(dst), .type = NET_ROUTE_UNICAST, .table = table, .onlink = onlink,
-				   .oif = link_index(place, dev), .protocol = RTPROT_STATIC };
+	struct net_route route = { .dst = pfx(dst),
+				   .type = NET_ROUTE_UNICAST,
+				   .table = table,
+				   .onlink = onlink,
+				   .oif = link_index(place, dev),
+				   .protocol = RTPROT_STATIC };
 
 	if (via)
 		route.gateway = ip(via);
@@ -222,8 +227,12 @@ static inline void fill_nic(struct hostnet_nic *nic, unsigned slot, const char *
 	struct net_link link = { 0 };
 
 	must(net_link_by_name(world.net[NA], ifname, &link, &oops));
-	*nic = (struct hostnet_nic){ .mac = link.mac, .slot = slot, .primary = slot == 0, .primary_addr = ip(addr),
-				     .subnet = pfx("10.0.0.0/20"), .gateway = ip("10.0.0.1") };
+	*nic = (struct hostnet_nic){ .mac = link.mac,
+				     .slot = slot,
+				     .primary = slot == 0,
+				     .primary_addr = ip(addr),
+				     .subnet = pfx("10.0.0.0/20"),
+				     .gateway = ip("10.0.0.1") };
 }
 
 static inline void remove_world(void)
@@ -242,7 +251,8 @@ static inline void remove_world(void)
 
 static inline int open_hostnet(void *arg, struct err *err)
 {
-	const struct hostnet_config config = { .mark_mask = MASK, .rule_priority = RULE_PRIORITY,
+	const struct hostnet_config config = { .mark_mask = MASK,
+					       .rule_priority = RULE_PRIORITY,
 					       .table_base = TABLE_BASE };
 
 	(void)arg;
@@ -347,8 +357,9 @@ static inline void sync_ok(struct wish *wish)
 static inline void nft_table(const struct wish *wish)
 {
 	const struct prefix local = pfx("10.0.0.0/16");
-	const struct pool_block_ref refs[] = { { wish->blocks[0], 0 }, { wish->blocks[1], 0 }, { wish->blocks[2], 1 },
-					       { wish->blocks[3], 1 } };
+	const struct pool_block_ref refs[] = {
+		{ wish->blocks[0], 0 }, { wish->blocks[1], 0 }, { wish->blocks[2], 1 }, { wish->blocks[3], 1 }
+	};
 	const struct nft_input input = {
 		.mark_mask = MASK,
 		.nics = wish->want.nics,
@@ -401,8 +412,8 @@ static inline int open_udp(void *arg, struct err *err)
 	if (o->addr && inet_pton(AF_INET, o->addr, &addr.sin_addr) != 1)
 		return err_set(err, ERR_BUG, "test", "%s", o->addr);
 	(void)setsockopt(o->fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
-	r = o->addr ? connect(o->fd, (struct sockaddr *)&addr, sizeof(addr)) :
-		      bind(o->fd, (struct sockaddr *)&addr, sizeof(addr));
+	r = o->addr ? connect(o->fd, (struct sockaddr *)&addr, sizeof(addr))
+		    : bind(o->fd, (struct sockaddr *)&addr, sizeof(addr));
 	if (r < 0) {
 		cleanup_close(&o->fd);
 		return err_set_errno(err, ERR_RETRY, "test", errno, "connect or bind");
@@ -466,8 +477,8 @@ static inline void passes(const struct flow *flow)
 
 	while (!try_flow(flow, seen)) {
 		if (clock_now(&clock_boot) > end_us) {
-			fail_msg("%s to %s:%u at %s does not pass (last seen from %s)", place_names[flow->from], flow->addr,
-				 flow->port, place_names[flow->server], seen);
+			fail_msg("%s to %s:%u at %s does not pass (last seen from %s)", place_names[flow->from],
+				 flow->addr, flow->port, place_names[flow->server], seen);
 			return;
 		}
 	}
@@ -489,12 +500,9 @@ static inline void does_not_pass(const struct flow *flow)
 /* By what they need. */
 _unused_ static const struct flow plain_flows[] = {
 	{ P1, "10.0.0.31", 9000, P3, "10.0.0.11" }, /* primary NIC, both ways */
-	{ P3, "10.0.0.11", 9000, P1, "10.0.0.31" },
-	{ P1, "10.0.0.21", 9000, P2, "10.0.0.11" }, /* on the node */
-	{ P2, "10.0.0.11", 9000, P1, "10.0.0.21" },
-	{ NA, "10.0.0.21", 9000, P2, NULL },
-	{ P2, "10.0.0.10", 9000, NA, "10.0.0.21" },
-	{ P1, "172.20.0.1", 80, P3, "10.0.0.11" }, /* a Service */
+	{ P3, "10.0.0.11", 9000, P1, "10.0.0.31" }, { P1, "10.0.0.21", 9000, P2, "10.0.0.11" }, /* on the node */
+	{ P2, "10.0.0.11", 9000, P1, "10.0.0.21" }, { NA, "10.0.0.21", 9000, P2, NULL },
+	{ P2, "10.0.0.10", 9000, NA, "10.0.0.21" }, { P1, "172.20.0.1", 80, P3, "10.0.0.11" }, /* a Service */
 };
 _unused_ static const struct flow secondary_flows[] = {
 	{ P2, "10.0.0.31", 9000, P3, "10.0.0.21" },
@@ -512,10 +520,10 @@ _unused_ static const struct flow nodeport_flows[] = {
 };
 _unused_ static const struct flow nodeport_eth1 = { NB, "10.0.0.20", 30080, P2, "10.0.0.30" };
 
-#define each(flows, fn)                                       \
-	do {                                                  \
-		for (size_t i_ = 0; i_ < ARRAY_SIZE(flows); i_++) \
-			fn(&(flows)[i_]);                     \
+#define each(flows, fn)                                                                                                \
+	do {                                                                                                           \
+		for (size_t i_ = 0; i_ < ARRAY_SIZE(flows); i_++)                                                      \
+			fn(&(flows)[i_]);                                                                              \
 	} while (0)
 
 #define path_test(f) cmocka_unit_test_setup(f, restore)

@@ -120,7 +120,8 @@ static void test_proc_start__own_session_and_log(void **state)
 static void test_proc_end__stubborn_process_is_killed(void **state)
 {
 	struct setup *setup = *state;
-	const char *argv[] = { "sh", "-c", "trap '' TERM; : >\"$0\"; while :; do read x </dev/null; done", setup->flag, NULL };
+	const char *argv[] = { "sh", "-c", "trap '' TERM; : >\"$0\"; while :; do read x </dev/null; done", setup->flag,
+			       NULL };
 	struct proc_spec spec = shell(setup, argv);
 	struct err err = { 0 };
 

@@ -20,9 +20,9 @@
 #include "mocks/fabric/child.h"
 #include "tests/check.h"
 
-#define FILE_MAX  65536U
-#define THREADS   6U
-#define RESULT    "{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.0.1.17/32\"}]}"
+#define FILE_MAX     65536U
+#define THREADS      6U
+#define RESULT       "{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.0.1.17/32\"}]}"
 #define PLUGIN_ERROR "{\"cniVersion\":\"1.0.0\",\"code\":11,\"msg\":\"subnet full\"}"
 
 /* $0.d holds what was seen per verb, and "say-VERB", a script that is run for that verb. */
@@ -75,8 +75,7 @@ static int setup_up(void **state)
 	if (netns_add(setup.node, &err) < 0)
 		must(-1, &err);
 	(void)snprintf(folder, sizeof(folder), "/run/netns/%s", setup.node);
-	if (netns_open(folder, &setup.node_fd, &err) < 0 ||
-	    runtime_conf_load(setup.conflist, &setup.conf, &err) < 0) {
+	if (netns_open(folder, &setup.node_fd, &err) < 0 || runtime_conf_load(setup.conflist, &setup.conf, &err) < 0) {
 		(void)netns_del(setup.node, NULL);
 		must(-1, &err);
 	}
@@ -167,7 +166,10 @@ static void test_runtime_conf_load__first_plugin_with_name_and_version(void **st
 static void test_runtime_conf_load__errors(void **state)
 {
 	static const char *const bad[] = {
-		"", "[]", "{}", "{\"cniVersion\":\"1.0.0\",\"name\":\"x\"}",
+		"",
+		"[]",
+		"{}",
+		"{\"cniVersion\":\"1.0.0\",\"name\":\"x\"}",
 		"{\"cniVersion\":\"1.0.0\",\"name\":\"x\",\"plugins\":[]}",
 		"{\"cniVersion\":\"1.0.0\",\"name\":\"x\",\"plugins\":[{}]}",
 		"{\"cniVersion\":\"1.0.0\",\"name\":\"x\",\"plugins\":[{\"type\":\"../sh\"}]}",
@@ -247,11 +249,11 @@ static void test_runtime_run__plugin_error_leaves_nothing(void **state)
 static void test_runtime_run__output_that_is_no_cni(void **state)
 {
 	static const char *const scripts[] = {
-		"exit 3\n",                                      /* fails without a word */
-		"echo oops >&2; exit 1\n",                       /* with words in the wrong place */
-		"echo '{\"msg\":\"no code\"}'; exit 1\n",        /* not an error of CNI */
-		"exit 0\n",                                      /* succeeds without a result */
-		"echo '{}'; exit 0\n",                           /* result without an address */
+		"exit 3\n",                               /* fails without a word */
+		"echo oops >&2; exit 1\n",                /* with words in the wrong place */
+		"echo '{\"msg\":\"no code\"}'; exit 1\n", /* not an error of CNI */
+		"exit 0\n",                               /* succeeds without a result */
+		"echo '{}'; exit 0\n",                    /* result without an address */
 		"echo '{\"ips\":[{\"address\":\"10.0.1.17\"}]}'; exit 0\n",
 	};
 	struct setup *setup = *state;

@@ -53,6 +53,8 @@ struct fake {
 	enum err_class class;
 	struct proto_request seen[OPS_MAX];
 	size_t seen_count;
+	const struct net_veth *take_name; /* made before the next ADD is answered; NULL: nothing */
+	struct net *take_net;
 };
 
 static char *answer_text(struct fake *fake, const struct proto_request *request)
@@ -92,6 +94,9 @@ static bool serve(struct fake *fake, int fd)
 	if (fake->seen_count < OPS_MAX)
 		fake->seen[fake->seen_count++] = request;
 	hang = fake->answer[request.op] == ANSWER_HANG;
+	if (fake->take_name)
+		(void)net_veth_add(fake->take_net, fake->take_name, NULL);
+	fake->take_name = NULL;
 	text = answer_text(fake, &request);
 	(void)pthread_mutex_unlock(&fake->lock);
 	if (!hang && text)
@@ -167,6 +172,17 @@ static void fake_refuses(struct fake *fake, enum proto_op op, enum err_class cla
 	(void)pthread_mutex_unlock(&fake->lock);
 }
 
+static struct proto_request fake_saw_first(struct fake *fake)
+{
+	struct proto_request request;
+
+	(void)pthread_mutex_lock(&fake->lock);
+	assert_true(fake->seen_count > 0);
+	request = fake->seen[0];
+	(void)pthread_mutex_unlock(&fake->lock);
+	return request;
+}
+
 /* "add confirm" */
 static const char *fake_saw(struct fake *fake, char buf[static 256])
 {
@@ -196,8 +212,8 @@ struct world {
 
 struct output {
 	int status;
-	char *out; /* owned */
-	char *err; /* owned */
+	char *out;    /* owned */
+	char *err;    /* owned */
 	json_t *json; /* owned; NULL when there is none */
 };
 
@@ -297,10 +313,11 @@ static struct output run(struct world *world, const struct run *how)
 
 static const char *conf_of(struct world *world, const char *version, char buf[static 512])
 {
-	(void)snprintf(buf, 512,
-		       "{\"cniVersion\":\"%s\",\"name\":\"berth\",\"type\":\"berth\",\"socket\":\"%s\",\"timeoutMs\":100,"
-		       "\"moon\":{\"x\":[1]},\"capabilities\":{\"portMappings\":true},\"cni.dev/x\":1}",
-		       version, world->fake.path);
+	(void)snprintf(
+		buf, 512,
+		"{\"cniVersion\":\"%s\",\"name\":\"berth\",\"type\":\"berth\",\"socket\":\"%s\",\"timeoutMs\":100,"
+		"\"moon\":{\"x\":[1]},\"capabilities\":{\"portMappings\":true},\"cni.dev/x\":1}",
+		version, world->fake.path);
 	return buf;
 }
 
@@ -419,7 +436,7 @@ static void test_add__wires_and_confirms(void **state)
 {
 	struct world *world = *state;
 	_cleanup_output_ struct output output = run_verb(world, "ADD");
-	const struct proto_request *add = &world->fake.seen[0];
+	const struct proto_request add = fake_saw_first(&world->fake);
 	json_t *host, *pod, *ip;
 	struct net_link link;
 	char mac[MACADDR_STRLEN], ops[256];
@@ -427,14 +444,14 @@ static void test_add__wires_and_confirms(void **state)
 	assert_int_equal(output.status, 0);
 	assert_string_equal(output.err, "");
 	assert_true(is_wired(world));
-	assert_int_equal(add->op, PROTO_ADD);
-	assert_string_equal(add->key.network, "berth");
-	assert_string_equal(add->key.container, CONTAINER);
-	assert_string_equal(add->netns, world->netns_path);
-	assert_string_equal(add->pod.namespace, "default");
-	assert_string_equal(add->pod.name, "web-0");
-	assert_string_equal(add->pod.uid, "u-1");
-	assert_int_equal(add->timeout_ms, 100);
+	assert_int_equal(add.op, PROTO_ADD);
+	assert_string_equal(add.key.network, "berth");
+	assert_string_equal(add.key.container, CONTAINER);
+	assert_string_equal(add.netns, world->netns_path);
+	assert_string_equal(add.pod.namespace, "default");
+	assert_string_equal(add.pod.name, "web-0");
+	assert_string_equal(add.pod.uid, "u-1");
+	assert_int_equal(add.timeout_ms, 100);
 	assert_string_equal(fake_saw(&world->fake, ops), "add confirm");
 	host = json_array_get(json_object_get(output.json, "interfaces"), 0);
 	pod = json_array_get(json_object_get(output.json, "interfaces"), 1);
@@ -482,12 +499,28 @@ static void test_add__twice_touches_nothing(void **state)
 	assert_true(is_wired(world));
 }
 
+static void test_add__name_taken_meanwhile(void **state)
+{
+	struct net_veth veth = { .name = "eth0", .peer_name = "other", .peer_netns_fd = -1 };
+	struct world *world = *state;
+	char ops[256];
+
+	/* The fake makes the interface between its answer and the plugin's wiring. */
+	(void)pthread_mutex_lock(&world->fake.lock);
+	world->fake.take_name = &veth;
+	world->fake.take_net = world->pod;
+	(void)pthread_mutex_unlock(&world->fake.lock);
+	run_fails(world, "ADD", 4, "CNI_IFNAME");
+	assert_string_equal(fake_saw(&world->fake, ops), "add");
+}
+
 static void test_add__every_reason(void **state)
 {
 	static const int codes[FAIL_REASON_COUNT] = {
-		[FAIL_NONE] = 11,      [FAIL_SUBNET_FULL] = 110, [FAIL_SUBNET_FRAGMENTED] = 110, [FAIL_NIC_LIMIT] = 111,
-		[FAIL_THROTTLED] = 11, [FAIL_PERMISSION] = 112,  [FAIL_METADATA] = 11,		 [FAIL_COOLING] = 11,
-		[FAIL_STARTING] = 11,  [FAIL_PENDING] = 11,	 [FAIL_STATE] = 11,
+		[FAIL_NONE] = 11,       [FAIL_SUBNET_FULL] = 110, [FAIL_SUBNET_FRAGMENTED] = 110,
+		[FAIL_NIC_LIMIT] = 111, [FAIL_THROTTLED] = 11,    [FAIL_PERMISSION] = 112,
+		[FAIL_METADATA] = 11,   [FAIL_COOLING] = 11,      [FAIL_STARTING] = 11,
+		[FAIL_PENDING] = 11,    [FAIL_STATE] = 11,
 	};
 	struct world *world = *state;
 	char ops[256];
@@ -582,7 +615,9 @@ static void test_add__netns_gone_or_own(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
 		const struct run how = {
-			.command = "ADD", .conf = conf_of(world, "1.1.0", conf), .netns = paths[i],
+			.command = "ADD",
+			.conf = conf_of(world, "1.1.0", conf),
+			.netns = paths[i],
 		};
 		_cleanup_output_ struct output output = run(world, &how);
 
@@ -621,7 +656,9 @@ static void test_del__again_and_unknown(void **state)
 	struct world *world = *state;
 	char conf[512], ops[256];
 	const struct run gone = {
-		.command = "DEL", .conf = conf_of(world, "1.1.0", conf), .netns = "/run/netns/berth-no-such-thing",
+		.command = "DEL",
+		.conf = conf_of(world, "1.1.0", conf),
+		.netns = "/run/netns/berth-no-such-thing",
 	};
 	const struct run empty = { .command = "DEL", .conf = conf, .netns = "" };
 
@@ -658,7 +695,8 @@ static void check_spooled(struct world *world)
 	size_t size;
 
 	(void)snprintf(name, sizeof(name), "%016llx", (unsigned long long)proto_key_hash(&key));
-	assert_int_equal(fs_read(check_path(path, sizeof(path), world->spool, name), PROTO_REQUEST_MAX, &line, &size), 0);
+	assert_int_equal(fs_read(check_path(path, sizeof(path), world->spool, name), PROTO_REQUEST_MAX, &line, &size),
+			 0);
 	assert_int_equal(proto_request_decode(line, size, &request, NULL), 0);
 	assert_int_equal(request.op, PROTO_DEL);
 	assert_memory_equal(&request.key, &key, sizeof(key));
@@ -732,6 +770,7 @@ int main(void)
 		plugin_test(test_add__wires_and_confirms),
 		plugin_test(test_add__every_version),
 		plugin_test(test_add__twice_touches_nothing),
+		plugin_test(test_add__name_taken_meanwhile),
 		plugin_test(test_add__every_reason),
 		plugin_test(test_add__daemon_down),
 		plugin_test(test_add__daemon_hangs),

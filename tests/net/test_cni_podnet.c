@@ -39,12 +39,12 @@ static void fail_err(const char *what, const struct err *err)
 	fail_msg("%s: %s %s", what, err_class_name(err->class), err->msg);
 }
 
-#define check_ok(call)                              \
-	do {                                        \
-		struct err err_ = { 0 };            \
-		struct err *err = &err_;            \
-		if ((call) < 0)                     \
-			fail_err(#call, err);       \
+#define check_ok(call)                                                                                                 \
+	do {                                                                                                           \
+		struct err err_ = { 0 };                                                                               \
+		struct err *err = &err_;                                                                               \
+		if ((call) < 0)                                                                                        \
+			fail_err(#call, err);                                                                          \
 	} while (0)
 
 static struct ipaddr addr_of(const char *text)

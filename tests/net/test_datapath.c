@@ -15,8 +15,9 @@ static int answer_of(enum place from, const char *addr, char by[static INET_ADDR
 	char control[512], byte;
 	struct sockaddr_in offender = { 0 };
 	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-			      .msg_controllen = sizeof(control) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	int answer = -1;
 
 	by[0] = '\0';
@@ -136,7 +137,9 @@ static void test_datapath__free_address_is_unreachable(void **state)
 
 static void test_datapath__without_the_cover(void **state)
 {
-	struct net_route cover = { .dst = pfx("10.0.0.12"), .type = NET_ROUTE_UNREACHABLE, .table = NET_TABLE_LOCAL,
+	struct net_route cover = { .dst = pfx("10.0.0.12"),
+				   .type = NET_ROUTE_UNREACHABLE,
+				   .table = NET_TABLE_LOCAL,
 				   .protocol = BERTH_RTPROT };
 	char by[INET_ADDRSTRLEN];
 

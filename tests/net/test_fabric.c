@@ -150,9 +150,11 @@ static bool is_dark(int from_fd, const char *dst)
 
 static struct ping_forgery forge(int from_fd, int to_fd, const char *honest, const char *forged, const char *dst)
 {
-	struct ping_forgery forgery = {
-		.from_netns_fd = from_fd, .to_netns_fd = to_fd, .honest = ip(honest), .forged = ip(forged), .dst = ip(dst)
-	};
+	struct ping_forgery forgery = { .from_netns_fd = from_fd,
+					.to_netns_fd = to_fd,
+					.honest = ip(honest),
+					.forged = ip(forged),
+					.dst = ip(dst) };
 	struct err err = { 0 };
 
 	must(ping_forge(&forgery, &err), &err);

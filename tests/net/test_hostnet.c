@@ -130,8 +130,12 @@ static void test_sync__follows_the_mtu_of_the_primary(void **state)
 
 static struct net_rule foreign_rule(void)
 {
-	return (struct net_rule){ .family = IP_V4, .priority = RULE_PRIORITY + 1, .fwmark = 0x1000, .fwmask = 0x1000,
-				  .table = TABLE_BASE + 1, .protocol = RTPROT_STATIC };
+	return (struct net_rule){ .family = IP_V4,
+				  .priority = RULE_PRIORITY + 1,
+				  .fwmark = 0x1000,
+				  .fwmask = 0x1000,
+				  .table = TABLE_BASE + 1,
+				  .protocol = RTPROT_STATIC };
 }
 
 static int find_foreign_rule(const struct net_rule *rule, void *arg)
@@ -163,12 +167,19 @@ static void test_sync__leaves_what_others_made(void **state)
 {
 	struct net_rule rule = foreign_rule();
 	struct net_route routes[] = {
-		{ .dst = pfx("192.0.2.0/24"), .type = NET_ROUTE_UNREACHABLE, .table = TABLE_BASE + 1,
+		{ .dst = pfx("192.0.2.0/24"),
+		  .type = NET_ROUTE_UNREACHABLE,
+		  .table = TABLE_BASE + 1,
 		  .protocol = RTPROT_STATIC },
-		{ .dst = pfx("192.0.2.1/32"), .type = NET_ROUTE_UNREACHABLE, .table = NET_TABLE_LOCAL,
+		{ .dst = pfx("192.0.2.1/32"),
+		  .type = NET_ROUTE_UNREACHABLE,
+		  .table = NET_TABLE_LOCAL,
 		  .protocol = RTPROT_STATIC },
-		{ .dst = pfx("192.0.2.2/32"), .type = NET_ROUTE_UNICAST, .table = NET_TABLE_MAIN,
-		  .oif = link_index(NA, "eth1"), .protocol = RTPROT_STATIC },
+		{ .dst = pfx("192.0.2.2/32"),
+		  .type = NET_ROUTE_UNICAST,
+		  .table = NET_TABLE_MAIN,
+		  .oif = link_index(NA, "eth1"),
+		  .protocol = RTPROT_STATIC },
 	};
 	struct wish wish;
 	struct err err;
@@ -263,8 +274,9 @@ static void test_sync__address_with_a_prefix_route(void **state)
 static void test_sync__address_of_a_block_on_an_interface(void **state)
 {
 	const struct ipaddr addr = ip("10.0.0.70");
-	struct net_route kernels = { .dst = pfx("10.0.0.70"), .type = NET_ROUTE_LOCAL, .table = NET_TABLE_LOCAL,
-				     .protocol = RTPROT_KERNEL };
+	struct net_route kernels = {
+		.dst = pfx("10.0.0.70"), .type = NET_ROUTE_LOCAL, .table = NET_TABLE_LOCAL, .protocol = RTPROT_KERNEL
+	};
 	int index = link_index(NA, "eth1");
 	struct wish wish;
 	struct err err;
@@ -287,14 +299,18 @@ static void test_sync__address_of_a_block_on_an_interface(void **state)
 
 static struct net_route pod_route(const char *addr, const char *dev)
 {
-	return (struct net_route){ .dst = pfx(addr), .type = NET_ROUTE_UNICAST, .table = NET_TABLE_LOCAL,
-				   .oif = dev ? link_index(NA, dev) : 0, .protocol = BERTH_RTPROT };
+	return (struct net_route){ .dst = pfx(addr),
+				   .type = NET_ROUTE_UNICAST,
+				   .table = NET_TABLE_LOCAL,
+				   .oif = dev ? link_index(NA, dev) : 0,
+				   .protocol = BERTH_RTPROT };
 }
 
 static struct net_route cover_route(const char *addr)
 {
-	return (struct net_route){ .dst = pfx(addr), .type = NET_ROUTE_UNREACHABLE, .table = NET_TABLE_LOCAL,
-				   .protocol = BERTH_RTPROT };
+	return (struct net_route){
+		.dst = pfx(addr), .type = NET_ROUTE_UNREACHABLE, .table = NET_TABLE_LOCAL, .protocol = BERTH_RTPROT
+	};
 }
 
 static void test_sync__pod_without_a_link(void **state)
@@ -357,7 +373,8 @@ static void test_hostnet_pod_down__single_address_and_prefix(void **state)
 {
 	const struct ipaddr single = ip("10.0.0.12"), inside = ip("10.0.0.70");
 	const struct prefix single_block = pfx("10.0.0.12"), block = pfx("10.0.0.64/28");
-	struct net_route routes[] = { pod_route("10.0.0.12", "bth00000000001"), pod_route("10.0.0.70", "bth00000000001") };
+	struct net_route routes[] = { pod_route("10.0.0.12", "bth00000000001"),
+				      pod_route("10.0.0.70", "bth00000000001") };
 	struct net_route cover = cover_route("10.0.0.12");
 	struct wish wish;
 

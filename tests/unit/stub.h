@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A small HTTP server inside the test process: reads a whole request, asks a handler what to do, and can misbehave in ways
- * that a real server library would not allow (half answers, no answer, garbage). One thread, several connections.
+ * A small HTTP server inside the test process: reads a whole request, asks a handler what to do, and can misbehave in
+ * ways that a real server library would not allow (half answers, no answer, garbage). One thread, several connections.
  */
 #ifndef TESTS_UNIT_STUB_H
 #define TESTS_UNIT_STUB_H
@@ -48,7 +48,8 @@ struct stub {
 
 static inline void stub_reply(struct stub_answer *answer, const char *status, const char *headers, const char *body)
 {
-	strbuf_printf(&answer->text, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s", status, strlen(body), headers, body);
+	strbuf_printf(&answer->text, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s", status, strlen(body), headers,
+		      body);
 }
 
 static inline size_t stub_request_size(const char *text)
@@ -60,7 +61,8 @@ static inline size_t stub_request_size(const char *text)
 	if (!end)
 		return 0;
 	if (length && length < end) {
-		for (length += strlen("\r\nContent-Length:"); *length == ' ' || (*length >= '0' && *length <= '9'); length++)
+		for (length += strlen("\r\nContent-Length:"); *length == ' ' || (*length >= '0' && *length <= '9');
+		     length++)
 			body = *length == ' ' ? body : body * 10 + (size_t)(*length - '0');
 	}
 	return (size_t)(end - text) + 4 + body;

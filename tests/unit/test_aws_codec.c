@@ -5,6 +5,7 @@
 #include "berth/err.h"
 #include "berth/str.h"
 #include "cloud/aws/codec.h"
+#include "cloud/aws/form.h"
 #include "tests/check.h"
 
 #define ROOT "tests/golden/aws/codec/"
@@ -128,7 +129,7 @@ static void refuse(const char *xml, const char *because)
 	ec2_nics_done(&nics);
 }
 
-#define R "DescribeNetworkInterfacesResponse"
+#define R            "DescribeNetworkInterfacesResponse"
 #define ITEM(inside) "<" R "><networkInterfaceSet><item>" inside "</item></networkInterfaceSet></" R ">"
 
 static void test_nics__refused(void **state)
@@ -149,14 +150,16 @@ static void test_nics__refused(void **state)
 	refuse(ITEM("<networkInterfaceId>e</networkInterfaceId><macAddress>02:zz</macAddress>"), "value");
 	refuse(ITEM("<networkInterfaceId>e</networkInterfaceId><attachment><deviceIndex>-1</deviceIndex></attachment>"),
 	       "value");
-	refuse(ITEM("<networkInterfaceId>e</networkInterfaceId><privateIpAddressesSet><item><privateIpAddress>10.0.0.300"
+	refuse(ITEM("<networkInterfaceId>e</"
+		    "networkInterfaceId><privateIpAddressesSet><item><privateIpAddress>10.0.0.300"
 		    "</privateIpAddress></item></privateIpAddressesSet>"),
 	       "value");
 	refuse(ITEM("<networkInterfaceId>e</networkInterfaceId><privateIpAddressesSet><item><primary>false</primary>"
 		    "</item></privateIpAddressesSet>"),
 	       "value");
 	/* The first item is whole; nothing of a document that is cut is kept. */
-	refuse("<" R "><networkInterfaceSet><item><networkInterfaceId>e</networkInterfaceId></item><item>", "well-formed");
+	refuse("<" R "><networkInterfaceSet><item><networkInterfaceId>e</networkInterfaceId></item><item>",
+	       "well-formed");
 	free(html);
 	free(laughs);
 }
@@ -193,7 +196,8 @@ static void test_nics__limits(void **state)
 	strbuf_add(&name, "/></" R ">");
 	refuse(name.text, "too long");
 
-	strbuf_add(&blocks, "<" R "><networkInterfaceSet><item><networkInterfaceId>e</networkInterfaceId><ipv4PrefixSet>");
+	strbuf_add(&blocks,
+		   "<" R "><networkInterfaceSet><item><networkInterfaceId>e</networkInterfaceId><ipv4PrefixSet>");
 	repeat(&blocks, "<item><ipv4Prefix>10.0.0.0/28</ipv4Prefix></item>", CLOUD_BLOCKS_MAX + 1);
 	strbuf_add(&blocks, "</ipv4PrefixSet></item></networkInterfaceSet></" R ">");
 	refuse(blocks.text, "too many");
@@ -309,7 +313,9 @@ static void test_ack__with_and_without_return(void **state)
 		const char *xml;
 		int r;
 	} rows[] = {
-		{ "<DeleteNetworkInterfaceResponse><requestId>r</requestId><return>true</return></DeleteNetworkInterfaceResponse>", 0 },
+		{ "<DeleteNetworkInterfaceResponse><requestId>r</requestId><return>true</return></"
+		  "DeleteNetworkInterfaceResponse>",
+		  0 },
 		{ "<DeleteNetworkInterfaceResponse><requestId>r</requestId></DeleteNetworkInterfaceResponse>", 0 },
 		{ "<DeleteNetworkInterfaceResponse><return>false</return></DeleteNetworkInterfaceResponse>", -1 },
 		{ "<DetachNetworkInterfaceResponse><return>true</return></DetachNetworkInterfaceResponse>", -1 },
@@ -317,7 +323,8 @@ static void test_ack__with_and_without_return(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		assert_int_equal(ec2_decode_ack(rows[i].xml, strlen(rows[i].xml), "DeleteNetworkInterface", NULL), rows[i].r);
+		assert_int_equal(ec2_decode_ack(rows[i].xml, strlen(rows[i].xml), "DeleteNetworkInterface", NULL),
+				 rows[i].r);
 }
 
 static void test_error__golden(void **state)

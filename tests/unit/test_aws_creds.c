@@ -10,7 +10,7 @@
 #include "cloud/retry.h"
 #include "stub.h"
 
-#define MINUTES(n) ((n) * INT64_C(60) * USEC_PER_SEC)
+#define MINUTES(n) ((n)*INT64_C(60) * USEC_PER_SEC)
 #define START      (INT64_C(1767225600) * USEC_PER_SEC) /* 2026-01-01T00:00:00Z */
 
 struct world {
@@ -234,7 +234,8 @@ static void test_get__bad_documents(void **state)
 	} rows[] = {
 		{ "{\"Code\":\"AssumeRoleUnauthorizedAccess\",\"Message\":\"no\"}", ERR_AUTH },
 		{ "{\"Code\":\"Success\"}", ERR_AUTH },
-		{ "{\"Code\":\"Success\",\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"very-secret\",\"Expiration\":\"soon\"}",
+		{ "{\"Code\":\"Success\",\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"very-secret\",\"Expiration\":"
+		  "\"soon\"}",
 		  ERR_PROTOCOL },
 		{ "not json", ERR_PROTOCOL },
 		{ "[]", ERR_PROTOCOL },

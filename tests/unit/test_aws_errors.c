@@ -47,8 +47,8 @@ static void test_classify__every_line_of_the_golden_file(void **state)
 		enum err_class class = ec2_classify(line.status, line.ident, line.message);
 
 		if (class != line.class)
-			fail_msg("%u %s \"%s\": %s, not %s", line.status, line.ident, line.message, err_class_name(class),
-				 err_class_name(line.class));
+			fail_msg("%u %s \"%s\": %s, not %s", line.status, line.ident, line.message,
+				 err_class_name(class), err_class_name(line.class));
 	}
 	free(text);
 }
@@ -57,8 +57,8 @@ static bool row_fits(const struct ec2_error_row *row, const struct line *line)
 {
 	size_t len = strlen(row->ident), ident_len = strlen(line->ident);
 
-	if (row->ident[0] == '*' ? ident_len < len || !str_equal(line->ident + ident_len - (len - 1), row->ident + 1) :
-				   !str_equal(row->ident, line->ident))
+	if (row->ident[0] == '*' ? ident_len < len || !str_equal(line->ident + ident_len - (len - 1), row->ident + 1)
+				 : !str_equal(row->ident, line->ident))
 		return false;
 	return row->class == line->class && (!row->message || strstr(line->message, row->message));
 }

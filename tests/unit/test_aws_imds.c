@@ -12,10 +12,10 @@ struct world {
 	struct stop stop;
 	struct aws_base base;
 	struct aws_meta meta;
-	int64_t now; /* offset of the boot clock */
-	unsigned tokens;  /* handed out so far; only the last is good */
-	unsigned refuse;  /* GETs still answered with 401 whatever they carry */
-	unsigned broken;  /* requests still answered with 500 */
+	int64_t now;     /* offset of the boot clock */
+	unsigned tokens; /* handed out so far; only the last is good */
+	unsigned refuse; /* GETs still answered with 401 whatever they carry */
+	unsigned broken; /* requests still answered with 500 */
 	unsigned puts, gets;
 	const char *item; /* status line, content type, body */
 	const char *item_type;

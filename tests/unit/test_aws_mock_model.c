@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model of the mock EC2 by hand, with a clock that is an argument: limits, states, staleness, what the network sees. */
+/*
+ * The model of the mock EC2 by hand, with a clock that is an argument: limits, states, staleness, what the
+ * network sees.
+ */
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -87,7 +87,8 @@ static void test_cni_conf_parse__prev_result(void **state)
 	struct cnierr cnierr;
 
 	(void)state;
-	assert_int_equal(parse("{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"prevResult\":{\"ips\":[]}}", &conf, &cnierr), 0);
+	assert_int_equal(parse("{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"prevResult\":{\"ips\":[]}}", &conf, &cnierr),
+			 0);
 	assert_true(conf.has_prev_result);
 }
 
@@ -155,8 +156,9 @@ static void test_cni_args_read__pod_in_any_order(void **state)
 	struct var vars[] = { { "CNI_CONTAINERID", "3f" },
 			      { "CNI_NETNS", "/n" },
 			      { "CNI_IFNAME", "eth0" },
-			      { "CNI_ARGS", "K8S_POD_UID=u-1;IgnoreUnknown=1;junk;=;K8S_POD_NAME=web-0;"
-					    "K8S_POD_NAMESPACE=default;K8S_POD_NAMEX=no;K8S_POD_INFRA_CONTAINER_ID=3f;" },
+			      { "CNI_ARGS",
+				"K8S_POD_UID=u-1;IgnoreUnknown=1;junk;=;K8S_POD_NAME=web-0;"
+				"K8S_POD_NAMESPACE=default;K8S_POD_NAMEX=no;K8S_POD_INFRA_CONTAINER_ID=3f;" },
 			      { "CNI_NETNS_OVERRIDE", "1" },
 			      { NULL, NULL } };
 	struct cni_args args;
@@ -330,8 +332,10 @@ static void test_cni_main__verbs(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct var vars[] = { { "CNI_COMMAND", cases[i].verb }, { "CNI_CONTAINERID", "3f" },
-				      { "CNI_NETNS", "/n" },		{ "CNI_IFNAME", "eth0" },
+		struct var vars[] = { { "CNI_COMMAND", cases[i].verb },
+				      { "CNI_CONTAINERID", "3f" },
+				      { "CNI_NETNS", "/n" },
+				      { "CNI_IFNAME", "eth0" },
 				      { NULL, NULL } };
 		char text[128];
 
@@ -343,8 +347,11 @@ static void test_cni_main__verbs(void **state)
 
 static void test_cni_main__prev_result_at_add(void **state)
 {
-	struct var vars[] = { { "CNI_COMMAND", "ADD" }, { "CNI_CONTAINERID", "3f" }, { "CNI_NETNS", "/n" },
-			      { "CNI_IFNAME", "eth0" }, { NULL, NULL } };
+	struct var vars[] = { { "CNI_COMMAND", "ADD" },
+			      { "CNI_CONTAINERID", "3f" },
+			      { "CNI_NETNS", "/n" },
+			      { "CNI_IFNAME", "eth0" },
+			      { NULL, NULL } };
 	const char *text = "{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"prevResult\":{}}";
 
 	(void)state;
@@ -353,7 +360,9 @@ static void test_cni_main__prev_result_at_add(void **state)
 
 static void test_cni_main__too_long(void **state)
 {
-	struct var vars[] = { { "CNI_COMMAND", "DEL" }, { "CNI_CONTAINERID", "3f" }, { "CNI_IFNAME", "eth0" }, { NULL, NULL } };
+	struct var vars[] = {
+		{ "CNI_COMMAND", "DEL" }, { "CNI_CONTAINERID", "3f" }, { "CNI_IFNAME", "eth0" }, { NULL, NULL }
+	};
 	_cleanup_free_ char *text = malloc(CONF_MAX_SIZE + 1);
 
 	(void)state;
@@ -364,7 +373,9 @@ static void test_cni_main__too_long(void **state)
 
 static void test_cni_main__stdin_closed(void **state)
 {
-	struct var vars[] = { { "CNI_COMMAND", "DEL" }, { "CNI_CONTAINERID", "3f" }, { "CNI_IFNAME", "eth0" }, { NULL, NULL } };
+	struct var vars[] = {
+		{ "CNI_COMMAND", "DEL" }, { "CNI_CONTAINERID", "3f" }, { "CNI_IFNAME", "eth0" }, { NULL, NULL }
+	};
 	struct cni_io io = { .env = { .get = get_var, .ctx = vars } };
 	_cleanup_free_ char *out = NULL;
 

@@ -91,17 +91,23 @@ static void test_cnierr_print__shape(void **state)
 	(void)state;
 	assert_int_equal(cnierr_set(&cnierr, CNI_INVALID_CONFIG, "do it right", "'%s' is \xff", "x"), -1);
 	text = cnierr_print(&cnierr, "1.0.0");
-	assert_string_equal(text, "{\"cniVersion\":\"1.0.0\",\"code\":7,\"msg\":\"'x' is ?\",\"details\":\"do it right\"}");
+	assert_string_equal(text,
+			    "{\"cniVersion\":\"1.0.0\",\"code\":7,\"msg\":\"'x' is ?\",\"details\":\"do it right\"}");
 }
 
 static void test_cnierr_reply__every_reason_and_class(void **state)
 {
 	static const enum cni_code want[FAIL_REASON_COUNT] = {
-		[FAIL_NONE] = CNI_TRY_AGAIN,          [FAIL_SUBNET_FULL] = CNI_SUBNET_EXHAUSTED,
-		[FAIL_SUBNET_FRAGMENTED] = CNI_SUBNET_EXHAUSTED, [FAIL_NIC_LIMIT] = CNI_NODE_LIMIT,
-		[FAIL_THROTTLED] = CNI_TRY_AGAIN,     [FAIL_PERMISSION] = CNI_CLOUD_PERMISSION,
-		[FAIL_METADATA] = CNI_TRY_AGAIN,      [FAIL_COOLING] = CNI_TRY_AGAIN,
-		[FAIL_STARTING] = CNI_TRY_AGAIN,      [FAIL_PENDING] = CNI_TRY_AGAIN,
+		[FAIL_NONE] = CNI_TRY_AGAIN,
+		[FAIL_SUBNET_FULL] = CNI_SUBNET_EXHAUSTED,
+		[FAIL_SUBNET_FRAGMENTED] = CNI_SUBNET_EXHAUSTED,
+		[FAIL_NIC_LIMIT] = CNI_NODE_LIMIT,
+		[FAIL_THROTTLED] = CNI_TRY_AGAIN,
+		[FAIL_PERMISSION] = CNI_CLOUD_PERMISSION,
+		[FAIL_METADATA] = CNI_TRY_AGAIN,
+		[FAIL_COOLING] = CNI_TRY_AGAIN,
+		[FAIL_STARTING] = CNI_TRY_AGAIN,
+		[FAIL_PENDING] = CNI_TRY_AGAIN,
 		[FAIL_STATE] = CNI_TRY_AGAIN,
 	};
 

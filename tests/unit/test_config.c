@@ -102,11 +102,12 @@ static void test_config_load__file_with_each_kind(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(load_text("{\"cluster\": \"blue\", \"logLevel\": \"debug\", \"warmIPs\": 3, \"cooldown\": \"500ms\","
-				   " \"listPeriod\": 60, \"externalSNAT\": true, \"markMask\": \"0xff00\", \"mtu\": null,"
-				   " \"snatExclude\": [\"10.0.0.0/8\", \"192.0.2.1\"]}",
-				   &c, &err),
-			 0);
+	assert_int_equal(
+		load_text("{\"cluster\": \"blue\", \"logLevel\": \"debug\", \"warmIPs\": 3, \"cooldown\": \"500ms\","
+			  " \"listPeriod\": 60, \"externalSNAT\": true, \"markMask\": \"0xff00\", \"mtu\": null,"
+			  " \"snatExclude\": [\"10.0.0.0/8\", \"192.0.2.1\"]}",
+			  &c, &err),
+		0);
 	assert_string_equal(c.cluster, "blue");
 	assert_int_equal(c.log_level, LOG_DEBUG_);
 	assert_int_equal(c.warm_ips, 3);
@@ -138,11 +139,21 @@ static void test_config_load__durations(void **state)
 		const char *text;
 		int64_t us; /* -1: refused */
 	} cases[] = {
-		{ "30", 30 * USEC_PER_SEC },  { "30s", 30 * USEC_PER_SEC }, { "1500ms", 1500 * USEC_PER_MSEC },
-		{ "5m", 300 * USEC_PER_SEC }, { "1h", 3600 * USEC_PER_SEC }, { "0", 0 },
-		{ "", -1 },		      { "s", -1 },		     { "-1s", -1 },
-		{ "1.5s", -1 },		      { "1d", -1 },		     { "30 s", -1 },
-		{ "2h", -1 },		      { "99999999999999999999s", -1 }, { "9999999999999999999h", -1 },
+		{ "30", 30 * USEC_PER_SEC },
+		{ "30s", 30 * USEC_PER_SEC },
+		{ "1500ms", 1500 * USEC_PER_MSEC },
+		{ "5m", 300 * USEC_PER_SEC },
+		{ "1h", 3600 * USEC_PER_SEC },
+		{ "0", 0 },
+		{ "", -1 },
+		{ "s", -1 },
+		{ "-1s", -1 },
+		{ "1.5s", -1 },
+		{ "1d", -1 },
+		{ "30 s", -1 },
+		{ "2h", -1 },
+		{ "99999999999999999999s", -1 },
+		{ "9999999999999999999h", -1 },
 	};
 
 	(void)state;
@@ -273,9 +284,16 @@ static void test_config_load__unknown_variable(void **state)
 
 static void test_config_load__bad_files(void **state)
 {
-	static const char *const texts[] = { "", "{", "[]", "{\"warmIPs\": 3.5}", "{\"warmIPs\": true}",
-					     "{\"cluster\": 3}", "{\"snatExclude\": [3]}", "{\"snatExclude\": [\"1.2.3.4,1.2.3.5\"]}",
-					     "{\"warmIPs\": 1, \"warmIPs\": 2}", "{\"externalSNAT\": 1}" };
+	static const char *const texts[] = { "",
+					     "{",
+					     "[]",
+					     "{\"warmIPs\": 3.5}",
+					     "{\"warmIPs\": true}",
+					     "{\"cluster\": 3}",
+					     "{\"snatExclude\": [3]}",
+					     "{\"snatExclude\": [\"1.2.3.4,1.2.3.5\"]}",
+					     "{\"warmIPs\": 1, \"warmIPs\": 2}",
+					     "{\"externalSNAT\": 1}" };
 	struct config c;
 	struct err err;
 

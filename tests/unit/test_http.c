@@ -5,7 +5,7 @@
 #include "cloud/retry.h"
 #include "stub.h"
 
-#define SECONDS(n) ((n) * USEC_PER_SEC)
+#define SECONDS(n) ((n)*USEC_PER_SEC)
 
 struct world {
 	struct stub stub;
@@ -421,8 +421,10 @@ static void test_send__header_with_line_break(void **state)
 
 static void test_send__bad_url(void **state)
 {
-	static const char *const urls[] = { "ftp://127.0.0.1/",      "file:///etc/passwd", "http://", "http:///x",
-					    "http://user@127.0.0.1/", "http://h/ x",        "http://h/#f", "http://h/?q" };
+	static const char *const urls[] = {
+		"ftp://127.0.0.1/",       "file:///etc/passwd", "http://",     "http:///x",
+		"http://user@127.0.0.1/", "http://h/ x",        "http://h/#f", "http://h/?q"
+	};
 	struct http_request request;
 	struct world w;
 

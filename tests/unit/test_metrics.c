@@ -92,7 +92,8 @@ static int teardown(void **state)
 
 static int dial(const struct world *w)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(w->port),
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+				    .sin_port = htons(w->port),
 				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -107,7 +108,8 @@ static void run_until_readable(struct world *w, int fd)
 	int64_t end_us = clock_now(&clock_boot) + DEADLINE_US, timeout_us = metrics_run(w->metrics);
 
 	for (;;) {
-		struct pollfd fds[] = { { .fd = metrics_fd(w->metrics), .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+		struct pollfd fds[] = { { .fd = metrics_fd(w->metrics), .events = POLLIN },
+					{ .fd = fd, .events = POLLIN } };
 		int ms = timeout_us < 100 * USEC_PER_MSEC ? (int)(timeout_us / USEC_PER_MSEC) : 100;
 
 		assert_true(poll(fds, ARRAY_SIZE(fds), ms) >= 0);
@@ -156,7 +158,7 @@ static void expect(struct world *w, const char *request, const char *status, con
 		assert_string_equal(end + 4, body);
 }
 
-#define END "Host: x\r\nConnection: close\r\n\r\n"
+#define END  "Host: x\r\nConnection: close\r\n\r\n"
 #define PAGE "# HELP berth_up Is it?\n# TYPE berth_up gauge\nberth_up 1\n"
 
 static void test_metrics__page(void **state)
@@ -192,7 +194,8 @@ static void test_metrics__other_paths_and_methods(void **state)
 	expect(w, "GET / HTTP/1.1\r\n" END, "HTTP/1.1 404", "", "there are /metrics and /healthz\n");
 	expect(w, "GET /metrics/x HTTP/1.1\r\n" END, "HTTP/1.1 404", "", "there are /metrics and /healthz\n");
 	expect(w, "DELETE /metrics HTTP/1.1\r\n" END, "HTTP/1.1 405", "Allow: GET, HEAD\r\n", "GET or HEAD only\n");
-	expect(w, "POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n" END "hello", "HTTP/1.1 405", "", "GET or HEAD only\n");
+	expect(w, "POST /metrics HTTP/1.1\r\nContent-Length: 5\r\n" END "hello", "HTTP/1.1 405", "",
+	       "GET or HEAD only\n");
 	assert_int_equal(w->pages, 0);
 }
 
@@ -276,11 +279,21 @@ static void test_metrics_address_parse__cases(void **state)
 		const char *text, *addr;
 		unsigned port;
 	} cases[] = {
-		{ "127.0.0.1:9479", "127.0.0.1", 9479 }, { "[::1]:80", "::1", 80 }, { "0.0.0.0:65535", "0.0.0.0", 65535 },
-		{ "127.0.0.1", NULL, 0 },		 { ":80", NULL, 0 },	    { "[::1]", NULL, 0 },
-		{ "::1:80", NULL, 0 },			 { "[127.0.0.1]:80", NULL, 0 }, { "127.0.0.1:65536", NULL, 0 },
-		{ "127.0.0.1:0", NULL, 0 },		 { "[]:80", NULL, 0 },	    { "[:80", NULL, 0 },
-		{ "x:80", NULL, 0 },			 { "", NULL, 0 },	    { "127.0.0.1:80 ", NULL, 0 },
+		{ "127.0.0.1:9479", "127.0.0.1", 9479 },
+		{ "[::1]:80", "::1", 80 },
+		{ "0.0.0.0:65535", "0.0.0.0", 65535 },
+		{ "127.0.0.1", NULL, 0 },
+		{ ":80", NULL, 0 },
+		{ "[::1]", NULL, 0 },
+		{ "::1:80", NULL, 0 },
+		{ "[127.0.0.1]:80", NULL, 0 },
+		{ "127.0.0.1:65536", NULL, 0 },
+		{ "127.0.0.1:0", NULL, 0 },
+		{ "[]:80", NULL, 0 },
+		{ "[:80", NULL, 0 },
+		{ "x:80", NULL, 0 },
+		{ "", NULL, 0 },
+		{ "127.0.0.1:80 ", NULL, 0 },
 	};
 
 	(void)state;

@@ -129,8 +129,12 @@ static const struct {
 	const char *name;
 	void (*fill)(struct input *in);
 } cases[] = {
-	{ "one-nic", one_nic },		    { "two-nics", two_nics },	  { "prefix-blocks", prefix_blocks },
-	{ "external-snat", external_snat }, { "other-mask", other_mask }, { "nothing-yet", nothing_yet },
+	{ "one-nic", one_nic },
+	{ "two-nics", two_nics },
+	{ "prefix-blocks", prefix_blocks },
+	{ "external-snat", external_snat },
+	{ "other-mask", other_mask },
+	{ "nothing-yet", nothing_yet },
 };
 
 static char *render(const struct input *in)
@@ -358,7 +362,8 @@ static void fake_nft(struct fake *fake, const char *script)
 
 	assert_true(snprintf(fake->dir, sizeof(fake->dir), "%s", check_tmpdir()) < (int)sizeof(fake->dir));
 	strbuf_printf(&text, "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n%s\n", script);
-	assert_int_equal(fs_write_atomic(check_path(path, sizeof(path), fake->dir, "nft"), text.text, text.len, 0755), 0);
+	assert_int_equal(fs_write_atomic(check_path(path, sizeof(path), fake->dir, "nft"), text.text, text.len, 0755),
+			 0);
 	fake->path = old ? strdup(old) : NULL;
 	assert_int_equal(setenv("PATH", fake->dir, 1), 0);
 }
@@ -397,7 +402,9 @@ static void test_nft_run__talks_without_end_and_fails(void **state)
 	struct err err;
 
 	(void)state;
-	fake_nft(&fake, "cat >/dev/null; echo '/dev/stdin:1:1-2: Error: first line' >&2; head -c 300000 /dev/zero >&2; exit 3");
+	fake_nft(
+		&fake,
+		"cat >/dev/null; echo '/dev/stdin:1:1-2: Error: first line' >&2; head -c 300000 /dev/zero >&2; exit 3");
 	assert_int_equal(nft_run("x\n", clock_now(&clock_boot) + RUN_US, &err), -1);
 	unfake(&fake);
 	assert_int_equal(err.class, ERR_INVALID);
@@ -457,7 +464,8 @@ static void test_nft_run__arguments_and_input(void **state)
 	char path[512];
 
 	(void)state;
-	fake_nft(&fake, "exec >$(dirname $0)/seen; echo \"$#:$1:$2\"; cat; ls -l /proc/self/fd | grep -c memfd:berth-nft");
+	fake_nft(&fake,
+		 "exec >$(dirname $0)/seen; echo \"$#:$1:$2\"; cat; ls -l /proc/self/fd | grep -c memfd:berth-nft");
 	assert_int_equal(nft_run("the; `batch` $(id)\n", clock_now(&clock_boot) + RUN_US, &err), 0);
 	check_path(path, sizeof(path), fake.dir, "seen");
 	assert_int_equal(fs_read(path, 4096, &text, NULL), 0);

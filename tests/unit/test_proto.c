@@ -192,7 +192,8 @@ static void test_proto_request_decode__unknown_op(void **state)
 
 static void test_proto_request_decode__unknown_fields_are_ignored(void **state)
 {
-	const char *line = "{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":\"c\",\"ifname\":\"e\",\"color\":[1,{}]}";
+	const char *line =
+		"{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":\"c\",\"ifname\":\"e\",\"color\":[1,{}]}";
 	struct proto_request request;
 	struct err err;
 
@@ -211,17 +212,19 @@ static void test_proto_request_decode__bad_fields(void **state)
 
 	(void)state;
 	decode_request_fails("[]", ERR_PROTOCOL, "no JSON object");
-	decode_request_fails("{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":\"c\"}", ERR_PROTOCOL, "'ifname'");
-	decode_request_fails("{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":3,\"ifname\":\"e\"}", ERR_PROTOCOL,
-			     "'container'");
+	decode_request_fails("{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":\"c\"}", ERR_PROTOCOL,
+			     "'ifname'");
+	decode_request_fails("{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":3,\"ifname\":\"e\"}",
+			     ERR_PROTOCOL, "'container'");
 	decode_request_fails("{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":\"../c\",\"ifname\":\"e\"}",
 			     ERR_INVALID, "'../c'");
 	decode_request_fails("{\"v\":1,\"op\":\"add\",\"network\":\"n\",\"container\":\"c\",\"ifname\":\"e\","
 			     "\"timeout_ms\":-1}",
 			     ERR_PROTOCOL, "'timeout_ms'");
 	decode_request_fails("{\"v\":1,\"op\":\"status\"} x", ERR_PROTOCOL, "JSON");
-	decode_request_fails("{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":\"c\",\"ifname\":\"e456789012345678\"}",
-			     ERR_INVALID, "'ifname'");
+	decode_request_fails(
+		"{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":\"c\",\"ifname\":\"e456789012345678\"}",
+		ERR_INVALID, "'ifname'");
 	strbuf_printf(&line, "{\"v\":1,\"op\":\"del\",\"network\":\"n\",\"container\":\"%0128d\",\"ifname\":\"e\"}", 0);
 	decode_request_fails(line.text, ERR_INVALID, "'container'");
 }
@@ -362,11 +365,12 @@ static void test_proto_reply_decode__bad_fields(void **state)
 	decode_reply_fails("{\"v\":1,\"ok\":false}", "'error'");
 	decode_reply_fails("{\"v\":1,\"ok\":false,\"error\":{}}", "'class'");
 	decode_reply_fails("{\"v\":1,\"ok\":true,\"state\":[]}", "'state'");
-	decode_reply_fails("{\"v\":1,\"ok\":true,\"address\":\"10.0.0.0/24\",\"gateway\":\"169.254.1.1\"}", "'10.0.0.0/24'");
+	decode_reply_fails("{\"v\":1,\"ok\":true,\"address\":\"10.0.0.0/24\",\"gateway\":\"169.254.1.1\"}",
+			   "'10.0.0.0/24'");
 	decode_reply_fails("{\"v\":1,\"ok\":true,\"address\":\"10.0.0.1/32\"}", "'gateway'");
 	decode_reply_fails("{\"v\":1,\"ok\":true,\"address\":\"10.0.0.1/32\",\"gateway\":\"fe80::1\"}", "'fe80::1'");
-	decode_reply_fails("{\"v\":1,\"ok\":true,\"address\":\"10.0.0.1/32\",\"gateway\":\"169.254.1.1\",\"mtu\":65536}",
-			   "'mtu'");
+	decode_reply_fails(
+		"{\"v\":1,\"ok\":true,\"address\":\"10.0.0.1/32\",\"gateway\":\"169.254.1.1\",\"mtu\":65536}", "'mtu'");
 	decode_reply_fails("{\"v\":1,\"ok\":true,\"address\":\"10.0.0.1/32\",\"gateway\":\"169.254.1.1\","
 			   "\"host_ifname\":\"../all\"}",
 			   "'../all'");
@@ -416,22 +420,14 @@ static void test_proto_key_check__cases(void **state)
 		struct lease_key key;
 		const char *bad; /* NULL: allowed */
 	} cases[] = {
-		{ { "berth", "3f", "eth0" }, NULL },
-		{ { "b.e_r-th", "3f.a_-", "net1@x" }, NULL },
-		{ { "", "3f", "eth0" }, "network" },
-		{ { "-b", "3f", "eth0" }, "network" },
-		{ { "b/r", "3f", "eth0" }, "network" },
-		{ { "b", "", "eth0" }, "container" },
-		{ { "b", ".3f", "eth0" }, "container" },
-		{ { "b", "3f\xc3\xa9", "eth0" }, "container" },
-		{ { "b", "3f", "" }, "interface" },
-		{ { "b", "3f", "." }, "interface" },
-		{ { "b", "3f", ".." }, "interface" },
-		{ { "b", "3f", "a/b" }, "interface" },
-		{ { "b", "3f", "a:b" }, "interface" },
-		{ { "b", "3f", "a b" }, "interface" },
-		{ { "b", "3f", "a\tb" }, "interface" },
-		{ { "b", "3f", "a\xff" }, "interface" },
+		{ { "berth", "3f", "eth0" }, NULL },     { { "b.e_r-th", "3f.a_-", "net1@x" }, NULL },
+		{ { "", "3f", "eth0" }, "network" },     { { "-b", "3f", "eth0" }, "network" },
+		{ { "b/r", "3f", "eth0" }, "network" },  { { "b", "", "eth0" }, "container" },
+		{ { "b", ".3f", "eth0" }, "container" }, { { "b", "3f\xc3\xa9", "eth0" }, "container" },
+		{ { "b", "3f", "" }, "interface" },      { { "b", "3f", "." }, "interface" },
+		{ { "b", "3f", ".." }, "interface" },    { { "b", "3f", "a/b" }, "interface" },
+		{ { "b", "3f", "a:b" }, "interface" },   { { "b", "3f", "a b" }, "interface" },
+		{ { "b", "3f", "a\tb" }, "interface" },  { { "b", "3f", "a\xff" }, "interface" },
 	};
 
 	(void)state;
@@ -518,7 +514,8 @@ static void test_proto_call__answered(void **state)
 	struct err err = { 0 };
 
 	(void)state;
-	assert_int_equal(call_served(ANSWER_TEXT, "{\"v\":1,\"ok\":true,\"address\":\"10.0.1.17/32\","
+	assert_int_equal(call_served(ANSWER_TEXT,
+				     "{\"v\":1,\"ok\":true,\"address\":\"10.0.1.17/32\","
 				     "\"gateway\":\"169.254.1.1\",\"mtu\":1500}\nmore",
 				     &reply, &err),
 			 0);
@@ -534,7 +531,8 @@ static void test_proto_call__refusal_without_reading(void **state)
 	struct err err = { 0 };
 
 	(void)state;
-	assert_int_equal(call_served(REFUSE_UNREAD, "{\"v\":1,\"ok\":false,\"error\":{\"class\":\"RETRY\",\"msg\":\"busy\"}}\n",
+	assert_int_equal(call_served(REFUSE_UNREAD,
+				     "{\"v\":1,\"ok\":false,\"error\":{\"class\":\"RETRY\",\"msg\":\"busy\"}}\n",
 				     &reply, &err),
 			 0);
 	assert_false(reply.ok);

@@ -90,9 +90,9 @@ static void test_again__by_class(void **state)
 {
 	struct world *w = *state;
 
-	for (unsigned class = ERR_RETRY; class < ERR_CLASS_COUNT; class++) {
+	for (unsigned class = ERR_RETRY; class < ERR_CLASS_COUNT; class ++) {
 		struct retry retry = w->retry;
-		const struct err err = { .class = (enum err_class)class };
+		const struct err err = { .class = (enum err_class) class };
 		bool again = class == ERR_RETRY || class == ERR_THROTTLED;
 
 		assert_int_equal(retry_again(&retry, &err), again);
@@ -169,7 +169,8 @@ static void test_random_kernel__varies(void **state)
 	assert_int_equal(random_below(&random_kernel, 1), 0);
 }
 
-/* ---- budget ---------------------------------------------------------------------------------------------------------- */
+/* ---- budget
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static const struct budget_limit limits[BUDGET_CLASS_COUNT] = {
 	[BUDGET_READ] = { .burst = 10, .rate_max = 10, .rate_min = 1 },
@@ -266,7 +267,8 @@ static void test_take__waits_for_real(void **state)
 	w->clock = clock_boot;
 	budget_start(w, &b);
 	for (unsigned i = 0; i < 12; i++) {
-		assert_int_equal(budget_take(&b, BUDGET_READ, clock_now(&clock_boot) + 9 * USEC_PER_SEC, &waited, NULL), 0);
+		assert_int_equal(budget_take(&b, BUDGET_READ, clock_now(&clock_boot) + 9 * USEC_PER_SEC, &waited, NULL),
+				 0);
 		sum += waited;
 	}
 	/* Ten at once, two more at 10/s. */

@@ -27,7 +27,7 @@
 
 #define DEADLINE_US (10 * USEC_PER_SEC) /* no condition of these tests takes a second */
 #define CLIENTS_MAX (SERVER_CONNS_MAX + 8)
-#define ADD_LINE                                                                                                     \
+#define ADD_LINE                                                                                                       \
 	"{\"v\":1,\"op\":\"add\",\"network\":\"berth\",\"container\":\"c1\",\"ifname\":\"eth0\",\"netns\":\"/n\"}\n"
 #define STATUS_LINE "{\"v\":1,\"op\":\"status\"}\n"
 
@@ -113,14 +113,14 @@ static int turn(struct world *w, int wait_ms)
 	return n;
 }
 
-#define turn_until(w, condition)                                                       \
-	do {                                                                           \
-		int64_t end_us_ = clock_now(&clock_boot) + DEADLINE_US;                \
-		while (!(condition)) {                                                 \
-			(void)turn((w), 10);                                           \
-			if (clock_now(&clock_boot) > end_us_)                          \
-				fail_msg("never came true: %s", #condition);           \
-		}                                                                      \
+#define turn_until(w, condition)                                                                                       \
+	do {                                                                                                           \
+		int64_t end_us_ = clock_now(&clock_boot) + DEADLINE_US;                                                \
+		while (!(condition)) {                                                                                 \
+			(void)turn((w), 10);                                                                           \
+			if (clock_now(&clock_boot) > end_us_)                                                          \
+				fail_msg("never came true: %s", #condition);                                           \
+		}                                                                                                      \
 	} while (0)
 
 static int start(struct world *w, struct err *err)
@@ -249,7 +249,7 @@ static void test_server__request_in_single_bytes(void **state)
 	int fd = dial(w);
 
 	for (size_t i = 0; i < strlen(ADD_LINE); i++) {
-		say(fd, ADD_LINE + i, 1);
+		say(fd, &ADD_LINE[i], 1);
 		(void)turn(w, 0);
 	}
 	expect_ok(w, fd);
@@ -263,7 +263,8 @@ static void test_server__longest_request_that_is_taken(void **state)
 	int fd = dial(w);
 
 	memset(line, ' ', sizeof(line));
-	memcpy(line, STATUS_LINE, strlen(STATUS_LINE) - 1);
+	for (size_t i = 0; STATUS_LINE[i] != '\n'; i++)
+		line[i] = STATUS_LINE[i];
 	line[sizeof(line) - 1] = '\n';
 	say(fd, line, sizeof(line));
 	expect_ok(w, fd);
@@ -365,7 +366,8 @@ static void dial_as_nobody(const struct world *w)
 	/* relative: what lies above the directory may be closed to others */
 	(void)str_copy(addr.sun_path, sizeof(addr.sun_path), PROTO_SOCKET);
 	fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	if (chdir(w->dir) < 0 || setresuid(65534, 65534, 65534) < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+	if (chdir(w->dir) < 0 || setresuid(65534, 65534, 65534) < 0 ||
+	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		_exit(2);
 	n = recv(fd, text, sizeof(text) - 1, 0);
 	if (n <= 0)

@@ -183,9 +183,9 @@ static void test_secret__set_and_done(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		check_unit_test(test_sigv4__no_token),    check_unit_test(test_sigv4__token),
-		check_unit_test(test_sigv4__port_and_path), check_unit_test(test_sigv4__empty_body),
-		check_unit_test(test_sigv4__leap_day),    check_unit_test(test_date__range),
+		check_unit_test(test_sigv4__no_token),       check_unit_test(test_sigv4__token),
+		check_unit_test(test_sigv4__port_and_path),  check_unit_test(test_sigv4__empty_body),
+		check_unit_test(test_sigv4__leap_day),       check_unit_test(test_date__range),
 		check_unit_test(test_crypto__known_answers), check_unit_test(test_secret__set_and_done),
 	};
 
