@@ -150,6 +150,15 @@ ALL_SRC += $(FUZZ_SRC)
 .PHONY: fuzzers
 fuzzers: $(FUZZ_BINS)
 
+# The same parsers over their corpus, without a fuzzer: part of every test run.
+REPLAY_BINS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(BUILD)/tests/fuzz/replay_%)
+$(REPLAY_BINS): $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(IPAMD) $(CNI) \
+		$(CTL) $(MOCKS) $(CLOUD) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,$(PKGS_ALL)) -lpthread
+ALL_SRC += tests/fuzz/replay.c
+tests: $(REPLAY_BINS)
+
 # ---- what people type ---------------------------------------------------------------------------------------------
 .PHONY: help deps demo test test-asan lint bench fuzz clean install
 help:

@@ -24,7 +24,7 @@
 #include "berth/net.h"
 #include "berth/str.h"
 
-#define PODS_MAX  512
+#define PODS_MAX 512
 
 struct contender {
 	const char *name, *binary, *conf_path;
@@ -137,8 +137,10 @@ static int compare(const void *a, const void *b)
 
 static double quantile_ms(int64_t *values, unsigned n, unsigned percent)
 {
+	unsigned at = (n - 1) * percent / 100;
+
 	qsort(values, n, sizeof(*values), compare);
-	return (double)values[(n - 1) * percent / 100] / 1000.0;
+	return (double)values[at] / 1000.0;
 }
 
 static void print(const char *who, const char *what, int64_t *values, unsigned n)

@@ -12,9 +12,9 @@ struct json_t;
 /** struct ctl - what every command gets. */
 struct ctl {
 	const char *socket_path;
-	bool json;   /* print the document instead of drawing it */
+	bool json; /* print the document instead of drawing it */
 	bool colour;
-	FILE *out;   /* borrowed */
+	FILE *out; /* borrowed */
 };
 
 /** ctl_state() - the daemon's state document. @ret: owned (json_decref). Errors: those of proto_call(), or the daemon's. */

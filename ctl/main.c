@@ -50,9 +50,12 @@ static int run(const struct ctl *ctl, const char *name)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "socket", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' },
-		{ "colour", no_argument, NULL, 'C' },	     { "plain", no_argument, NULL, 'p' },
-		{ "help", no_argument, NULL, 'h' },	     { "version", no_argument, NULL, 'v' },
+		{ "socket", required_argument, NULL, 's' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "colour", no_argument, NULL, 'C' },
+		{ "plain", no_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
 		{ 0 },
 	};
 	const char *run_dir = getenv("BERTH_RUN_DIR");

@@ -13,11 +13,21 @@
 #define DOMAIN      "state"
 #define ROW_SQUARES 50 /* addresses on one line */
 
-enum colour { COLOUR_NONE, COLOUR_GREEN, COLOUR_BLUE, COLOUR_YELLOW, COLOUR_RED, COLOUR_DIM, COLOUR_BOLD, COLOUR_COUNT };
+enum colour {
+	COLOUR_NONE,
+	COLOUR_GREEN,
+	COLOUR_BLUE,
+	COLOUR_YELLOW,
+	COLOUR_RED,
+	COLOUR_DIM,
+	COLOUR_BOLD,
+	COLOUR_COUNT
+};
 
 static const char *const escapes[COLOUR_COUNT] = {
-	[COLOUR_NONE] = "",	     [COLOUR_GREEN] = "\033[32m", [COLOUR_BLUE] = "\033[34m", [COLOUR_YELLOW] = "\033[33m",
-	[COLOUR_RED] = "\033[31m", [COLOUR_DIM] = "\033[2m",	  [COLOUR_BOLD] = "\033[1m",
+	[COLOUR_NONE] = "",           [COLOUR_GREEN] = "\033[32m", [COLOUR_BLUE] = "\033[34m",
+	[COLOUR_YELLOW] = "\033[33m", [COLOUR_RED] = "\033[31m",   [COLOUR_DIM] = "\033[2m",
+	[COLOUR_BOLD] = "\033[1m",
 };
 
 /* One row per kind of square, in the order of the sums below the NICs; the shape tells them apart without colour. */
@@ -78,8 +88,8 @@ static void draw_addresses(const struct ctl *ctl, const json_t *nic)
 	size_t i, j;
 	json_t *block, *addr;
 
-	json_array_foreach(json_object_get(nic, "blocks"), i, block)
-		json_array_foreach(json_object_get(block, "addresses"), j, addr) {
+	json_array_foreach (json_object_get(nic, "blocks"), i, block)
+		json_array_foreach (json_object_get(block, "addresses"), j, addr) {
 			if (drawn && drawn % ROW_SQUARES == 0)
 				(void)fputs("\n                                              ", ctl->out);
 			draw_square(ctl, shown_state(text_of(block, "state"), text_of(addr, "state")));
@@ -107,7 +117,8 @@ static void draw_head(const struct ctl *ctl, const json_t *state)
 	const json_t *limits = json_object_get(state, "limits");
 
 	paint(ctl, COLOUR_BOLD, *text_of(state, "instance") ? text_of(state, "instance") : "(unknown node)");
-	(void)fprintf(ctl->out, "  %s %s %s  ", text_of(state, "cloud"), text_of(state, "type"), text_of(state, "zone"));
+	(void)fprintf(ctl->out, "  %s %s %s  ", text_of(state, "cloud"), text_of(state, "type"),
+		      text_of(state, "zone"));
 	paint(ctl, ready ? COLOUR_GREEN : COLOUR_RED, ready ? "ready" : "not ready");
 	if (limits)
 		(void)fprintf(ctl->out, "  at most %lld NICs x %lld", number_of(limits, "nics"),
@@ -131,8 +142,8 @@ static void draw_sums(const struct ctl *ctl, const json_t *state)
 	}
 	if (number_of(a, "waiting"))
 		(void)fprintf(ctl->out, "  waiting pods %lld", number_of(a, "waiting"));
-	(void)fprintf(ctl->out, "   (warm %lld, min %lld, max pods %lld)\n", number_of(t, "warm_ips"), number_of(t, "min_ips"),
-		      number_of(t, "max_pods"));
+	(void)fprintf(ctl->out, "   (warm %lld, min %lld, max pods %lld)\n", number_of(t, "warm_ips"),
+		      number_of(t, "min_ips"), number_of(t, "max_pods"));
 }
 
 static void draw_blocked(const struct ctl *ctl, const json_t *state)
@@ -159,7 +170,7 @@ int status_draw(const struct ctl *ctl, const struct json_t *state, struct err *e
 	if (!nics || !addresses)
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "no 'nics' or 'addresses': not a state document");
 	draw_head(ctl, state);
-	json_array_foreach(nics, i, nic)
+	json_array_foreach (nics, i, nic)
 		draw_nic(ctl, nic);
 	draw_sums(ctl, state);
 	draw_blocked(ctl, state);

@@ -22,11 +22,12 @@
 #include "berth/log.h"
 #include "berth/str.h"
 
-#define READ_US     (30 * USEC_PER_SEC)  /* a read with its retries */
-#define ASSIGN_US   (60 * USEC_PER_SEC)  /* one sub-second call; the rest is for back-off under throttling */
-#define ATTACH_US   (180 * USEC_PER_SEC) /* create, attach, wait: up to 10 s by AWS's own words, 30 s seen, plus throttling */
-#define RELIST_US   (5 * USEC_PER_SEC)   /* second look when something seems to be missing */
-#define MOVING_US   (1 * USEC_PER_SEC)   /* second look at a NIC that is attaching or detaching without us */
+#define READ_US   (30 * USEC_PER_SEC) /* a read with its retries */
+#define ASSIGN_US (60 * USEC_PER_SEC) /* one sub-second call; the rest is for back-off under throttling */
+#define ATTACH_US                                                                                                      \
+	(180 * USEC_PER_SEC) /* create, attach, wait: up to 10 s by AWS's own words, 30 s seen, plus throttling */
+#define RELIST_US      (5 * USEC_PER_SEC)    /* second look when something seems to be missing */
+#define MOVING_US      (1 * USEC_PER_SEC)    /* second look at a NIC that is attaching or detaching without us */
 #define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* crash leftovers are swept at start; hourly as amazon-vpc-cni-k8s does */
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -129,7 +130,6 @@ static void first_list(struct ipamd *d, int64_t now_us)
 	d->host_dirty = true;
 	if (store_intents(d->store, drop_intent, d, &err) < 0)
 		log_warn("cannot read intents", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-	requests_replay_spool(d, now_us);
 }
 
 /* A NIC on its way without a job of ours: a daemon before us started it, or somebody else. It takes a slot already. */
@@ -196,7 +196,8 @@ static int fill_job(struct ipamd *d, const struct plan_action *action, int64_t n
 	const struct pool_nic *nic = pool_nic_by_slot(d->pool, action->slot);
 
 	*ret = (struct job){ .kind = kinds[action->kind], .slot = action->slot, .count = action->count };
-	ret->deadline_us = now_us + (action->kind == PLAN_ATTACH || action->kind == PLAN_DETACH ? ATTACH_US : ASSIGN_US);
+	ret->deadline_us =
+		now_us + (action->kind == PLAN_ATTACH || action->kind == PLAN_DETACH ? ATTACH_US : ASSIGN_US);
 	if (action->kind == PLAN_ATTACH)
 		new_token(ret->token);
 	else if (nic)

@@ -20,8 +20,10 @@ enum lane { LANE_CLOUD, LANE_NFT, LANE_LINK, LANE_COUNT };
  * at once take as long as one. */
 static const unsigned lane_threads[LANE_COUNT] = { [LANE_CLOUD] = 4, [LANE_NFT] = 1, [LANE_LINK] = 4 };
 
-#define THREADS_MAX      9
-#define THREAD_STACK     (256U << 10) /* bytes: libcurl with OpenSSL needs about 100 KiB; the default 8 MiB is only virtual but counted by some limits */
+#define THREADS_MAX 9
+#define THREAD_STACK                                                                                                   \
+	(256U                                                                                                          \
+	 << 10) /* bytes: libcurl with OpenSSL needs about 100 KiB; the default 8 MiB is only virtual but counted by some limits */
 
 struct queued {
 	struct queued *next;
@@ -51,9 +53,9 @@ struct worker {
 };
 
 static const char *const job_names[] = {
-	[JOB_IDENTIFY] = "identify", [JOB_LIMITS] = "limits",   [JOB_LIST] = "list",	   [JOB_SWEEP] = "sweep",
-	[JOB_ASSIGN] = "assign",     [JOB_RELEASE] = "release", [JOB_ATTACH] = "attach",   [JOB_DETACH] = "detach",
-	[JOB_NFT] = "nft",	     [JOB_LINK_DEL] = "linkdel",
+	[JOB_IDENTIFY] = "identify", [JOB_LIMITS] = "limits",    [JOB_LIST] = "list",     [JOB_SWEEP] = "sweep",
+	[JOB_ASSIGN] = "assign",     [JOB_RELEASE] = "release",  [JOB_ATTACH] = "attach", [JOB_DETACH] = "detach",
+	[JOB_NFT] = "nft",           [JOB_LINK_DEL] = "linkdel",
 };
 static_assert(ARRAY_SIZE(job_names) == JOB_KIND_COUNT, "a name per job kind");
 

@@ -38,17 +38,17 @@ const char *job_kind_name(enum job_kind kind);
 /** struct job - what to do, and afterwards what came of it. Owns what its pointers point at. */
 struct job {
 	enum job_kind kind;
-	int64_t deadline_us;    /* clock_boot */
-	unsigned slot;          /* ASSIGN RELEASE ATTACH DETACH: of the NIC in the pool */
+	int64_t deadline_us; /* clock_boot */
+	unsigned slot;       /* ASSIGN RELEASE ATTACH DETACH: of the NIC in the pool */
 	char nic[CLOUD_ID_SIZE];
-	unsigned count;         /* units, or blocks[] */
-	struct prefix *blocks;  /* RELEASE; owned */
-	char token[64];         /* ATTACH */
-	int64_t intent;         /* of the store; 0 = none */
-	char *batch;            /* NFT; owned */
+	unsigned count;                 /* units, or blocks[] */
+	struct prefix *blocks;          /* RELEASE; owned */
+	char token[64];                 /* ATTACH */
+	int64_t intent;                 /* of the store; 0 = none */
+	char *batch;                    /* NFT; owned */
 	char ifname[LEASE_IFNAME_SIZE]; /* LINK_DEL */
 	/* the result: */
-	int rc;                 /* 0, or -1 with err */
+	int rc; /* 0, or -1 with err */
 	struct err err;
 	int64_t submitted_us, done_us;
 	union {

@@ -9,10 +9,10 @@
 #include "berth/log.h"
 #include "berth/str.h"
 
-#define SWEEP_US      (60 * USEC_PER_SEC)   /* slow look at everything, for what netlink did not tell */
-#define REPAIR_US     (200 * USEC_PER_MSEC) /* after a foreign change: collects a flush of many objects into one look */
-#define LINK_LATE_US  (30 * USEC_PER_SEC)   /* attach to link: a few seconds; the other CNIs give up after 30 s */
-#define NFT_US        (10 * USEC_PER_SEC)   /* a batch takes 12-30 ms; a loaded node is given time */
+#define SWEEP_US     (60 * USEC_PER_SEC)   /* slow look at everything, for what netlink did not tell */
+#define REPAIR_US    (200 * USEC_PER_MSEC) /* after a foreign change: collects a flush of many objects into one look */
+#define LINK_LATE_US (30 * USEC_PER_SEC)   /* attach to link: a few seconds; the other CNIs give up after 30 s */
+#define NFT_US       (10 * USEC_PER_SEC)   /* a batch takes 12-30 ms; a loaded node is given time */
 
 /* ---- what we want, from the pool ---- */
 

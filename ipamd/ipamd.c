@@ -20,8 +20,8 @@
 
 #define EVENTS_PER_TURN 64 /* epoll events handled before reconcile runs again */
 
-#define BACKOFF_FIRST_US (500 * USEC_PER_MSEC) /* ceiling of the first delay; doubles, full jitter below it */
-#define BACKOFF_MAX_US   (60 * USEC_PER_SEC)   /* as amazon-vpc-cni-k8s caps its own */
+#define BACKOFF_FIRST_US  (500 * USEC_PER_MSEC) /* ceiling of the first delay; doubles, full jitter below it */
+#define BACKOFF_MAX_US    (60 * USEC_PER_SEC)   /* as amazon-vpc-cni-k8s caps its own */
 #define BACKOFF_DOUBLINGS 7
 
 uint64_t ipamd_random(struct ipamd *d, uint64_t bound)
@@ -113,8 +113,8 @@ static int open_store(struct ipamd *d, struct err *err)
 	if (store_open(path, &d->store, set_aside, err) < 0)
 		return -1;
 	if (set_aside[0])
-		log_error("lease store was damaged; set aside, leases are rebuilt from the kernel", "store=\"%s\" kept_as=\"%s\"",
-			  path, set_aside);
+		log_error("lease store was damaged; set aside, leases are rebuilt from the kernel",
+			  "store=\"%s\" kept_as=\"%s\"", path, set_aside);
 	if (store_leases(d->store, load_lease, d, err) < 0)
 		return err_wrap(err, "load leases of %s", path);
 	log_info("lease store open", "store=\"%s\" leases=%u", path, d->early_count);
@@ -206,6 +206,8 @@ void ipamd_close(struct ipamd *d)
 		requests_drop_waiters(d);
 	server_close(d->server);
 	metrics_close(d->metrics);
+	if (d->cloud)
+		d->cloud->ops->stop(d->cloud); /* or a call that waits would hold up the end for its whole deadline */
 	executor_free(d->executor);
 	cloud_free(d->cloud);
 	net_monitor_close(d->monitor);
@@ -233,7 +235,8 @@ static void write_conflist(struct ipamd *d, int64_t now_us)
 	pool_count(d->pool, &counts);
 	if (d->conflist_written || !d->listed || (!counts.free && !counts.leased))
 		return;
-	if (conflist_write(d->config.conflist_dir, d->config.conflist_name, d->config.network, d->socket_path, &err) < 0) {
+	if (conflist_write(d->config.conflist_dir, d->config.conflist_name, d->config.network, d->socket_path, &err) <
+	    0) {
 		log_error("cannot write the conflist: the runtime will not call us", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 		return;
 	}
@@ -255,6 +258,7 @@ static int64_t reconcile(struct ipamd *d, int64_t now_us)
 	int64_t wake = pool_tick(d->pool, now_us);
 
 	wake = earlier(wake, hostwork_reconcile(d, now_us));
+	wake = earlier(wake, requests_replay_spool(d, now_us));
 	wake = earlier(wake, requests_reclaim(d, now_us));
 	wake = earlier(wake, requests_serve_waiters(d, now_us));
 	wake = earlier(wake, cloudwork_reconcile(d, now_us));

@@ -63,7 +63,8 @@ struct ipamd_stats {
 	int64_t last_list_us;
 };
 
-#define IPAMD_MISSING_MAX 256 /* blocks that one list may lack before we call the list wrong rather than the blocks gone */
+#define IPAMD_MISSING_MAX                                                                                              \
+	256 /* blocks that one list may lack before we call the list wrong rather than the blocks gone */
 
 struct ipamd {
 	struct config config;
@@ -87,8 +88,9 @@ struct ipamd {
 	struct cloud_identity *identity; /* NULL until known */
 	struct cloud_limits limits;
 	bool limits_known, listed, swept, conflist_written;
-	int64_t list_due_us, sweep_due_us;
-	int64_t mutated_us[CLOUD_NICS_MAX]; /* by slot: when its last mutation ended; an older list says nothing of it */
+	int64_t list_due_us, sweep_due_us, spool_due_us;
+	int64_t mutated_us
+		[CLOUD_NICS_MAX]; /* by slot: when its last mutation ended; an older list says nothing of it */
 	unsigned missing_count;
 	struct prefix missing[IPAMD_MISSING_MAX]; /* blocks that the previous list lacked */
 	struct lease *early;                      /* leases of the store that wait for the first list; owned */
@@ -100,9 +102,9 @@ struct ipamd {
 
 	/* the host */
 	bool host_dirty;
-	int64_t host_due_us;                      /* slow sweep */
+	int64_t host_due_us;                          /* slow sweep */
 	struct hostnet_nic host_nics[CLOUD_NICS_MAX]; /* by slot, as the last sync left it */
-	char *nft_applied, *nft_running;          /* owned; NULL = none */
+	char *nft_applied, *nft_running;              /* owned; NULL = none */
 
 	/* who waits */
 	struct waiter *waiters, **waiters_tail;
@@ -133,8 +135,9 @@ extern const struct server_ops ipamd_server_ops;
 int64_t requests_serve_waiters(struct ipamd *d, int64_t now_us);
 /** requests_drop_waiters() - answer all with "ending". */
 void requests_drop_waiters(struct ipamd *d);
-/** requests_replay_spool() - DELs that found no daemon: do them, remove the files. */
-void requests_replay_spool(struct ipamd *d, int64_t now_us);
+/** requests_replay_spool() - DELs that found no daemon, or one that hung: do them, remove the files. Return: when to look
+ *  again. */
+int64_t requests_replay_spool(struct ipamd *d, int64_t now_us);
 /** requests_reclaim() - release leases that were reserved and never confirmed. Return: when the next one is due. */
 int64_t requests_reclaim(struct ipamd *d, int64_t now_us);
 /** requests_why() - the one reason why no address can be leased now; *@ret_err: the error behind it or NULL. */

@@ -45,8 +45,10 @@ static int serve(const char *config_path)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "help", no_argument, NULL, 'h' },
-		{ "help-markdown", no_argument, NULL, 'm' }, { "version", no_argument, NULL, 'v' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "help-markdown", no_argument, NULL, 'm' },
+		{ "version", no_argument, NULL, 'v' },
 		{ 0 },
 	};
 	const char *config_path = NULL;

@@ -33,8 +33,8 @@ static void addresses(const struct ipamd *d, struct strbuf *out)
 	metrics_u64(out, "berth_addresses", "state=\"lost\"", c.lost);
 	gauge(out, "berth_addresses_wanted", "Addresses that the last plan wanted to have leased, waited for or warm.",
 	      d->plan.wanted);
-	gauge(out, "berth_addresses_supply", "Addresses that the last plan counted on: free, leased, pending, incoming.",
-	      d->plan.supply);
+	gauge(out, "berth_addresses_supply",
+	      "Addresses that the last plan counted on: free, leased, pending, incoming.", d->plan.supply);
 	gauge(out, "berth_pods_waiting", "ADD requests that wait for an address.", d->waiting);
 }
 
@@ -75,7 +75,8 @@ static void jobs(const struct ipamd *d, struct strbuf *out)
 {
 	char label[96];
 
-	metrics_family(out, "berth_jobs_total", "counter", "Finished cloud calls and host jobs by operation and result.");
+	metrics_family(out, "berth_jobs_total", "counter",
+		       "Finished cloud calls and host jobs by operation and result.");
 	for (unsigned k = 0; k < JOB_KIND_COUNT; k++)
 		for (unsigned c = 0; c < ERR_CLASS_COUNT; c++) {
 			if (!d->stats.jobs[k][c] && c != ERR_NONE)
@@ -100,7 +101,8 @@ static void cloud(const struct ipamd *d, struct strbuf *out)
 	metrics_u64(out, "berth_cloud_requests_total", "kind=\"read\"", stats.reads);
 	metrics_u64(out, "berth_cloud_requests_total", "kind=\"mutate\"", stats.mutations);
 	metrics_u64(out, "berth_cloud_requests_total", "kind=\"metadata\"", stats.metadata);
-	metrics_family(out, "berth_cloud_throttled_seconds_total", "counter", "Time cloud calls waited for the budget.");
+	metrics_family(out, "berth_cloud_throttled_seconds_total", "counter",
+		       "Time cloud calls waited for the budget.");
 	metrics_seconds(out, "berth_cloud_throttled_seconds_total", "", (int64_t)stats.throttle_wait_us);
 }
 

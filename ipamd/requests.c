@@ -13,9 +13,10 @@
 #include "berth/log.h"
 #include "berth/str.h"
 
-#define WAITERS_MAX      SERVER_CONNS_MAX /* an ADD needs a connection, so there cannot be more */
-#define SPOOL_FILES_MAX  4096             /* the plugin keeps the same limit */
-#define RECLAIM_LEASES_MAX 32             /* leases given up in one turn: each is a store commit */
+#define WAITERS_MAX        SERVER_CONNS_MAX /* an ADD needs a connection, so there cannot be more */
+#define SPOOL_FILES_MAX    4096             /* the plugin keeps the same limit */
+#define SPOOL_US           (60 * USEC_PER_SEC) /* a plugin spools only when it could not reach us; its pod is gone already */
+#define RECLAIM_LEASES_MAX 32                  /* leases given up in one turn: each is a store commit */
 
 static void reply_error(struct server_conn *conn, const struct err *err, enum fail_reason reason)
 {
@@ -95,7 +96,9 @@ static unsigned nic_mtu(const struct ipamd *d, const struct ipaddr *addr)
 
 static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
 {
-	*ret = (struct proto_reply){ .ok = true, .address = prefix_host(&lease->addr), .mtu = nic_mtu(d, &lease->addr) };
+	*ret = (struct proto_reply){ .ok = true,
+				     .address = prefix_host(&lease->addr),
+				     .mtu = nic_mtu(d, &lease->addr) };
 	(void)ipaddr_parse(IPAMD_POD_GATEWAY, &ret->gateway);
 	proto_host_ifname(&lease->key, ret->host_ifname);
 }
@@ -123,8 +126,7 @@ static int try_lease(struct ipamd *d, const struct proto_request *request, int64
 		     struct err *err)
 {
 	bool is_new;
-	const struct lease *lease =
-		pool_lease(d->pool, &request->key, &request->pod, request->netns, now_us, &is_new);
+	const struct lease *lease = pool_lease(d->pool, &request->key, &request->pod, request->netns, now_us, &is_new);
 
 	if (!lease)
 		return 0;
@@ -194,8 +196,8 @@ static void waiter_expire(struct ipamd *d, struct waiter **at, int64_t now_us)
 	enum fail_reason reason = requests_why(d, &why);
 	struct err err;
 
-	err_set(&err, ERR_RETRY, "ipamd", "no address within %" PRId64 " s: %s", (w->deadline_us - w->since_us) / USEC_PER_SEC,
-		why ? why->msg : fail_reason_name(reason));
+	err_set(&err, ERR_RETRY, "ipamd", "no address within %" PRId64 " s: %s",
+		(w->deadline_us - w->since_us) / USEC_PER_SEC, why ? why->msg : fail_reason_name(reason));
 	log_warn("a pod got no address", "pod=\"%s/%s\" container=%s reason=%s err=\"%s\"", w->request.pod.namespace,
 		 w->request.pod.name, w->request.key.container, fail_reason_name(reason), err.msg);
 	add_fail(d, w->conn, &err, reason, w->since_us, now_us);
@@ -332,7 +334,8 @@ static void on_del(struct ipamd *d, struct server_conn *conn, const struct proto
 	struct err err;
 
 	if (del(d, &request->key, now_us, &err) < 0) {
-		log_error("cannot record a DEL", "container=%s " LOG_ERR_FMT, request->key.container, LOG_ERR_ARGS(&err));
+		log_error("cannot record a DEL", "container=%s " LOG_ERR_FMT, request->key.container,
+			  LOG_ERR_ARGS(&err));
 		reply_error(conn, &err, FAIL_STATE);
 		return;
 	}
@@ -469,7 +472,8 @@ int64_t requests_reclaim(struct ipamd *d, int64_t now_us)
 	(void)pool_leases(d->pool, find_unconfirmed, &r);
 	for (unsigned i = 0; i < r.count; i++) {
 		if (del(d, &r.keys[i], now_us, &err) < 0) {
-			log_error("cannot reclaim a lease", "container=%s " LOG_ERR_FMT, r.keys[i].container, LOG_ERR_ARGS(&err));
+			log_error("cannot reclaim a lease", "container=%s " LOG_ERR_FMT, r.keys[i].container,
+				  LOG_ERR_ARGS(&err));
 			return now_us + USEC_PER_SEC;
 		}
 		d->stats.reclaimed++;
@@ -497,7 +501,7 @@ static void replay_file(struct ipamd *d, const char *path, int64_t now_us)
 	(void)fs_unlink(path);
 }
 
-void requests_replay_spool(struct ipamd *d, int64_t now_us)
+static void replay_spool(struct ipamd *d, int64_t now_us)
 {
 	char dir_path[CONFIG_TEXT_SIZE + 16], path[CONFIG_TEXT_SIZE + 16 + 256];
 	struct dirent *entry;
@@ -518,4 +522,15 @@ void requests_replay_spool(struct ipamd *d, int64_t now_us)
 	(void)closedir(dir);
 	if (count)
 		log_info("replayed spooled DELs", "files=%u", count);
+}
+
+int64_t requests_replay_spool(struct ipamd *d, int64_t now_us)
+{
+	if (!d->listed)
+		return INT64_MAX;
+	if (d->spool_due_us <= now_us) {
+		d->spool_due_us = now_us + SPOOL_US;
+		replay_spool(d, now_us);
+	}
+	return d->spool_due_us;
 }

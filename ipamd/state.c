@@ -72,11 +72,11 @@ static int add_block(const struct pool_block_view *block, void *arg)
 		return 0;
 	}
 	(void)pool_addresses(b->d->pool, &block->prefix, add_address, &inner);
-	return json_array_append_new(b->array, json_pack("{s:s,s:s,s:o}", "prefix", prefix_str(&block->prefix, text),
-							 "state", block_state_name(block->state), "addresses",
-							 inner.array)) ?
-		       -ENOMEM :
-		       0;
+	return json_array_append_new(b->array,
+				     json_pack("{s:s,s:s,s:o}", "prefix", prefix_str(&block->prefix, text), "state",
+					       block_state_name(block->state), "addresses", inner.array))
+		       ? -ENOMEM
+		       : 0;
 }
 
 static json_t *nic_json(struct builder *b, const struct pool_nic *nic)

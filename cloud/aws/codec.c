@@ -750,32 +750,22 @@ int ec2_decode_ack(const char *xml, size_t size, const char *action, struct err 
 	return done ? 0 : err_set(err, ERR_PROTOCOL, DOMAIN, "%s answer: not done", action);
 }
 
-struct error_out {
-	struct ec2_error first;
-	bool complete;
-};
-
+/* The first one counts. */
 static int error_code(struct decoder *d, const char *text)
 {
-	struct error_out *out = d->out;
+	struct ec2_error *out = d->out;
 
-	if (!out->complete)
-		(void)str_copy(out->first.code, sizeof(out->first.code), text);
+	if (!out->code[0])
+		(void)str_copy(out->code, sizeof(out->code), text);
 	return 0;
 }
 
 static int error_message(struct decoder *d, const char *text)
 {
-	struct error_out *out = d->out;
+	struct ec2_error *out = d->out;
 
-	if (!out->complete)
-		(void)str_copy(out->first.message, sizeof(out->first.message), text);
-	return 0;
-}
-
-static int error_end(struct decoder *d, _unused_ const char *text)
-{
-	((struct error_out *)d->out)->complete = true;
+	if (!out->message[0])
+		(void)str_copy(out->message, sizeof(out->message), text);
 	return 0;
 }
 
@@ -784,19 +774,17 @@ int ec2_decode_error(const char *xml, size_t size, struct ec2_error *ret)
 	static const struct field fields[] = {
 		CALLS("Errors/Error/Code", error_code),
 		CALLS("Errors/Error/Message", error_message),
-		CALLS("Errors/Error", error_end),
 		CALLS("Error/Code", error_code),
 		CALLS("Error/Message", error_message),
-		CALLS("Error", error_end),
 		END_OF_FIELDS,
 	};
 	static const struct shape shape = { .action = "", .item = "", .root_fields = fields };
-	struct error_out out = { 0 };
+	struct ec2_error out = { 0 };
 	struct decoder d = { .out = &out };
 	struct err err;
 
-	if (decode(&d, &shape, xml, size, &err) < 0 || !out.first.code[0])
+	if (decode(&d, &shape, xml, size, &err) < 0 || !out.code[0])
 		return -1;
-	*ret = out.first;
+	*ret = out;
 	return 0;
 }

@@ -19,14 +19,14 @@
 
 #define DOMAIN "imds"
 
-#define TOKEN_TTL_S    21600 /* the longest that the service grants */
-#define TOKEN_TTL_TEXT "21600"
-#define TOKEN_USE      8 / 10      /* of its life */
-#define TOKEN_LEN_MAX  1024U       /* bytes; about 56 in the field */
-#define ITEM_MAX       (64U << 10) /* bytes; credentials are about 1.5 KiB, 64 addresses 1 KiB */
-#define CONNECT_US     (1 * USEC_PER_SEC)
-#define TIMEOUT_US     (2 * USEC_PER_SEC) /* the SDKs allow 1 s */
-#define TOKENS_MAX     2                  /* per item: the shared one, and one new one after a 401 */
+#define TOKEN_TTL_S       21600 /* the longest that the service grants */
+#define TOKEN_TTL_TEXT    "21600"
+#define TOKEN_USE_PERCENT 80          /* of its life */
+#define TOKEN_LEN_MAX     1024U       /* bytes; about 56 in the field */
+#define ITEM_MAX          (64U << 10) /* bytes; credentials are about 1.5 KiB, 64 addresses 1 KiB */
+#define CONNECT_US        (1 * USEC_PER_SEC)
+#define TIMEOUT_US        (2 * USEC_PER_SEC) /* the SDKs allow 1 s */
+#define TOKENS_MAX        2                  /* per item: the shared one, and one new one after a 401 */
 
 static const struct retry_policy policy = {
 	.attempts_max = 3, /* as the SDKs' guides propose */
@@ -139,7 +139,7 @@ static int token_fetch(struct aws_meta *meta, int64_t deadline_us, struct secret
 	now = clock_now(meta->base->boot);
 	pthread_mutex_lock(&meta->lock);
 	if (secret_set(&meta->token, ret->text, ret->size) == 0)
-		meta->refresh_us = now + TOKEN_TTL_S * USEC_PER_SEC * TOKEN_USE;
+		meta->refresh_us = now + TOKEN_TTL_S * USEC_PER_SEC * TOKEN_USE_PERCENT / 100;
 	pthread_mutex_unlock(&meta->lock);
 	return 0;
 }

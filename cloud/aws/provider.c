@@ -259,7 +259,7 @@ static int aws_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view 
 	struct aws *aws = aws_of(cloud);
 	struct cloud_view view = { 0 };
 	struct cloud_identity self;
-	struct ec2_nics nics;
+	struct ec2_nics nics = { 0 };
 	int r = 0;
 
 	if (aws_identity(aws, deadline_us, &self, err) < 0 ||

@@ -116,7 +116,7 @@ void proto_host_ifname(const struct lease_key *key, char ret[static LEASE_IFNAME
 /** proto_key_hash() - FNV-1a-64 of network, "/", container ID, "/" and ifname: names the file of a spooled DEL. */
 uint64_t proto_key_hash(const struct lease_key *key);
 
-/** proto_key_check() - are the parts what CNI allows (D1.7: [A-Za-z0-9][A-Za-z0-9_.-]*, ifname 1-15 bytes without "/",
+/** proto_key_check() - are the parts what CNI allows ([A-Za-z0-9][A-Za-z0-9_.-]*, ifname 1-15 bytes without "/",
  * ":" and blanks, not "." or "..")? Errors: INVALID, names the part. */
 int proto_key_check(const struct lease_key *key, struct err *err);
 
@@ -142,7 +142,9 @@ int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, s
  * Return: 0 with @ret filled (ok or not: the caller looks), -1 when no reply came.
  * Errors: NOTFOUND (no socket: daemon not installed or not started), RETRY (connection refused, closed or hung: daemon
  * down; code ETIMEDOUT: hung), AUTH (may not connect), PROTOCOL (not a reply), INVALID (path too long, request that
- * cannot be encoded). code = errno. Context: blocks until @deadline_us at the latest.
+ * cannot be encoded). code = errno.
+ *
+ * Context: blocks until @deadline_us at the latest.
  */
 int proto_call(const char *socket_path, const struct proto_request *request, int64_t deadline_us,
 	       struct proto_reply *ret, struct err *err);

@@ -44,7 +44,7 @@ enum presence { MUST_EXIST, MAY_BE_ABSENT };
 static int find(const json_t *obj, const char *domain, const char *key, enum presence presence, json_t **ret,
 		struct err *err)
 {
-	json_t *value;
+	json_t *value = NULL;
 
 	assert(domain && key);
 	if (!json_is_object(obj))
@@ -66,7 +66,7 @@ static int wrong_type(const char *domain, const char *key, const char *wanted, s
 static int get_str(const json_t *obj, const char *domain, const char *key, enum presence presence, const char **ret,
 		   struct err *err)
 {
-	json_t *value;
+	json_t *value = NULL;
 
 	assert(ret);
 	if (find(obj, domain, key, presence, &value, err) < 0)
@@ -92,7 +92,7 @@ int json_get_str_opt(const struct json_t *obj, const char *domain, const char *k
 static int get_int(const json_t *obj, const char *domain, const char *key, enum presence presence,
 		   const int64_t range[static 2], int64_t *ret, struct err *err)
 {
-	json_t *value;
+	json_t *value = NULL;
 	int64_t number;
 
 	assert(ret);
@@ -125,7 +125,7 @@ int json_get_int_opt(const struct json_t *obj, const char *domain, const char *k
 
 int json_get_bool_opt(const struct json_t *obj, const char *domain, const char *key, bool *ret, struct err *err)
 {
-	json_t *value;
+	json_t *value = NULL;
 
 	assert(ret);
 	if (find(obj, domain, key, MAY_BE_ABSENT, &value, err) < 0)
@@ -141,7 +141,7 @@ int json_get_bool_opt(const struct json_t *obj, const char *domain, const char *
 int json_get_obj_opt(const struct json_t *obj, const char *domain, const char *key, struct json_t **ret,
 		     struct err *err)
 {
-	json_t *value;
+	json_t *value = NULL;
 
 	assert(ret);
 	if (find(obj, domain, key, MAY_BE_ABSENT, &value, err) < 0)
@@ -155,7 +155,7 @@ int json_get_obj_opt(const struct json_t *obj, const char *domain, const char *k
 int json_get_arr_opt(const struct json_t *obj, const char *domain, const char *key, struct json_t **ret,
 		     struct err *err)
 {
-	json_t *value;
+	json_t *value = NULL;
 
 	assert(ret);
 	if (find(obj, domain, key, MAY_BE_ABSENT, &value, err) < 0)

@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		return 0;
 	memcpy(text, bytes, size);
 	text[size] = '\0';
-	(void)aws_time_parse(text, &us);
+	if (aws_time_parse(text, &us) == 0)
+		require(strchr(text, 'T') != NULL);
 	if (aws_creds_decode(text, &creds, &err) == 0)
 		require(creds.access_key.size > 0 && creds.secret_key.size > 0);
 	else
