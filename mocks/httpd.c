@@ -73,7 +73,7 @@ bool httpd_wait(struct httpd *httpd, int64_t ms)
 	return !stopping;
 }
 
-/* ---- one exchange ----------------------------------------------------------------------------------------------- */
+/* ---- one exchange ---- */
 
 /* libmicrohttpd decodes the path that it hands to the handler; signatures are over what was really sent. */
 static void *exchange_new(void *cls, const char *uri, struct MHD_Connection *connection)
@@ -241,7 +241,7 @@ static enum MHD_Result answer(void *cls, struct MHD_Connection *connection, cons
 	return result;
 }
 
-/* ---- listening -------------------------------------------------------------------------------------------------- */
+/* ---- listening ---- */
 
 static int address_parse(const char *listen, struct sockaddr_storage *ret, socklen_t *ret_len)
 {

@@ -78,7 +78,7 @@ static void stop(struct decoder *d, const char *why)
 	(void)XML_StopParser(d->parser, XML_FALSE);
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------ */
+/* ---- values ---- */
 
 static int store_str(char *dst, size_t size, const char *text)
 {
@@ -180,7 +180,7 @@ static void outcome(struct decoder *d, int r)
 	}
 }
 
-/* ---- walking ----------------------------------------------------------------------------------------------------- */
+/* ---- walking ---- */
 
 static const char *local_name(const char *name)
 {
@@ -332,7 +332,7 @@ static int decode(struct decoder *d, const struct shape *shape, const char *xml,
 	return err_set(err, d->no_memory ? ERR_RETRY : ERR_PROTOCOL, DOMAIN, "%s answer: %s", shape->action, d->failed);
 }
 
-/* ---- network interfaces ------------------------------------------------------------------------------------------ */
+/* ---- network interfaces ---- */
 
 #define NIC(path_, kind_, member_)                                                                                     \
 	{                                                                                                              \

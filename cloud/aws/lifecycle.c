@@ -34,8 +34,7 @@
 #define CLEANUP_MAX_US (20 * USEC_PER_SEC) /* kept back of an attach's deadline; detach and delete take 3-10 s */
 #define CREATED_SIZE   24                  /* "2026-01-01T00:00:00Z" */
 
-/* ---- waiting
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 struct poll {
 	struct aws *aws;
@@ -87,8 +86,7 @@ static int describe_id(struct aws *aws, const char *id, int64_t deadline_us, str
 	return describe_one(aws, "network-interface-id", id, deadline_us, ret, found, err);
 }
 
-/* ---- removing
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- removing ---- */
 
 static int until_available(struct aws *aws, const char *id, int64_t deadline_us, struct err *err)
 {
@@ -172,8 +170,7 @@ int aws_detach(struct cloud *cloud, const char *id, int64_t deadline_us, struct 
 	return err_wrap(err, "detach %s", id);
 }
 
-/* ---- making
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- making ---- */
 
 struct attaching {
 	struct aws *aws;
@@ -407,8 +404,7 @@ int aws_attach(struct cloud *cloud, const struct cloud_attach *want, int64_t dea
 	return err_wrap(err, "attach");
 }
 
-/* ---- leftovers
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- leftovers ---- */
 
 static bool is_leftover(const struct ec2_nic *nic, const char *instance)
 {

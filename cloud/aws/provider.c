@@ -378,8 +378,7 @@ static int aws_release(struct cloud *cloud, const char *nic, const struct prefix
 	return err_wrap(err, "release %u of %s", count, nic);
 }
 
-/* ---- life of the provider
- * -------------------------------------------------------------------------------------------- */
+/* ---- life of the provider ---- */
 
 static void aws_stats(struct cloud *cloud, struct cloud_stats *ret)
 {

@@ -30,7 +30,7 @@ void aws_units_give(struct aws_subnet *subnet, const struct aws_units *units)
 			addrpool_give(&subnet->pool, &units->prefixes[i]);
 }
 
-/* ---- IPv4 ------------------------------------------------------------------------------------------------------- */
+/* ---- IPv4 ---- */
 
 static int refuse_explicit(struct ec2_err *err, const struct prefix *range, int why)
 {
@@ -90,7 +90,7 @@ static int take_any4(struct aws_model *model, struct aws_subnet *subnet, const s
 	return 0;
 }
 
-/* ---- IPv6: space is never short, so that what is in use is looked up on the NICs -------------------------------- */
+/* ---- IPv6: space is never short, so that what is in use is looked up on the NICs ---- */
 
 static bool in_use6(const struct aws_model *model, const struct prefix *range, const struct aws_units *got)
 {
@@ -173,7 +173,7 @@ static int take6(struct aws_model *model, const struct aws_subnet *subnet, const
 	return take_explicit6(model, subnet, &want->explicit_, got, err);
 }
 
-/* ---- both ------------------------------------------------------------------------------------------------------- */
+/* ---- both ---- */
 
 int aws_units_take(struct aws_model *model, struct aws_subnet *subnet, const struct aws_want *want,
 		   struct aws_units *ret, struct ec2_err *err)

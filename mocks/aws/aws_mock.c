@@ -38,7 +38,7 @@ static int64_t wall_us(const struct aws_mock *mock)
 	return clock_now(mock->wall);
 }
 
-/* ---- faults ----------------------------------------------------------------------------------------------------- */
+/* ---- faults ---- */
 
 /* Return: is the call over, its answer being in @reply? */
 static bool fault_before(struct aws_mock *mock, struct httpd *httpd, const struct fault *fault,
@@ -118,7 +118,7 @@ static bool fault_take(struct aws_mock *mock, const char *action, const char *de
 	return found;
 }
 
-/* ---- the API ---------------------------------------------------------------------------------------------------- */
+/* ---- the API ---- */
 
 static void log_call(const struct aws_mock *mock, const char *action, unsigned status, const char *code,
 		     const char *fault)
@@ -242,7 +242,7 @@ static void api_handler(void *ctx, const struct httpd_request *request, struct h
 	httpd_reply_header(reply, "Server", "AmazonEC2");
 }
 
-/* ---- metadata --------------------------------------------------------------------------------------------------- */
+/* ---- metadata ---- */
 
 static struct aws_instance *who_asks(const struct aws_mock *mock, const struct ipaddr *client)
 {
@@ -290,7 +290,7 @@ static void metadata_handler(void *ctx, const struct httpd_request *request, str
 		fault_after(door->httpd, &fault, reply);
 }
 
-/* ---- what is due without being asked ---------------------------------------------------------------------------- */
+/* ---- what is due without being asked ---- */
 
 static void *due_thread(void *arg)
 {
@@ -319,7 +319,7 @@ static void *due_thread(void *arg)
 	return NULL;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static int load(struct aws_mock *mock, const char *text, struct err *err)
 {

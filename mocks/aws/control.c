@@ -29,7 +29,7 @@ struct aws_counter *aws_counter_of(struct aws_mock *mock, const char *action)
 	return counter;
 }
 
-/* ---- state ------------------------------------------------------------------------------------------------------ */
+/* ---- state ---- */
 
 static json_t *addrs_json(const struct aws_units *units)
 {
@@ -119,7 +119,7 @@ static json_t *state_json(const struct aws_mock *mock)
 			 (int)model->net_errors, "net_error", model->net_error, "role_key", model->role_key);
 }
 
-/* ---- commands --------------------------------------------------------------------------------------------------- */
+/* ---- commands ---- */
 
 static int do_fault(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err)
 {

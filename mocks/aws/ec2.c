@@ -66,7 +66,7 @@ const struct ec2_action *ec2_action_find(const char *name)
 	return NULL;
 }
 
-/* ---- who is it -------------------------------------------------------------------------------------------------- */
+/* ---- who is it ---- */
 
 static int auth_failure(struct ec2_err *err)
 {
@@ -119,7 +119,7 @@ int ec2_authenticate(struct aws_model *model, const struct httpd_request *reques
 	return check_time(model, &sig, creds, wall_us, err);
 }
 
-/* ---- is it a call ----------------------------------------------------------------------------------------------- */
+/* ---- is it a call ---- */
 
 static void first_lower(const char *name, char *ret, size_t size)
 {
@@ -214,7 +214,7 @@ static const struct ec2_action *check(struct ec2_call *call, struct throttle *th
 	return action;
 }
 
-/* ---- the frame -------------------------------------------------------------------------------------------------- */
+/* ---- the frame ---- */
 
 static void uuid_new(struct aws_model *model, char ret[static 37])
 {
@@ -262,7 +262,7 @@ unsigned ec2_execute(struct aws_model *model, struct throttle *throttle, const s
 	return ret_err->status;
 }
 
-/* ---- parameters ------------------------------------------------------------------------------------------------- */
+/* ---- parameters ---- */
 
 int ec2_param_uint(struct ec2_call *call, const char *name, unsigned max, unsigned *ret)
 {

@@ -65,7 +65,7 @@ int ec2_not_found(struct ec2_call *call, const char *kind, const char *code, con
 /** ec2_param_tags() - Tag.N.Key and Tag.N.Value below @prefix into a new object. */
 int ec2_param_tags(struct ec2_call *call, const char *prefix, struct json_t **ret);
 
-/* ---- pieces of answers ------------------------------------------------------------------------------------------ */
+/* ---- pieces of answers ---- */
 
 void ec2_put_return(struct ec2_call *call);
 void ec2_put_tags(struct xml *xml, const struct json_t *tags);
@@ -74,7 +74,7 @@ void ec2_put_nic(struct ec2_call *call, const struct aws_nic *nic, const struct 
 /** ec2_private_name() - "ip-10-0-1-10.us-west-2.compute.internal" */
 void ec2_private_name(const struct aws_model *model, const struct ipaddr *addr, char *ret, size_t size);
 
-/* ---- listing ---------------------------------------------------------------------------------------------------- */
+/* ---- listing ---- */
 
 /** struct ec2_match - one filter: the listed object offers its values, one of them must match one of the filter's. */
 struct ec2_match {
@@ -106,7 +106,7 @@ struct ec2_lister {
 /** ec2_list() - ids, filters and paging of one Describe action. */
 int ec2_list(struct ec2_call *call, const struct ec2_lister *lister);
 
-/* ---- actions, by file ------------------------------------------------------------------------------------------- */
+/* ---- actions, by file ---- */
 
 int ec2_describe_instances(struct ec2_call *call);
 int ec2_describe_instance_types(struct ec2_call *call);

@@ -35,7 +35,7 @@ static int missing(struct ec2_call *call, const char *kind, const char *code, co
 	return ec2_refuse(call->err, 400, full, "The %s IDs '%.400s' do not exist", what, ids);
 }
 
-/* ---- network interfaces ----------------------------------------------------------------------------------------- */
+/* ---- network interfaces ---- */
 
 static const struct aws_face *seen(const struct ec2_call *call, const struct aws_nic *nic)
 {
@@ -169,7 +169,7 @@ int ec2_describe_nics(struct ec2_call *call)
 	return ec2_list(call, &lister);
 }
 
-/* ---- instances -------------------------------------------------------------------------------------------------- */
+/* ---- instances ---- */
 
 static unsigned instance_count(struct ec2_call *call)
 {
@@ -297,7 +297,7 @@ int ec2_describe_instances(struct ec2_call *call)
 	return ec2_list(call, &lister);
 }
 
-/* ---- instance types --------------------------------------------------------------------------------------------- */
+/* ---- instance types ---- */
 
 static unsigned type_count(struct ec2_call *call)
 {
@@ -391,7 +391,7 @@ int ec2_describe_instance_types(struct ec2_call *call)
 	return ec2_list(call, &lister);
 }
 
-/* ---- subnets ---------------------------------------------------------------------------------------------------- */
+/* ---- subnets ---- */
 
 static unsigned subnet_count(struct ec2_call *call)
 {
@@ -489,7 +489,7 @@ int ec2_describe_subnets(struct ec2_call *call)
 	return ec2_list(call, &lister);
 }
 
-/* ---- the VPC ---------------------------------------------------------------------------------------------------- */
+/* ---- the VPC ---- */
 
 static unsigned vpc_count(struct ec2_call *call)
 {
@@ -567,7 +567,7 @@ int ec2_describe_vpcs(struct ec2_call *call)
 	return ec2_list(call, &lister);
 }
 
-/* ---- security groups -------------------------------------------------------------------------------------------- */
+/* ---- security groups ---- */
 
 static unsigned group_count(struct ec2_call *call)
 {

@@ -44,7 +44,7 @@ bool ec2_offer_tags(struct ec2_match *match, const char *name, const json_t *tag
 	return true;
 }
 
-/* ---- ids -------------------------------------------------------------------------------------------------------- */
+/* ---- ids ---- */
 
 static bool id_listed(const struct ec2_call *call, const struct ec2_lister *lister, const char *id)
 {
@@ -81,7 +81,7 @@ static int check_ids(struct ec2_call *call, const struct ec2_lister *lister)
 	return count && missing.text ? lister->missing(call, missing.text, count > 1) : 0;
 }
 
-/* ---- filters ---------------------------------------------------------------------------------------------------- */
+/* ---- filters ---- */
 
 /* Return: 1 shown, 0 not, -1 no such filter. */
 static int passes(struct ec2_call *call, const struct ec2_lister *lister, const void *item)
@@ -100,7 +100,7 @@ static int passes(struct ec2_call *call, const struct ec2_lister *lister, const 
 	return all;
 }
 
-/* ---- pages ------------------------------------------------------------------------------------------------------ */
+/* ---- pages ---- */
 
 struct page {
 	unsigned max;   /* items, 0 = all */

@@ -11,7 +11,7 @@ static int internal(struct ec2_call *call)
 	return ec2_refuse(call->err, 500, "InternalError", "An internal error has occurred");
 }
 
-/* ---- reading what is wanted ------------------------------------------------------------------------------------- */
+/* ---- reading what is wanted ---- */
 
 static int bad_address(struct ec2_call *call, const char *text)
 {
@@ -107,7 +107,7 @@ static int read_groups(struct ec2_call *call, struct aws_group *groups[static AW
 	return 0;
 }
 
-/* ---- create ----------------------------------------------------------------------------------------------------- */
+/* ---- create ---- */
 
 static const struct want_names create4 = { IP_V4, "SecondaryPrivateIpAddressCount", "PrivateIpAddresses",
 					   "PrivateIpAddress", "Ipv4PrefixCount", "Ipv4Prefix", "Ipv4Prefix" };
@@ -257,7 +257,7 @@ int ec2_create_nic(struct ec2_call *call)
 	return 0;
 }
 
-/* ---- attach, detach, delete, modify ----------------------------------------------------------------------------- */
+/* ---- attach, detach, delete, modify ---- */
 
 int ec2_attach_nic(struct ec2_call *call)
 {
@@ -370,7 +370,7 @@ int ec2_modify_nic(struct ec2_call *call)
 	return 0;
 }
 
-/* ---- assign, unassign ------------------------------------------------------------------------------------------- */
+/* ---- assign, unassign ---- */
 
 static const struct want_names assign4 = { IP_V4, "SecondaryPrivateIpAddressCount", "PrivateIpAddress", NULL,
 					   "Ipv4PrefixCount", "Ipv4Prefix", NULL };
@@ -491,7 +491,7 @@ int ec2_unassign6(struct ec2_call *call)
 	return 0;
 }
 
-/* ---- tags ------------------------------------------------------------------------------------------------------- */
+/* ---- tags ---- */
 
 /* The tags of a resource of any kind. Return: 0 with *ret borrowed, and *ret_nic when it is a NIC. */
 static int find_tags(struct ec2_call *call, const char *id, json_t **ret, struct aws_nic **ret_nic)

@@ -31,7 +31,7 @@ struct ask {
 	struct strbuf *out;
 };
 
-/* ---- errors ----------------------------------------------------------------------------------------------------- */
+/* ---- errors ---- */
 
 static void refuse(struct httpd_reply *reply, unsigned status, const char *title)
 {
@@ -48,7 +48,7 @@ static void refuse(struct httpd_reply *reply, unsigned status, const char *title
 	httpd_reply_header(reply, "Content-Type", "text/html");
 }
 
-/* ---- tokens ----------------------------------------------------------------------------------------------------- */
+/* ---- tokens ---- */
 
 static void token_put(struct imds *imds, struct aws_model *model, const struct aws_instance *instance,
 		      const struct httpd_request *request, int64_t now_us, struct httpd_reply *reply)
@@ -80,7 +80,7 @@ static bool token_valid(const struct imds *imds, const struct aws_instance *inst
 	return false;
 }
 
-/* ---- one NIC ---------------------------------------------------------------------------------------------------- */
+/* ---- one NIC ---- */
 
 static int64_t lag_us(const struct ask *ask)
 {
@@ -334,7 +334,7 @@ static void macs(const struct ask *ask, const char *rest)
 	}
 }
 
-/* ---- the instance ----------------------------------------------------------------------------------------------- */
+/* ---- the instance ---- */
 
 static const struct aws_nic *primary(const struct ask *ask)
 {
@@ -534,7 +534,7 @@ static void identity_document(const struct ask *ask)
 		      ipaddr_str(&primary(ask)->face.v4.addrs[0], addr), ask->model->region);
 }
 
-/* ---- requests --------------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 /* "/latest/meta-data/x/" -> "x" in @ret; NULL when the path is not below @base. */
 static const char *below(const char *path, const char *base, char *ret, size_t size)

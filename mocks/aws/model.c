@@ -47,7 +47,7 @@ void aws_id_new(struct aws_model *model, const char *kind, char ret[static AWS_I
 	(void)snprintf(ret, AWS_ID_LEN, "%s-0%s", kind, hex);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 struct aws_model *aws_model_new(void)
 {
@@ -110,7 +110,7 @@ void aws_model_free(struct aws_model *model)
 	free(model);
 }
 
-/* ---- finding ---------------------------------------------------------------------------------------------------- */
+/* ---- finding ---- */
 
 struct aws_subnet *aws_subnet_find(const struct aws_model *model, const char *id)
 {
@@ -172,7 +172,7 @@ struct aws_nic *aws_nic_at(const struct aws_model *model, const struct aws_insta
 	return NULL;
 }
 
-/* ---- credentials ------------------------------------------------------------------------------------------------ */
+/* ---- credentials ---- */
 
 struct aws_creds *aws_creds_find(struct aws_model *model, const char *access_key)
 {
@@ -217,7 +217,7 @@ const struct aws_creds *aws_creds_role(struct aws_model *model, int64_t wall_us)
 	return creds_mint(model, wall_us);
 }
 
-/* ---- faces ------------------------------------------------------------------------------------------------------ */
+/* ---- faces ---- */
 
 const struct aws_face *aws_view(const struct aws_nic *nic, int64_t now_us, int64_t lag_us)
 {
@@ -268,7 +268,7 @@ int aws_change(struct aws_model *model, struct aws_nic *nic, int64_t now_us)
 	return 0;
 }
 
-/* ---- transitions ------------------------------------------------------------------------------------------------ */
+/* ---- transitions ---- */
 
 static void become_due(struct aws_nic *nic, enum aws_due due, int64_t due_us)
 {
@@ -334,7 +334,7 @@ int64_t aws_model_advance(struct aws_model *model, int64_t now_us)
 	return next_us;
 }
 
-/* ---- attach, detach, delete ------------------------------------------------------------------------------------- */
+/* ---- attach, detach, delete ---- */
 
 static unsigned nics_of(const struct aws_model *model, const struct aws_instance *instance, unsigned card)
 {
@@ -438,7 +438,7 @@ int aws_nic_delete(struct aws_model *model, struct aws_nic *nic, int64_t now_us,
 	return 0;
 }
 
-/* ---- create ----------------------------------------------------------------------------------------------------- */
+/* ---- create ---- */
 
 static bool mac_in_use(const struct aws_model *model, const struct macaddr *mac)
 {

@@ -223,7 +223,7 @@ struct aws_model {
 	char net_error[AWS_TEXT_LEN];
 };
 
-/* ---- life ------------------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 /** aws_model_new() - an empty model with the built-in instance types. Return: owned or NULL. */
 struct aws_model *aws_model_new(void);
@@ -236,7 +236,7 @@ int64_t aws_model_advance(struct aws_model *model, int64_t now_us);
 int aws_model_boot(struct aws_model *model, struct aws_instance *instance, const struct macaddr *mac,
 		   const struct ipaddr *primary, const struct prefix *more, unsigned more_count, struct ec2_err *err);
 
-/* ---- finding; borrowed, NULL = there is none -------------------------------------------------------------------- */
+/* ---- finding; borrowed, NULL = there is none ---- */
 
 struct aws_subnet *aws_subnet_find(const struct aws_model *model, const char *id);
 struct aws_group *aws_group_find(const struct aws_model *model, const char *id);
@@ -259,7 +259,7 @@ const char *aws_nic_status_name(enum aws_nic_status status);
 /** aws_id_new() - @kind and "-0" and 16 hex digits into @ret. */
 void aws_id_new(struct aws_model *model, const char *kind, char ret[static AWS_ID_LEN]);
 
-/* ---- changing --------------------------------------------------------------------------------------------------- */
+/* ---- changing ---- */
 
 /** aws_change() - must come before any change of nic->face outside the calls below: files the old face. */
 int aws_change(struct aws_model *model, struct aws_nic *nic, int64_t now_us);
@@ -306,7 +306,7 @@ void aws_units_give(struct aws_subnet *subnet, const struct aws_units *units);
 /** aws_want_count() - how many slots of a NIC @want takes. */
 unsigned aws_want_count(const struct aws_want *want);
 
-/* ---- the network behind it; each is nothing without net ops ----------------------------------------------------- */
+/* ---- the network behind it; each is nothing without net ops ---- */
 
 void aws_net_attach(struct aws_model *model, const struct aws_nic *nic);
 void aws_net_detach(struct aws_model *model, const struct aws_nic *nic);

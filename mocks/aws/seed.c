@@ -76,7 +76,7 @@ static int get_ms(const json_t *obj, const char *key, int64_t *ret, struct err *
 	return json_get_int_opt(obj, DOMAIN, key, 0, MS_MAX, ret, err);
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------------ */
+/* ---- parts ---- */
 
 static int load_vpc(struct aws_model *model, const json_t *seed, struct err *err)
 {
@@ -269,7 +269,7 @@ static int load_type(struct aws_model *model, const json_t *item, struct err *er
 	return 0;
 }
 
-/* ---- instances -------------------------------------------------------------------------------------------------- */
+/* ---- instances ---- */
 
 static int find_subnet(const struct aws_model *model, const json_t *item, struct aws_subnet **ret, struct err *err)
 {
@@ -353,7 +353,7 @@ static int load_instance(struct aws_model *model, const json_t *item, struct err
 	return boot(model, instance, item, err);
 }
 
-/* ---- knobs ------------------------------------------------------------------------------------------------------ */
+/* ---- knobs ---- */
 
 int aws_seed_timings(struct aws_model *model, const json_t *timings, struct err *err)
 {
@@ -420,7 +420,7 @@ static int load_knobs(struct aws_model *model, struct throttle *knob, const json
 	return 0;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static int load_each(struct aws_model *model, const json_t *seed, const char *key,
 		     int (*load)(struct aws_model *, const json_t *, struct err *), struct err *err)

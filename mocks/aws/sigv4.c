@@ -47,7 +47,7 @@ static bool sha256_hex(const char *bytes, size_t size, char ret[static 2 * DIGES
 	return true;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static bool digits(const char *text, size_t count)
 {
@@ -146,7 +146,7 @@ enum sigv4_result sigv4_parse(const struct httpd_request *request, struct sigv4 
 	return SIGV4_OK;
 }
 
-/* ---- canonical request ------------------------------------------------------------------------------------------ */
+/* ---- canonical request ---- */
 
 /* Outer blanks go, runs of blanks become one. */
 static void add_trimmed(struct strbuf *out, const char *value)

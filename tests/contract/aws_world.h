@@ -81,8 +81,7 @@ static inline void end(struct world *w)
 	aws_mock_stop(w->mock);
 }
 
-/* ---- what the mock knows
- * --------------------------------------------------------------------------------------------- */
+/* ---- what the mock knows ---- */
 
 static inline json_t *state_of(struct world *w)
 {
@@ -138,8 +137,7 @@ static inline void fault(struct world *w, const char *action, enum fault_kind ki
 	assert_int_equal(aws_mock_fault(w->mock, &f), 0);
 }
 
-/* ---- our calls
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- our calls ---- */
 
 static inline void list(struct world *w, struct cloud_view *view)
 {

@@ -2,8 +2,7 @@
 /* The AWS provider against the mock: identity, limits, lists, addresses, credentials. */
 #include "tests/contract/aws_world.h"
 
-/* ---- identity, limits, list
- * -------------------------------------------------------------------------------------------- */
+/* ---- identity, limits, list ---- */
 
 static void test_identify__from_metadata(void **state)
 {
@@ -129,8 +128,7 @@ static void test_list__short_and_empty_pages(void **state)
 	end(&w);
 }
 
-/* ---- addresses
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static void test_assign__and_release(void **state)
 {
@@ -277,8 +275,7 @@ static void test_assign__throttled_until_the_deadline(void **state)
 	end(&w);
 }
 
-/* ---- credentials
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- credentials ---- */
 
 static void test_role__expired_credentials_are_replaced(void **state)
 {
@@ -358,8 +355,7 @@ static void test_clock__wrong_by_hours(void **state)
 	}
 }
 
-/* ---- the whole
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- the whole ---- */
 
 static void *stop_later(void *ctx)
 {

@@ -2,8 +2,7 @@
 /* The AWS provider against the mock: making and removing network interfaces. */
 #include "tests/contract/aws_world.h"
 
-/* ---- attach, detach, sweep
- * ----------------------------------------------------------------------------------------------- */
+/* ---- attach, detach, sweep ---- */
 
 static void test_attach__then_detach(void **state)
 {

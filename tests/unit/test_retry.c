@@ -169,8 +169,7 @@ static void test_random_kernel__varies(void **state)
 	assert_int_equal(random_below(&random_kernel, 1), 0);
 }
 
-/* ---- budget
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- budget ---- */
 
 static const struct budget_limit limits[BUDGET_CLASS_COUNT] = {
 	[BUDGET_READ] = { .burst = 10, .rate_max = 10, .rate_min = 1 },

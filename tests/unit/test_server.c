@@ -614,6 +614,19 @@ static void test_server_open__second_daemon(void **state)
 	expect_ok(w, fd);
 }
 
+/* Its socket was removed under it: nobody answers, but the daemon lives and holds the lock. */
+static void test_server_open__second_daemon_finds_no_socket(void **state)
+{
+	struct world *w = *state;
+	struct server *second = NULL;
+	struct err err;
+
+	assert_int_equal(unlink(w->path), 0);
+	assert_int_equal(server_open(w->dir, w->epoll_fd, &ops, w, &second, &err), -1);
+	assert_int_equal(err.class, ERR_CONFLICT);
+	assert_non_null(strstr(err.msg, "another daemon runs"));
+}
+
 /* One that holds no lock of ours but answers. */
 static void test_server_open__somebody_answers(void **state)
 {
@@ -698,6 +711,7 @@ int main(void)
 		server_test(test_server_open__modes),
 		server_test(test_server_open__narrows_a_wide_directory),
 		server_test(test_server_open__second_daemon),
+		server_test(test_server_open__second_daemon_finds_no_socket),
 		server_test(test_server_open__somebody_answers),
 		server_test(test_server_open__path_too_long),
 		server_test(test_server_close__with_connections),
