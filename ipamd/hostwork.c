@@ -10,6 +10,7 @@
 #include "berth/str.h"
 
 #define SWEEP_US     (60 * USEC_PER_SEC)   /* slow look at everything, for what netlink did not tell */
+#define RETRY_US     (5 * USEC_PER_SEC)    /* after a sync that something kept from being complete */
 #define REPAIR_US    (200 * USEC_PER_MSEC) /* after a foreign change: collects a flush of many objects into one look */
 #define LINK_LATE_US (30 * USEC_PER_SEC)   /* attach to link: a few seconds; the other CNIs give up after 30 s */
 #define NFT_US       (10 * USEC_PER_SEC)   /* a batch takes 12-30 ms; a loaded node is given time */
@@ -235,13 +236,14 @@ static void sync_host(struct ipamd *d, struct wanted *w, struct strbuf *text, in
 		log_error("no memory to look at the host", "");
 		return;
 	}
+	d->host_dirty = false;
 	if (hostnet_sync(d->hostnet, &w->want, &report, &err) < 0) {
-		log_error("cannot make the kernel match", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-		return;
+		/* One object in the way (a foreign route, say) must not keep the others from serving: nics[].ready tells. */
+		log_error("cannot make the kernel match in full", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		d->host_due_us = now_us + RETRY_US;
 	}
 	keep_nics(d, &w->want);
 	d->stats.repairs += report.added + report.removed;
-	d->host_dirty = false;
 	if (render(d, w, text) < 0)
 		log_error("no memory to render the nft table", "");
 	else if (d->nft_applied && str_equal(d->nft_applied, text->text))
