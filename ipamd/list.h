@@ -11,7 +11,7 @@ struct list {
 };
 
 /** list_entry() - the struct of @type whose @member this link is. */
-#define list_entry(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define list_entry(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 static inline void list_init(struct list *list)
 {

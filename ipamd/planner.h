@@ -47,7 +47,7 @@ struct plan_input {
 	const struct pool *pool;
 	struct cloud_limits limits;
 	struct plan_targets targets;
-	unsigned waiting;          /* ADDs in the queue */
+	unsigned waiting; /* ADDs in the queue */
 	int64_t now_us;
 	int64_t grow_not_before_us;   /* back-off after EXHAUSTED, THROTTLED, AUTH: no ASSIGN or ATTACH before */
 	int64_t shrink_not_before_us; /* the same for RELEASE and DETACH; INT64_MAX = paused */
@@ -68,11 +68,12 @@ struct plan {
 	unsigned action_count;
 	struct plan_action actions[PLAN_ACTIONS_MAX];
 	unsigned block_count;
-	struct prefix blocks[CLOUD_BLOCKS_MAX]; /* of all RELEASE actions; what does not fit waits for the next decision */
-	unsigned wanted, supply;                /* addresses */
-	enum fail_reason short_because;         /* supply < wanted and nothing can be done about (the rest of) it: NIC_LIMIT,
+	struct prefix
+		blocks[CLOUD_BLOCKS_MAX]; /* of all RELEASE actions; what does not fit waits for the next decision */
+	unsigned wanted, supply;          /* addresses */
+	enum fail_reason short_because;   /* supply < wanted and nothing can be done about (the rest of) it: NIC_LIMIT,
 						 * or COOLING when max pods are owned and some rest; else FAIL_NONE */
-	int64_t wake_us;                        /* when time alone changes the decision; INT64_MAX = never */
+	int64_t wake_us;                  /* when time alone changes the decision; INT64_MAX = never */
 };
 
 /** planner_decide() - all of @ret is written. */

@@ -66,12 +66,13 @@ struct lease {
 	char netns[LEASE_NETNS_SIZE];
 	struct ipaddr addr;
 	enum lease_state state;
-	int64_t since_us;          /* of the present state */
+	int64_t since_us; /* of the present state */
 };
 
 struct pool; /* opaque; read through the views below */
 
-#define POOL_BLOCK_SIZE_MAX 256 /* addresses: a /24, GCP's default alias range and the largest that is kept one by one */
+#define POOL_BLOCK_SIZE_MAX                                                                                            \
+	256 /* addresses: a /24, GCP's default alias range and the largest that is kept one by one */
 
 /** enum nic_busy - the one mutation that is in flight on a NIC, if any. */
 enum nic_busy { NIC_IDLE, NIC_BUSY_ASSIGN, NIC_BUSY_RELEASE, NIC_BUSY_ATTACH, NIC_BUSY_DETACH, NIC_BUSY_COUNT };
@@ -86,10 +87,10 @@ struct pool_nic {
 	struct prefix subnet;
 	struct ipaddr gateway;
 	enum nic_state state;
-	int64_t since_us;        /* of the present state */
+	int64_t since_us; /* of the present state */
 	enum nic_busy busy;
-	unsigned incoming;       /* units that the mutation in flight may bring */
-	bool stale;              /* its last mutation ended AMBIGUOUS: not mutated again before a list */
+	unsigned incoming; /* units that the mutation in flight may bring */
+	bool stale;        /* its last mutation ended AMBIGUOUS: not mutated again before a list */
 	unsigned block_count;
 	unsigned free_count, leased_count, cooling_count; /* addresses over all its blocks, any block state */
 };
@@ -107,8 +108,8 @@ struct pool_block_view {
 
 /** struct pool_counts - addresses, over all NICs that are ours. */
 struct pool_counts {
-	unsigned total;    /* in blocks that are PENDING, READY or DRAINING, of NICs that are not DETACHING or LOST */
-	unsigned free;     /* may be leased this moment */
+	unsigned total; /* in blocks that are PENDING, READY or DRAINING, of NICs that are not DETACHING or LOST */
+	unsigned free;  /* may be leased this moment */
 	unsigned leased;
 	unsigned cooling;
 	unsigned pending;  /* FREE, in PENDING blocks or on NICs not READY yet */

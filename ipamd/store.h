@@ -27,10 +27,10 @@ struct store;
 
 /** struct intent - a cloud mutation that was sent and whose result is not recorded yet. */
 struct intent {
-	int64_t id;          /* given by store_intent_put(); never given twice by one file */
-	char kind[16];       /* "assign", "attach", "release", "detach" */
+	int64_t id;    /* given by store_intent_put(); never given twice by one file */
+	char kind[16]; /* "assign", "attach", "release", "detach" */
 	char nic[CLOUD_ID_SIZE];
-	char token[64];      /* idempotency token of an attach */
+	char token[64]; /* idempotency token of an attach */
 	unsigned slot, count;
 };
 
@@ -49,8 +49,8 @@ int store_lease_put(struct store *store, const struct lease *lease, struct err *
 /** store_lease_bind() - state BOUND since @now_us; a missing lease is NOTFOUND. */
 int store_lease_bind(struct store *store, const struct lease_key *key, int64_t now_us, struct err *err);
 /** store_lease_release() - one transaction: the lease goes (a missing one is fine), its address cools until @until_us. */
-int store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addr,
-			int64_t until_us, struct err *err);
+int store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addr, int64_t until_us,
+			struct err *err);
 /** store_lease_drop() - the lease goes without a cooldown (it was never used). */
 int store_lease_drop(struct store *store, const struct lease_key *key, struct err *err);
 /** store_cooldown_trim() - forget cooldowns that ended before @now_us. */

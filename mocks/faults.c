@@ -10,9 +10,15 @@
 #include "berth/str.h"
 
 static const char *const kind_names[] = {
-	[FAULT_LATENCY] = "latency",         [FAULT_THROTTLE] = "throttle",       [FAULT_ERROR] = "error",
-	[FAULT_LOST_ANSWER] = "lost_answer", [FAULT_LATE_ANSWER] = "late_answer", [FAULT_HTML502] = "html502",
-	[FAULT_GARBAGE] = "garbage",         [FAULT_HANG] = "hang",               [FAULT_HALF] = "half",
+	[FAULT_LATENCY] = "latency",
+	[FAULT_THROTTLE] = "throttle",
+	[FAULT_ERROR] = "error",
+	[FAULT_LOST_ANSWER] = "lost_answer",
+	[FAULT_LATE_ANSWER] = "late_answer",
+	[FAULT_HTML502] = "html502",
+	[FAULT_GARBAGE] = "garbage",
+	[FAULT_HANG] = "hang",
+	[FAULT_HALF] = "half",
 };
 static_assert(ARRAY_SIZE(kind_names) == FAULT_KIND_COUNT, "one name per kind");
 

@@ -9,9 +9,9 @@
 struct err;
 struct json_t;
 
-#define FAULTS_MAX     64      /* switches set at one time; tests use a handful */
-#define FAULT_FOREVER  (-1)    /* as count: until faults_clear() */
-#define FAULT_MS_MAX   3600000 /* ms; longer than any client waits */
+#define FAULTS_MAX    64      /* switches set at one time; tests use a handful */
+#define FAULT_FOREVER (-1)    /* as count: until faults_clear() */
+#define FAULT_MS_MAX  3600000 /* ms; longer than any client waits */
 
 enum fault_kind {
 	FAULT_LATENCY,     /* wait ms, then do it and answer */
@@ -27,13 +27,13 @@ enum fault_kind {
 };
 
 struct fault {
-	char action[64];    /* of the cloud's API, "imds" for metadata, "*" for any */
-	char match[128];    /* only calls whose detail (metadata: the path) contains this; "" = all */
+	char action[64]; /* of the cloud's API, "imds" for metadata, "*" for any */
+	char match[128]; /* only calls whose detail (metadata: the path) contains this; "" = all */
 	enum fault_kind kind;
-	int64_t count;      /* calls left, FAULT_FOREVER */
+	int64_t count; /* calls left, FAULT_FOREVER */
 	int64_t ms;
-	int status;         /* ERROR: HTTP status; THROTTLE: 0 = the cloud's own */
-	char code[64];      /* ERROR, THROTTLE: the cloud's word; "" = its usual one */
+	int status;    /* ERROR: HTTP status; THROTTLE: 0 = the cloud's own */
+	char code[64]; /* ERROR, THROTTLE: the cloud's word; "" = its usual one */
 	char message[256];
 };
 

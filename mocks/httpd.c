@@ -119,8 +119,7 @@ static enum MHD_Result collect_header(void *cls, enum MHD_ValueKind kind, const 
 	(void)kind;
 	if (request->header_count == HTTPD_HEADERS_MAX)
 		return MHD_NO;
-	request->headers[request->header_count++] =
-		(struct httpd_header){ .name = name, .value = value ? value : "" };
+	request->headers[request->header_count++] = (struct httpd_header){ .name = name, .value = value ? value : "" };
 	return MHD_YES;
 }
 
@@ -315,8 +314,8 @@ static int listen_on(const struct httpd_options *options, int *ret, struct err *
 		return err_set_errno(err, ERR_RETRY, "httpd", errno, "socket");
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	/* Accepted sockets inherit it, and so does the SYN-ACK: a client behind a router never gets a connection. */
-	if (ttl && (addr.ss_family == AF_INET ? setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl)) :
-						setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl))) < 0)
+	if (ttl && (addr.ss_family == AF_INET ? setsockopt(fd, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl))
+					      : setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &ttl, sizeof(ttl))) < 0)
 		return err_set_errno(err, ERR_INVALID, "httpd", errno, "set TTL %d", ttl);
 	if (bind(fd, (const struct sockaddr *)&addr, len) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
 		return err_set_errno(err, ERR_RETRY, "httpd", errno, "listen on %s", options->listen);
@@ -354,10 +353,10 @@ int httpd_start(const struct httpd_options *options, struct httpd **ret, struct 
 	httpd->ctx = options->ctx;
 	url_set(httpd, fd);
 	wait_init(httpd);
-	httpd->daemon = MHD_start_daemon(
-		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL, NULL, answer,
-		httpd, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, exchange_new, NULL,
-		MHD_OPTION_NOTIFY_COMPLETED, exchange_done, NULL, MHD_OPTION_END);
+	httpd->daemon =
+		MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0,
+				 NULL, NULL, answer, httpd, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK,
+				 exchange_new, NULL, MHD_OPTION_NOTIFY_COMPLETED, exchange_done, NULL, MHD_OPTION_END);
 	if (!httpd->daemon) {
 		wait_done(httpd);
 		return err_set(err, ERR_RETRY, "httpd", "cannot start a daemon on %s", options->listen);

@@ -16,10 +16,10 @@
 struct err;
 struct httpd;
 
-#define HTTPD_HEADERS_MAX       64        /* of one request; an SDK sends about ten */
+#define HTTPD_HEADERS_MAX       64 /* of one request; an SDK sends about ten */
 #define HTTPD_REPLY_HEADERS_MAX 8
 #define HTTPD_BODY_MAX          (1U << 20) /* bytes of a request; the largest real one is a few KiB */
-#define HTTPD_URL_LEN           64        /* "http://[v6]:port" and a terminator */
+#define HTTPD_URL_LEN           64         /* "http://[v6]:port" and a terminator */
 
 struct httpd_header {
 	const char *name;
@@ -29,12 +29,12 @@ struct httpd_header {
 /** struct httpd_request - borrowed for the time of the handler. */
 struct httpd_request {
 	const char *method;
-	char *path;              /* as on the wire: not decoded, without the query */
-	const char *query;       /* as on the wire, "" when there is none */
+	char *path;        /* as on the wire: not decoded, without the query */
+	const char *query; /* as on the wire, "" when there is none */
 	struct httpd_header headers[HTTPD_HEADERS_MAX];
 	unsigned header_count;
-	const char *body;        /* terminated */
-	size_t body_size;        /* bytes */
+	const char *body; /* terminated */
+	size_t body_size; /* bytes */
 	struct ipaddr client;
 };
 
@@ -56,8 +56,8 @@ struct httpd_reply {
 typedef void httpd_handler(void *ctx, const struct httpd_request *request, struct httpd_reply *reply);
 
 struct httpd_options {
-	const char *listen;  /* "ADDR:PORT" or "[V6]:PORT"; port 0 = any */
-	unsigned ttl;        /* IP TTL of everything sent, 0 = the system's */
+	const char *listen; /* "ADDR:PORT" or "[V6]:PORT"; port 0 = any */
+	unsigned ttl;       /* IP TTL of everything sent, 0 = the system's */
 	httpd_handler *handler;
 	void *ctx;
 };

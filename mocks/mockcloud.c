@@ -20,16 +20,16 @@
 
 #define SEED_MAX (8U << 20) /* bytes */
 
-static const char usage[] =
-	"usage: berth-mockcloud aws --seed FILE [options]\n"
-	"  --seed FILE                   what is there at the start (mocks/aws/seed.h)\n"
-	"  --api ADDR:PORT               EC2 API and control endpoint (127.0.0.1:0)\n"
-	"  --metadata ADDR:PORT          metadata service of the first instance; with --fabric of whoever asks (127.0.0.1:0)\n"
-	"  --metadata-for NAME=ADDR:PORT another one, for that instance\n"
-	"  --fabric PREFIX               make the model's changes in this VPC in a box\n"
-	"  --ready FILE                  written when all listeners are up: their URLs as JSON\n"
-	"  --log FILE                    one JSON line per call\n"
-	"  --die-with-parent             end when the parent process does\n";
+static const char usage[] = "usage: berth-mockcloud aws --seed FILE [options]\n"
+			    "  --seed FILE                   what is there at the start (mocks/aws/seed.h)\n"
+			    "  --api ADDR:PORT               EC2 API and control endpoint (127.0.0.1:0)\n"
+			    "  --metadata ADDR:PORT          metadata service of the first instance; with --fabric of "
+			    "whoever asks (127.0.0.1:0)\n"
+			    "  --metadata-for NAME=ADDR:PORT another one, for that instance\n"
+			    "  --fabric PREFIX               make the model's changes in this VPC in a box\n"
+			    "  --ready FILE                  written when all listeners are up: their URLs as JSON\n"
+			    "  --log FILE                    one JSON line per call\n"
+			    "  --die-with-parent             end when the parent process does\n";
 
 struct options {
 	const char *seed, *fabric, *ready, *log;

@@ -16,19 +16,19 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /** take_ptr(p) - give the pointer away: yields @p and leaves NULL behind, so that a _cleanup_ on it does nothing. */
-#define take_ptr(p)                      \
-	__extension__({                  \
-		__auto_type took_ = (p); \
-		(p) = NULL;              \
-		took_;                   \
+#define take_ptr(p)                                                                                                    \
+	__extension__({                                                                                                \
+		__auto_type took_ = (p);                                                                               \
+		(p) = NULL;                                                                                            \
+		took_;                                                                                                 \
 	})
 
 /** take_fd(fd) - the same for a file descriptor; -1 stays behind. */
-#define take_fd(fd)              \
-	__extension__({          \
-		int took_ = (fd); \
-		(fd) = -1;        \
-		took_;            \
+#define take_fd(fd)                                                                                                    \
+	__extension__({                                                                                                \
+		int took_ = (fd);                                                                                      \
+		(fd) = -1;                                                                                             \
+		took_;                                                                                                 \
 	})
 
 static inline void cleanup_free(void *p)

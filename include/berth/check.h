@@ -15,10 +15,10 @@ static inline _noreturn_ void check_failed(const char *file, int line, const cha
 	abort();
 }
 
-#define CHECK(condition)                                           \
-	do {                                                       \
-		if (__builtin_expect(!(condition), 0))             \
-			check_failed(__FILE__, __LINE__, #condition); \
+#define CHECK(condition)                                                                                               \
+	do {                                                                                                           \
+		if (__builtin_expect(!(condition), 0))                                                                 \
+			check_failed(__FILE__, __LINE__, #condition);                                                  \
 	} while (0)
 
 /** CHECK_NEVER() - a place that control never reaches. */

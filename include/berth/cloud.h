@@ -19,10 +19,10 @@
 
 struct err;
 
-#define CLOUD_ID_SIZE       256 /* Azure resource IDs are the longest */
-#define CLOUD_NICS_MAX      64  /* attached to one instance: p6-b300 has 68 over 17 cards, of which berth uses card 0 */
-#define CLOUD_BLOCKS_MAX    256 /* per NIC: Azure's 256 ipConfigurations; EC2's largest is 64 */
-#define CLOUD_VPC_PREFIXES  32
+#define CLOUD_ID_SIZE      256 /* Azure resource IDs are the longest */
+#define CLOUD_NICS_MAX     64  /* attached to one instance: p6-b300 has 68 over 17 cards, of which berth uses card 0 */
+#define CLOUD_BLOCKS_MAX   256 /* per NIC: Azure's 256 ipConfigurations; EC2's largest is 64 */
+#define CLOUD_VPC_PREFIXES 32
 
 /** struct cloud_identity - who and where am I; does not change while the instance runs. */
 struct cloud_identity {
@@ -54,10 +54,10 @@ struct cloud_nic {
 	char id[CLOUD_ID_SIZE];
 	char handle[CLOUD_ID_SIZE]; /* the provider's own (EC2: attachment ID); nobody else reads it */
 	struct macaddr mac;
-	unsigned slot;    /* device index: 0 = primary; stable while attached; source of mark and table numbers */
+	unsigned slot; /* device index: 0 = primary; stable while attached; source of mark and table numbers */
 	bool primary;
-	bool attached;    /* completely: the guest can expect the device */
-	bool foreign;     /* not ours: never touched, counts against limits */
+	bool attached; /* completely: the guest can expect the device */
+	bool foreign;  /* not ours: never touched, counts against limits */
 	struct ipaddr primary_addr;
 	struct prefix subnet;
 	struct ipaddr gateway;
@@ -89,10 +89,10 @@ struct cloud; /* one provider instance; thread-safe */
 
 /** struct cloud_stats - counters of all calls since the start, for metrics. */
 struct cloud_stats {
-	uint64_t reads, mutations;            /* HTTP requests to the API, retries included */
-	uint64_t metadata;                    /* HTTP requests to the metadata service */
-	uint64_t errors[16];                  /* by enum err_class */
-	uint64_t throttle_wait_us;            /* time spent waiting for the budget */
+	uint64_t reads, mutations; /* HTTP requests to the API, retries included */
+	uint64_t metadata;         /* HTTP requests to the metadata service */
+	uint64_t errors[16];       /* by enum err_class */
+	uint64_t throttle_wait_us; /* time spent waiting for the budget */
 };
 
 /** struct cloud_ops - one row per call; @deadline_us is clock_boot time. Errors: any class; see the provider. */
@@ -134,9 +134,9 @@ struct cloud {
 
 /** struct cloud_config - what a provider may be told; strings are borrowed until cloud_open() returns. */
 struct cloud_config {
-	const char *cluster;      /* for owner tags; may be "" */
-	const struct clock *boot; /* NULL: clock_boot */
-	const struct clock *wall; /* NULL: clock_wall; for signatures */
+	const char *cluster;                     /* for owner tags; may be "" */
+	const struct clock *boot;                /* NULL: clock_boot */
+	const struct clock *wall;                /* NULL: clock_wall; for signatures */
 	const char *(*getenv)(const char *name); /* NULL: the process environment */
 };
 

@@ -31,10 +31,10 @@ struct log_limit {
  */
 _printf_(4, 5) void log_write(enum log_level level, struct log_limit *limit, const char *msg, const char *fields, ...);
 
-#define log_at_(level, msg, ...)                                          \
-	do {                                                              \
-		static struct log_limit limit_;                           \
-		log_write((level), &limit_, (msg), " " __VA_ARGS__);           \
+#define log_at_(level, msg, ...)                                                                                       \
+	do {                                                                                                           \
+		static struct log_limit limit_;                                                                        \
+		log_write((level), &limit_, (msg), " " __VA_ARGS__);                                                   \
 	} while (0)
 
 /* log_warn("cannot assign", "nic=%s class=%s", id, name): message first, then a printf format of fields. */
@@ -44,7 +44,8 @@ _printf_(4, 5) void log_write(enum log_level level, struct log_limit *limit, con
 #define log_debug(msg, ...) log_at_(LOG_DEBUG_, msg, __VA_ARGS__)
 
 /* For an error that stops travelling here: log_warn("...", LOG_ERR_FMT, LOG_ERR_ARGS(&err)). */
-#define LOG_ERR_FMT      "class=%s domain=%s ident=%s err=\"%s\""
-#define LOG_ERR_ARGS(e)  err_class_name((e)->class), (e)->domain ? (e)->domain : "-", (e)->ident[0] ? (e)->ident : "-", (e)->msg
+#define LOG_ERR_FMT "class=%s domain=%s ident=%s err=\"%s\""
+#define LOG_ERR_ARGS(e)                                                                                                \
+	err_class_name((e)->class), (e)->domain ? (e)->domain : "-", (e)->ident[0] ? (e)->ident : "-", (e)->msg
 
 #endif

@@ -27,8 +27,8 @@ char *str_hex(char *dst, const uint8_t *bytes, size_t size);
  * `text` is always terminated once something was appended and may be NULL before.
  */
 struct strbuf {
-	char *text;     /* owned */
-	size_t len;     /* without the terminator */
+	char *text; /* owned */
+	size_t len; /* without the terminator */
 	size_t alloc;
 	size_t max_len; /* 0: STRBUF_MAX_LEN */
 	bool failed;    /* out of memory or over max_len */

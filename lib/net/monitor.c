@@ -16,9 +16,10 @@
 
 #include "net_internal.h"
 
-#define MONITOR_RECV_BUF (1 << 20) /* bytes in the kernel: about 1,000 link events, a burst of 100 pods tearing down   \
+#define MONITOR_RECV_BUF                                                                                               \
+	(1 << 20)            /* bytes in the kernel: about 1,000 link events, a burst of 100 pods tearing down   \
 				    */
-#define MONITOR_READ_MAX 256       /* datagrams of one read: at most 1 ms of the loop */
+#define MONITOR_READ_MAX 256 /* datagrams of one read: at most 1 ms of the loop */
 
 struct net_monitor {
 	struct nl_sock *sock; /* owns fd */

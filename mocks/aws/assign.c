@@ -156,8 +156,8 @@ static int take6(struct aws_model *model, const struct aws_subnet *subnet, const
 	struct prefix range;
 
 	if (subnet->cidr6.addr.family != IP_V6)
-		return ec2_refuse(err, 400, "InvalidParameterValue", "The subnet '%s' does not have an IPv6 CIDR block.",
-				  subnet->id);
+		return ec2_refuse(err, 400, "InvalidParameterValue",
+				  "The subnet '%s' does not have an IPv6 CIDR block.", subnet->id);
 	for (unsigned i = 0; i < want->addr_count + want->prefix_count; i++) {
 		bool is_prefix = i >= want->addr_count;
 
@@ -200,8 +200,7 @@ int aws_units_take(struct aws_model *model, struct aws_subnet *subnet, const str
 static void drop_addr(struct aws_units *units, unsigned index)
 {
 	units->addr_count--;
-	memmove(&units->addrs[index], &units->addrs[index + 1],
-		(units->addr_count - index) * sizeof(units->addrs[0]));
+	memmove(&units->addrs[index], &units->addrs[index + 1], (units->addr_count - index) * sizeof(units->addrs[0]));
 }
 
 static void drop_prefix(struct aws_units *units, unsigned index)

@@ -173,8 +173,8 @@ static void execute(struct aws_mock *mock, const struct httpd_request *request, 
 {
 	pthread_mutex_lock(&mock->lock);
 	(void)aws_model_advance(mock->model, now_us());
-	reply->status = ec2_execute(mock->model, &mock->throttle, request, query, now_us(), wall_us(mock), &reply->body,
-				    err);
+	reply->status =
+		ec2_execute(mock->model, &mock->throttle, request, query, now_us(), wall_us(mock), &reply->body, err);
 	pthread_cond_signal(&mock->due);
 	pthread_mutex_unlock(&mock->lock);
 }
@@ -336,8 +336,9 @@ static int load(struct aws_mock *mock, const char *text, struct err *err)
 static int open_metadata(struct aws_mock *mock, const char *listen, struct aws_instance *instance, struct err *err)
 {
 	struct aws_metadata *door = &mock->metadata[mock->metadata_count];
-	struct httpd_options options = { .listen = listen, .handler = metadata_handler, .ctx = door,
-					 .ttl = mock->by_source ? 1 : 0 };
+	struct httpd_options options = {
+		.listen = listen, .handler = metadata_handler, .ctx = door, .ttl = mock->by_source ? 1 : 0
+	};
 
 	*door = (struct aws_metadata){ .mock = mock, .instance = instance };
 	if (httpd_start(&options, &door->httpd, err) < 0)
@@ -348,7 +349,8 @@ static int open_metadata(struct aws_mock *mock, const char *listen, struct aws_i
 
 static int open_all(struct aws_mock *mock, const struct aws_mock_options *options, struct err *err)
 {
-	struct httpd_options api = { .listen = options->api ? options->api : "127.0.0.1:0", .handler = api_handler,
+	struct httpd_options api = { .listen = options->api ? options->api : "127.0.0.1:0",
+				     .handler = api_handler,
 				     .ctx = mock };
 
 	if (httpd_start(&api, &mock->api, err) < 0)

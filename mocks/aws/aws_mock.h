@@ -32,14 +32,14 @@ struct fault;
 
 /** struct aws_mock_net_nic - a NIC as the network behind the mock has to make it. */
 struct aws_mock_net_nic {
-	const char *node;      /* the instance's name */
-	const char *ifname;    /* "eth" and the device index */
+	const char *node;   /* the instance's name */
+	const char *ifname; /* "eth" and the device index */
 	struct macaddr mac;
 	struct ipaddr gateway;
 	struct ipaddr primary;
 	struct prefix subnet;
 	unsigned mtu;
-	bool configure;        /* the primary NIC: the distribution configures it */
+	bool configure; /* the primary NIC: the distribution configures it */
 };
 
 /**
@@ -71,10 +71,10 @@ struct aws_mock_options {
 	const char *metadata; /* the same; answers by the client's address when by_source, else as the first instance */
 	struct aws_mock_metadata metadata_for[AWS_MOCK_METADATA_MAX];
 	unsigned metadata_for_count;
-	bool by_source;       /* which instance asks is told by its primary address; answers have IP TTL 1 */
+	bool by_source; /* which instance asks is told by its primary address; answers have IP TTL 1 */
 	const struct aws_mock_net_ops *net; /* borrowed, NULL = no network */
 	const struct clock *wall;           /* borrowed, NULL = clock_wall: signatures, credentials */
-	int log_fd;           /* borrowed; one JSON line per call; 0 or less = none */
+	int log_fd;                         /* borrowed; one JSON line per call; 0 or less = none */
 };
 
 /** aws_mock_start() - build the model from the text of a seed and serve it. @options may be NULL. Errors: PROTOCOL

@@ -56,8 +56,8 @@ static json_t *nic_json(const struct aws_nic *nic)
 	const struct aws_face *face = &nic->face;
 	char mac[MACADDR_STRLEN];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*, s:s*, s:i, s:i, s:b, s:b, s:o, s:o, s:o, s:o, s:s, s:O}", "id",
-			 nic->id, "mac", macaddr_str(&nic->mac, mac), "subnet", nic->subnet->id, "status",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*, s:s*, s:i, s:i, s:b, s:b, s:o, s:o, s:o, s:o, s:s, s:O}",
+			 "id", nic->id, "mac", macaddr_str(&nic->mac, mac), "subnet", nic->subnet->id, "status",
 			 aws_nic_status_name(face->status), "managed", nic->managed, "instance",
 			 face->instance ? face->instance->id : NULL, "attachment",
 			 face->instance ? face->attachment : NULL, "device_index", (int)face->device, "card",
@@ -176,8 +176,7 @@ static int do_credentials(struct aws_mock *mock, const json_t *body, json_t **re
 	(void)ret;
 	if (json_get_str(body, DOMAIN, "expire", &key, err) < 0)
 		return -1;
-	struct aws_creds *creds =
-		aws_creds_find(mock->model, str_equal(key, "role") ? mock->model->role_key : key);
+	struct aws_creds *creds = aws_creds_find(mock->model, str_equal(key, "role") ? mock->model->role_key : key);
 
 	if (!creds)
 		return err_set(err, ERR_NOTFOUND, DOMAIN, "no credentials %s", key);
@@ -222,8 +221,11 @@ static int foreign(struct aws_model *model, const struct aws_create *want, struc
 static int do_foreign(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err)
 {
 	struct aws_model *model = mock->model;
-	struct aws_create want = { .v4 = { .family = IP_V4 }, .v6 = { .family = IP_V6 }, .description = "foreign",
-				   .groups = { model->groups[0] }, .group_count = 1 };
+	struct aws_create want = { .v4 = { .family = IP_V4 },
+				   .v6 = { .family = IP_V6 },
+				   .description = "foreign",
+				   .groups = { model->groups[0] },
+				   .group_count = 1 };
 	int64_t device = -1, secondary = 0;
 	json_t *tags = NULL;
 	const char *name;
@@ -253,10 +255,11 @@ static int remove_units(struct aws_model *model, struct aws_nic *nic, const json
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) {
+	json_array_foreach (list, i, item) {
 		struct prefix range;
 
-		if (i == AWS_NIC_UNITS_MAX || !json_is_string(item) || prefix_parse(json_string_value(item), &range) < 0)
+		if (i == AWS_NIC_UNITS_MAX || !json_is_string(item) ||
+		    prefix_parse(json_string_value(item), &range) < 0)
 			return err_set(err, ERR_PROTOCOL, DOMAIN, "units[%zu] is no address and no prefix", i);
 		if (range.len == ipaddr_bits(&range.addr))
 			units.addrs[units.addr_count++] = range.addr;
@@ -296,8 +299,7 @@ static int do_remove(struct aws_mock *mock, const json_t *body, json_t **ret, st
 	const char *id;
 
 	(void)ret;
-	if (json_get_str(body, DOMAIN, "nic", &id, err) < 0 ||
-	    json_get_arr_opt(body, DOMAIN, "units", &units, err) < 0)
+	if (json_get_str(body, DOMAIN, "nic", &id, err) < 0 || json_get_arr_opt(body, DOMAIN, "units", &units, err) < 0)
 		return -1;
 	struct aws_nic *nic = aws_nic_find(mock->model, id);
 
@@ -310,14 +312,10 @@ static const struct {
 	const char *path;
 	int (*run)(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err);
 } commands[] = {
-	{ "fault", do_fault },
-	{ "faults/clear", do_faults_clear },
-	{ "state", do_state },
-	{ "foreign", do_foreign },
-	{ "remove", do_remove },
-	{ "throttle", do_throttle },
-	{ "timings", do_timings },
-	{ "credentials", do_credentials },
+	{ "fault", do_fault },     { "faults/clear", do_faults_clear },
+	{ "state", do_state },     { "foreign", do_foreign },
+	{ "remove", do_remove },   { "throttle", do_throttle },
+	{ "timings", do_timings }, { "credentials", do_credentials },
 };
 
 static int run(struct aws_mock *mock, const char *path, const char *text, size_t size, json_t **ret, struct err *err)

@@ -70,8 +70,7 @@ const struct ec2_action *ec2_action_find(const char *name)
 
 static int auth_failure(struct ec2_err *err)
 {
-	return ec2_refuse(err, 401, "AuthFailure",
-			  "AWS was not able to validate the provided access credentials");
+	return ec2_refuse(err, 401, "AuthFailure", "AWS was not able to validate the provided access credentials");
 }
 
 static int check_time(const struct aws_model *model, const struct sigv4 *sig, const struct aws_creds *creds,
@@ -88,8 +87,7 @@ static int check_time(const struct aws_model *model, const struct sigv4 *sig, co
 	return ec2_refuse(err, 400, "RequestExpired", "Request has expired.");
 }
 
-int ec2_authenticate(struct aws_model *model, const struct httpd_request *request, int64_t wall_us,
-		     struct ec2_err *err)
+int ec2_authenticate(struct aws_model *model, const struct httpd_request *request, int64_t wall_us, struct ec2_err *err)
 {
 	const char *token = httpd_header(request, "X-Amz-Security-Token");
 	enum sigv4_result result;
@@ -109,9 +107,10 @@ int ec2_authenticate(struct aws_model *model, const struct httpd_request *reques
 		return auth_failure(err);
 	result = sigv4_verify(request, &sig, creds->secret);
 	if (result == SIGV4_INCOMPLETE)
-		return ec2_refuse(err, 400, "IncompleteSignature",
-				  "The request signature does not conform to AWS standards: a header that is signed was "
-				  "not sent, or one that must be signed is not.");
+		return ec2_refuse(
+			err, 400, "IncompleteSignature",
+			"The request signature does not conform to AWS standards: a header that is signed was "
+			"not sent, or one that must be signed is not.");
 	if (result != SIGV4_OK)
 		return ec2_refuse(err, 403, "SignatureDoesNotMatch",
 				  "The request signature we calculated does not match the signature you provided. "
@@ -172,8 +171,8 @@ static struct throttle_rate rate_of(const struct ec2_action *action, const struc
 	return (struct throttle_rate){ .burst = 50, .per_s = 5 };
 }
 
-_printf_(4, 5) static const struct ec2_action *refused(struct ec2_call *call, unsigned status, const char *code,
-						       const char *fmt, ...)
+_printf_(4, 5) static const
+	struct ec2_action *refused(struct ec2_call *call, unsigned status, const char *code, const char *fmt, ...)
 {
 	char message[sizeof(call->err->message)];
 	va_list ap;
@@ -199,18 +198,17 @@ static const struct ec2_action *check(struct ec2_call *call, struct throttle *th
 		return refused(call, 400, "MissingParameter", "The request must contain the parameter Action");
 	if (!version || !str_equal(version, EC2_VERSION))
 		return refused(call, 400, "NoSuchVersion",
-				  "The requested version (%s) of service AmazonEC2 does not exist", version ? version : "");
+			       "The requested version (%s) of service AmazonEC2 does not exist",
+			       version ? version : "");
 	action = ec2_action_find(name);
 	if (!action)
-		return refused(call, 400, "InvalidAction", "The action %s is not valid for this web service.",
-				  name);
+		return refused(call, 400, "InvalidAction", "The action %s is not valid for this web service.", name);
 	if (!throttle_take(throttle, action->name, rate_of(action, call->query), call->now_us))
 		return refused(call, 503, "RequestLimitExceeded", "Request limit exceeded.");
 	if (check_params(action, call->query, call->err) < 0 || ec2_param_bool(call, "DryRun", &dry_run) < 0)
 		return NULL;
 	if (dry_run)
-		return refused(call, 412, "DryRunOperation",
-				  "Request would have succeeded, but DryRun flag is set.");
+		return refused(call, 412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.");
 	return action;
 }
 
@@ -239,8 +237,9 @@ unsigned ec2_execute(struct aws_model *model, struct throttle *throttle, const s
 		     struct ec2_err *ret_err)
 {
 	struct xml xml = { .out = out };
-	struct ec2_call call = { .model = model, .query = query, .xml = &xml, .err = ret_err, .now_us = now_us,
-				 .wall_us = wall_us };
+	struct ec2_call call = {
+		.model = model, .query = query, .xml = &xml, .err = ret_err, .now_us = now_us, .wall_us = wall_us
+	};
 	const struct ec2_action *action;
 	char root[QUERY_NAME_MAX], id[37];
 
@@ -329,7 +328,8 @@ int ec2_param_nic(struct ec2_call *call, struct aws_nic **ret)
 static int check_tag(struct ec2_call *call, const char *key, const char *value)
 {
 	if (strlen(key) > 128 || strlen(value) > 256)
-		return ec2_refuse(call->err, 400, "InvalidParameterValue", "Tag key or value exceeds the maximum length");
+		return ec2_refuse(call->err, 400, "InvalidParameterValue",
+				  "Tag key or value exceeds the maximum length");
 	if (!*key || str_starts(key, "aws:"))
 		return ec2_refuse(call->err, 400, "InvalidParameterValue",
 				  "Tag keys starting with 'aws:' are reserved for internal use");

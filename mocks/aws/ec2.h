@@ -24,9 +24,9 @@ struct strbuf;
 struct ec2_call {
 	struct aws_model *model;
 	const struct query *query;
-	struct xml *xml;      /* the answer's body; an action that fails may leave half of it */
+	struct xml *xml; /* the answer's body; an action that fails may leave half of it */
 	struct ec2_err *err;
-	int64_t now_us;       /* the model's clock */
+	int64_t now_us; /* the model's clock */
 	int64_t wall_us;
 };
 
@@ -38,7 +38,7 @@ struct ec2_action {
 	const char *params;                /* beside those that every action has; numbers as N */
 	const char *required;              /* blank-separated; a list counts when one item is there */
 	enum ec2_class class;
-	bool no_dry_run;                   /* the action has no such parameter */
+	bool no_dry_run; /* the action has no such parameter */
 };
 
 /** ec2_action_find() - NULL when there is none of that name. */
@@ -90,7 +90,7 @@ bool ec2_offer_tags(struct ec2_match *match, const char *name, const struct json
 struct ec2_lister {
 	const char *id_param, *set;
 	unsigned page_min, page_max;
-	bool ids_or_pages;     /* ids and MaxResults together are refused */
+	bool ids_or_pages; /* ids and MaxResults together are refused */
 	/** number @index of all there are; NULL = not visible now. */
 	const void *(*item)(struct ec2_call *call, unsigned index);
 	unsigned (*count)(struct ec2_call *call);

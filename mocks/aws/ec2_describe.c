@@ -73,9 +73,9 @@ static bool nic_attachment_field(const struct aws_face *face, const char *name, 
 		return false;
 	name += strlen("attachment.");
 	(void)snprintf(number, sizeof(number), "%u", face->device);
-	const char *status = face->status == AWS_NIC_ATTACHING ? "attaching" :
-			     face->status == AWS_NIC_DETACHING ? "detaching" :
-								 "attached";
+	const char *status = face->status == AWS_NIC_ATTACHING   ? "attaching"
+			     : face->status == AWS_NIC_DETACHING ? "detaching"
+								 : "attached";
 	const struct {
 		const char *name, *value;
 	} fields[] = {
@@ -161,9 +161,18 @@ static int nic_missing(struct ec2_call *call, const char *ids, bool many)
 int ec2_describe_nics(struct ec2_call *call)
 {
 	static const struct ec2_lister lister = {
-		.id_param = "NetworkInterfaceId", .set = "networkInterfaceSet", .page_min = 5, .page_max = 1000,
-		.ids_or_pages = true, .item = nic_item, .count = nic_count, .seq = nic_seq, .id = nic_id,
-		.field = nic_field, .put = nic_put, .missing = nic_missing,
+		.id_param = "NetworkInterfaceId",
+		.set = "networkInterfaceSet",
+		.page_min = 5,
+		.page_max = 1000,
+		.ids_or_pages = true,
+		.item = nic_item,
+		.count = nic_count,
+		.seq = nic_seq,
+		.id = nic_id,
+		.field = nic_field,
+		.put = nic_put,
+		.missing = nic_missing,
 	};
 
 	return ec2_list(call, &lister);
@@ -289,9 +298,18 @@ static int instance_missing(struct ec2_call *call, const char *ids, bool many)
 int ec2_describe_instances(struct ec2_call *call)
 {
 	static const struct ec2_lister lister = {
-		.id_param = "InstanceId", .set = "reservationSet", .page_min = 5, .page_max = 1000,
-		.ids_or_pages = true, .item = instance_item, .count = instance_count, .seq = seq_by_index,
-		.id = instance_id, .field = instance_field, .put = instance_put, .missing = instance_missing,
+		.id_param = "InstanceId",
+		.set = "reservationSet",
+		.page_min = 5,
+		.page_max = 1000,
+		.ids_or_pages = true,
+		.item = instance_item,
+		.count = instance_count,
+		.seq = seq_by_index,
+		.id = instance_id,
+		.field = instance_field,
+		.put = instance_put,
+		.missing = instance_missing,
 	};
 
 	return ec2_list(call, &lister);
@@ -383,9 +401,17 @@ static int type_missing(struct ec2_call *call, const char *ids, bool many)
 int ec2_describe_instance_types(struct ec2_call *call)
 {
 	static const struct ec2_lister lister = {
-		.id_param = "InstanceType", .set = "instanceTypeSet", .page_min = 5, .page_max = 100,
-		.item = type_item, .count = type_count, .seq = seq_by_index, .id = type_id, .field = type_field,
-		.put = type_put, .missing = type_missing,
+		.id_param = "InstanceType",
+		.set = "instanceTypeSet",
+		.page_min = 5,
+		.page_max = 100,
+		.item = type_item,
+		.count = type_count,
+		.seq = seq_by_index,
+		.id = type_id,
+		.field = type_field,
+		.put = type_put,
+		.missing = type_missing,
 	};
 
 	return ec2_list(call, &lister);
@@ -481,9 +507,17 @@ static int subnet_missing(struct ec2_call *call, const char *ids, bool many)
 int ec2_describe_subnets(struct ec2_call *call)
 {
 	static const struct ec2_lister lister = {
-		.id_param = "SubnetId", .set = "subnetSet", .page_min = 5, .page_max = 1000, .item = subnet_item,
-		.count = subnet_count, .seq = seq_by_index, .id = subnet_id, .field = subnet_field,
-		.put = subnet_put, .missing = subnet_missing,
+		.id_param = "SubnetId",
+		.set = "subnetSet",
+		.page_min = 5,
+		.page_max = 1000,
+		.item = subnet_item,
+		.count = subnet_count,
+		.seq = seq_by_index,
+		.id = subnet_id,
+		.field = subnet_field,
+		.put = subnet_put,
+		.missing = subnet_missing,
 	};
 
 	return ec2_list(call, &lister);
@@ -559,8 +593,16 @@ static int vpc_missing(struct ec2_call *call, const char *ids, bool many)
 int ec2_describe_vpcs(struct ec2_call *call)
 {
 	static const struct ec2_lister lister = {
-		.id_param = "VpcId", .set = "vpcSet", .page_min = 5, .page_max = 1000, .item = vpc_item,
-		.count = vpc_count, .seq = seq_by_index, .id = vpc_id, .field = vpc_field, .put = vpc_put,
+		.id_param = "VpcId",
+		.set = "vpcSet",
+		.page_min = 5,
+		.page_max = 1000,
+		.item = vpc_item,
+		.count = vpc_count,
+		.seq = seq_by_index,
+		.id = vpc_id,
+		.field = vpc_field,
+		.put = vpc_put,
 		.missing = vpc_missing,
 	};
 
@@ -636,9 +678,17 @@ static int group_missing(struct ec2_call *call, const char *ids, bool many)
 int ec2_describe_groups(struct ec2_call *call)
 {
 	static const struct ec2_lister lister = {
-		.id_param = "GroupId", .set = "securityGroupInfo", .page_min = 5, .page_max = 1000,
-		.item = group_item, .count = group_count, .seq = seq_by_index, .id = group_id,
-		.field = group_field, .put = group_put, .missing = group_missing,
+		.id_param = "GroupId",
+		.set = "securityGroupInfo",
+		.page_min = 5,
+		.page_max = 1000,
+		.item = group_item,
+		.count = group_count,
+		.seq = seq_by_index,
+		.id = group_id,
+		.field = group_field,
+		.put = group_put,
+		.missing = group_missing,
 	};
 
 	return ec2_list(call, &lister);

@@ -109,10 +109,16 @@ static int read_groups(struct ec2_call *call, struct aws_group *groups[static AW
 
 /* ---- create ---- */
 
-static const struct want_names create4 = { IP_V4, "SecondaryPrivateIpAddressCount", "PrivateIpAddresses",
-					   "PrivateIpAddress", "Ipv4PrefixCount", "Ipv4Prefix", "Ipv4Prefix" };
-static const struct want_names create6 = { IP_V6, "Ipv6AddressCount", "Ipv6Addresses", "Ipv6Address",
-					   "Ipv6PrefixCount", "Ipv6Prefix", "Ipv6Prefix" };
+static const struct want_names create4 = { IP_V4,
+					   "SecondaryPrivateIpAddressCount",
+					   "PrivateIpAddresses",
+					   "PrivateIpAddress",
+					   "Ipv4PrefixCount",
+					   "Ipv4Prefix",
+					   "Ipv4Prefix" };
+static const struct want_names create6 = { IP_V6,         "Ipv6AddressCount", "Ipv6Addresses",
+					   "Ipv6Address", "Ipv6PrefixCount",  "Ipv6Prefix",
+					   "Ipv6Prefix" };
 
 /* PrivateIpAddress, or the one of PrivateIpAddresses that says Primary=true: it leaves the list of secondaries. */
 static int read_primary(struct ec2_call *call, struct aws_create *want)
@@ -243,7 +249,8 @@ int ec2_create_nic(struct ec2_call *call)
 	if (!request)
 		return internal(call);
 	if (token && strlen(token) > 64)
-		return ec2_refuse(call->err, 400, "InvalidParameterValue", "The client token is longer than 64 characters");
+		return ec2_refuse(call->err, 400, "InvalidParameterValue",
+				  "The client token is longer than 64 characters");
 	if (known)
 		return replay(call, known, request);
 	if (read_create(call, &want) < 0 || read_tag_specification(call, &tags) < 0)
@@ -372,10 +379,12 @@ int ec2_modify_nic(struct ec2_call *call)
 
 /* ---- assign, unassign ---- */
 
-static const struct want_names assign4 = { IP_V4, "SecondaryPrivateIpAddressCount", "PrivateIpAddress", NULL,
-					   "Ipv4PrefixCount", "Ipv4Prefix", NULL };
-static const struct want_names assign6 = { IP_V6, "Ipv6AddressCount", "Ipv6Addresses", NULL,
-					   "Ipv6PrefixCount", "Ipv6Prefix", NULL };
+static const struct want_names assign4 = {
+	IP_V4, "SecondaryPrivateIpAddressCount", "PrivateIpAddress", NULL, "Ipv4PrefixCount", "Ipv4Prefix", NULL
+};
+static const struct want_names assign6 = { IP_V6, "Ipv6AddressCount", "Ipv6Addresses",
+					   NULL,  "Ipv6PrefixCount",  "Ipv6Prefix",
+					   NULL };
 
 /* @inner NULL: the values are the items themselves. */
 static void put_list(struct xml *xml, const char *set, const char *inner, const struct aws_units *units, bool prefixes)
@@ -503,12 +512,12 @@ static int find_tags(struct ec2_call *call, const char *id, json_t **ret, struct
 	struct aws_group *group = aws_group_find(model, id);
 
 	*ret_nic = nic;
-	*ret = nic			      ? nic->face.tags :
-	       instance			      ? instance->tags :
-	       subnet			      ? subnet->tags :
-	       group			      ? group->tags :
-	       str_equal(id, model->vpc.id) ? model->vpc.tags :
-					      NULL;
+	*ret = nic                            ? nic->face.tags
+	       : instance                     ? instance->tags
+	       : subnet                       ? subnet->tags
+	       : group                        ? group->tags
+	       : str_equal(id, model->vpc.id) ? model->vpc.tags
+					      : NULL;
 	if (*ret)
 		return 0;
 	if (str_starts(id, "eni-"))
@@ -530,7 +539,7 @@ static int tag_one(struct ec2_call *call, const char *id, json_t *change, bool r
 	if (find_tags(call, id, &tags, &nic) < 0)
 		return -1;
 	size = json_object_size(tags);
-	json_object_foreach(change, key, value)
+	json_object_foreach (change, key, value)
 		size += !json_object_get(tags, key);
 	if (!remove && size > AWS_TAGS_MAX)
 		return ec2_refuse(call->err, 400, "TagLimitExceeded",
@@ -543,7 +552,7 @@ static int tag_one(struct ec2_call *call, const char *id, json_t *change, bool r
 		return json_object_update(tags, change) < 0 ? internal(call) : 0;
 	if (!json_object_size(change))
 		return json_object_clear(tags) < 0 ? internal(call) : 0;
-	json_object_foreach(change, key, value)
+	json_object_foreach (change, key, value)
 		if (!*json_string_value(value) || json_equal(json_object_get(tags, key), value))
 			(void)json_object_del(tags, key);
 	return 0;

@@ -62,9 +62,9 @@ static void put_groups(struct xml *xml, const struct aws_face *face)
 static void put_attachment(struct ec2_call *call, const struct aws_nic *nic, const struct aws_face *face,
 			   bool in_instance)
 {
-	const char *status = face->status == AWS_NIC_ATTACHING ? "attaching" :
-			     face->status == AWS_NIC_DETACHING ? "detaching" :
-								 "attached";
+	const char *status = face->status == AWS_NIC_ATTACHING   ? "attaching"
+			     : face->status == AWS_NIC_DETACHING ? "detaching"
+								 : "attached";
 
 	xml_open(call->xml, "attachment", NULL);
 	xml_text(call->xml, "attachmentId", face->attachment);

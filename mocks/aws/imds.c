@@ -572,8 +572,9 @@ static bool is_token_path(const char *path)
 void imds_serve(struct imds *imds, struct aws_model *model, struct aws_instance *instance,
 		const struct httpd_request *request, int64_t now_us, int64_t wall_us, struct httpd_reply *reply)
 {
-	struct ask ask = { .model = model, .instance = instance, .now_us = now_us, .wall_us = wall_us,
-			   .out = &reply->body };
+	struct ask ask = {
+		.model = model, .instance = instance, .now_us = now_us, .wall_us = wall_us, .out = &reply->body
+	};
 	bool put = str_equal(request->method, "PUT");
 
 	httpd_reply_header(reply, "Content-Type", "text/plain");

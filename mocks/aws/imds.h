@@ -10,9 +10,9 @@
 struct httpd_reply;
 struct httpd_request;
 
-#define IMDS_TOKENS_MAX    256   /* alive at one time; a client that asks for one per call must not exhaust memory */
-#define IMDS_TTL_MAX_S     21600 /* s, as AWS has it */
-#define IMDS_TOKEN_LEN     57
+#define IMDS_TOKENS_MAX 256   /* alive at one time; a client that asks for one per call must not exhaust memory */
+#define IMDS_TTL_MAX_S  21600 /* s, as AWS has it */
+#define IMDS_TOKEN_LEN  57
 
 struct imds_token {
 	char text[IMDS_TOKEN_LEN];

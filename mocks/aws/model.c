@@ -17,8 +17,10 @@
 /* How long before its end metadata replaces a set of credentials: AWS publishes new ones 5 min before. */
 #define ROTATE_BEFORE_US (300 * USEC_PER_SEC)
 
-static const char *const status_names[] = { [AWS_NIC_PENDING] = "pending",     [AWS_NIC_AVAILABLE] = "available",
-					    [AWS_NIC_ATTACHING] = "attaching", [AWS_NIC_IN_USE] = "in-use",
+static const char *const status_names[] = { [AWS_NIC_PENDING] = "pending",
+					    [AWS_NIC_AVAILABLE] = "available",
+					    [AWS_NIC_ATTACHING] = "attaching",
+					    [AWS_NIC_IN_USE] = "in-use",
 					    [AWS_NIC_DETACHING] = "detaching" };
 static_assert(ARRAY_SIZE(status_names) == AWS_NIC_STATUS_COUNT, "one name per status");
 
@@ -210,7 +212,8 @@ static struct aws_creds *creds_mint(struct aws_model *model, int64_t wall_us)
 const struct aws_creds *aws_creds_role(struct aws_model *model, int64_t wall_us)
 {
 	struct aws_creds *creds = model->role_key[0] ? aws_creds_find(model, model->role_key) : NULL;
-	int64_t before = model->role_lifetime_us / 4 < ROTATE_BEFORE_US ? model->role_lifetime_us / 4 : ROTATE_BEFORE_US;
+	int64_t before =
+		model->role_lifetime_us / 4 < ROTATE_BEFORE_US ? model->role_lifetime_us / 4 : ROTATE_BEFORE_US;
 
 	if (creds && (!creds->expiry_us || creds->expiry_us - before > wall_us))
 		return creds;
@@ -407,9 +410,10 @@ int aws_nic_detach(struct aws_model *model, struct aws_nic *nic, int64_t now_us,
 		return ec2_refuse(err, 400, "OperationNotPermitted",
 				  "You are not allowed to manage 'ela-attach' attachments.");
 	if (nic->face.device == 0)
-		return ec2_refuse(err, 400, "OperationNotPermitted",
-				  "The network interface at device index 0 and networkCard index %u cannot be detached.",
-				  nic->face.card);
+		return ec2_refuse(
+			err, 400, "OperationNotPermitted",
+			"The network interface at device index 0 and networkCard index %u cannot be detached.",
+			nic->face.card);
 	if (nic->face.status == AWS_NIC_DETACHING)
 		return ec2_refuse(err, 400, "IncorrectState", "Attachment '%s' is already being detached.",
 				  nic->face.attachment);
@@ -532,7 +536,8 @@ int aws_nic_create(struct aws_model *model, const struct aws_create *want, int64
 	nic->created_us = now_us;
 	nic->face.tags = tags;
 	nic->face.source_dest_check = true;
-	(void)str_copy(nic->face.description, sizeof(nic->face.description), want->description ? want->description : "");
+	(void)str_copy(nic->face.description, sizeof(nic->face.description),
+		       want->description ? want->description : "");
 	memcpy(nic->face.groups, want->groups, sizeof(nic->face.groups));
 	nic->face.group_count = want->group_count;
 	nic->face.status = AWS_NIC_PENDING;
@@ -545,8 +550,11 @@ int aws_nic_create(struct aws_model *model, const struct aws_create *want, int64
 int aws_model_boot(struct aws_model *model, struct aws_instance *instance, const struct macaddr *mac,
 		   const struct ipaddr *primary, const struct prefix *more, unsigned more_count, struct ec2_err *err)
 {
-	struct aws_create want = { .subnet = instance->subnet, .mac = *mac, .primary = *primary,
-				   .groups = { model->groups[0] }, .group_count = model->group_count ? 1 : 0,
+	struct aws_create want = { .subnet = instance->subnet,
+				   .mac = *mac,
+				   .primary = *primary,
+				   .groups = { model->groups[0] },
+				   .group_count = model->group_count ? 1 : 0,
 				   .v4 = { .family = IP_V4 } };
 	struct aws_nic *nic;
 

@@ -31,11 +31,11 @@ struct aws_mock_net_ops;
 struct err;
 struct json_t;
 
-#define AWS_ID_LEN         64   /* bytes; "eni-attach-" and 17 hex are 28 */
+#define AWS_ID_LEN         64 /* bytes; "eni-attach-" and 17 hex are 28 */
 #define AWS_NAME_LEN       128
 #define AWS_TEXT_LEN       256
-#define AWS_NIC_UNITS_MAX  64   /* addresses, or prefixes, of one family on one NIC: the largest limit of any type */
-#define AWS_NIC_GROUPS_MAX 16   /* security groups on one NIC: EC2's hard limit; the default quota is 5 */
+#define AWS_NIC_UNITS_MAX  64 /* addresses, or prefixes, of one family on one NIC: the largest limit of any type */
+#define AWS_NIC_GROUPS_MAX 16 /* security groups on one NIC: EC2's hard limit; the default quota is 5 */
 #define AWS_NIC_GROUPS     5
 #define AWS_HISTORY_MAX    64   /* faces kept per NIC; at one change per 100 ms good for 6 s of lag */
 #define AWS_NICS_MAX       5000 /* per account and Region, EC2's default quota */
@@ -67,12 +67,12 @@ _printf_(4, 5) int ec2_refuse(struct ec2_err *err, unsigned status, const char *
 
 struct aws_type {
 	char name[32];
-	unsigned nics;        /* per card */
+	unsigned nics; /* per card */
 	unsigned cards;
-	unsigned nic_units;   /* v4 addresses and prefixes of one NIC; the same for v6 */
+	unsigned nic_units; /* v4 addresses and prefixes of one NIC; the same for v6 */
 	unsigned vcpus;
 	bool bare_metal;
-	char hypervisor[8];   /* "nitro", "xen"; "" on bare metal */
+	char hypervisor[8]; /* "nitro", "xen"; "" on bare metal */
 	char arch[8];
 };
 
@@ -117,7 +117,7 @@ struct aws_instance {
 	const struct aws_type *type;
 	struct aws_subnet *subnet;
 	char image[AWS_ID_LEN];
-	char state[16];      /* "running" */
+	char state[16]; /* "running" */
 	bool public;
 	struct ipaddr public_ip;
 	struct json_t *tags; /* owned */
@@ -131,8 +131,14 @@ struct aws_creds {
 	int64_t expiry_us; /* wall clock, 0 = never */
 };
 
-enum aws_nic_status { AWS_NIC_PENDING, AWS_NIC_AVAILABLE, AWS_NIC_ATTACHING, AWS_NIC_IN_USE, AWS_NIC_DETACHING,
-		      AWS_NIC_STATUS_COUNT };
+enum aws_nic_status {
+	AWS_NIC_PENDING,
+	AWS_NIC_AVAILABLE,
+	AWS_NIC_ATTACHING,
+	AWS_NIC_IN_USE,
+	AWS_NIC_DETACHING,
+	AWS_NIC_STATUS_COUNT
+};
 
 /** struct aws_units - what one NIC holds of one family; of v4 addrs[0] is the primary. */
 struct aws_units {
@@ -167,11 +173,11 @@ struct aws_old_face {
 };
 
 struct aws_nic {
-	uint64_t seq;              /* order of creation, never reused: what paging counts by */
+	uint64_t seq; /* order of creation, never reused: what paging counts by */
 	char id[AWS_ID_LEN];
 	struct macaddr mac;
 	struct aws_subnet *subnet;
-	bool managed;              /* belongs to a service of AWS: requester-managed */
+	bool managed; /* belongs to a service of AWS: requester-managed */
 	int64_t created_us;
 	struct aws_face face;
 	struct aws_old_face *history[AWS_HISTORY_MAX]; /* owned, oldest first */
@@ -183,7 +189,7 @@ struct aws_nic {
 struct aws_timings {
 	int64_t create_ms, attach_ms, detach_ms; /* until the state after the call's */
 	int64_t imds_lag_ms, describe_lag_ms;
-	struct json_t *call_ms;                  /* owned object ACTION or "*" -> ms; may be NULL */
+	struct json_t *call_ms; /* owned object ACTION or "*" -> ms; may be NULL */
 };
 
 /** struct aws_token - one idempotency token: what was asked with it and what came of it. */
@@ -210,8 +216,8 @@ struct aws_model {
 	unsigned nic_quota;
 	struct aws_creds creds[AWS_CREDS_MAX];
 	unsigned cred_count;
-	char role_key[AWS_NAME_LEN];        /* access key that metadata hands out now, "" = none yet */
-	struct aws_token *tokens;           /* owned, AWS_TOKENS_MAX */
+	char role_key[AWS_NAME_LEN]; /* access key that metadata hands out now, "" = none yet */
+	struct aws_token *tokens;    /* owned, AWS_TOKENS_MAX */
 	unsigned token_count;
 	struct aws_timings timings;
 	bool short_pages;
@@ -267,17 +273,17 @@ int aws_change(struct aws_model *model, struct aws_nic *nic, int64_t now_us);
 /** struct aws_want - units to be added to a NIC: of addrs/addr_count and prefixes/prefix_count one at most is set. */
 struct aws_want {
 	enum ip_family family;
-	unsigned addr_count;       /* any so many */
+	unsigned addr_count; /* any so many */
 	unsigned prefix_count;
 	struct aws_units explicit_; /* exactly these */
-	bool reassign;             /* explicit addresses may be taken from another NIC */
+	bool reassign;              /* explicit addresses may be taken from another NIC */
 };
 
 struct aws_create {
 	struct aws_subnet *subnet;
-	struct ipaddr primary;     /* family 0: any */
-	struct macaddr mac;        /* all zero: any */
-	struct aws_want v4, v6;    /* beside the primary */
+	struct ipaddr primary;  /* family 0: any */
+	struct macaddr mac;     /* all zero: any */
+	struct aws_want v4, v6; /* beside the primary */
 	struct aws_group *groups[AWS_NIC_GROUPS_MAX];
 	unsigned group_count;
 	const char *description;

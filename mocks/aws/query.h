@@ -17,7 +17,7 @@ struct query_param {
 };
 
 struct query {
-	char *text; /* owned, what the parameters point into */
+	char *text;                 /* owned, what the parameters point into */
 	struct query_param *params; /* owned */
 	unsigned count;
 };

@@ -45,7 +45,7 @@ static int get_tags(const json_t *obj, json_t **ret, struct err *err)
 
 	if (json_get_obj_opt(obj, DOMAIN, "tags", &tags, err) < 0)
 		return -1;
-	json_object_foreach(tags, key, value)
+	json_object_foreach (tags, key, value)
 		if (!json_is_string(value))
 			return err_set(err, ERR_PROTOCOL, DOMAIN, "tag %s is no string", key);
 	*ret = tags ? json_deep_copy(tags) : json_object();
@@ -91,7 +91,7 @@ static int load_vpc(struct aws_model *model, const json_t *seed, struct err *err
 	    get_range_opt(vpc, "cidr6", IP_V6, &model->vpc.cidr6, err) < 0 ||
 	    json_get_arr_opt(vpc, DOMAIN, "cidrs", &cidrs, err) < 0)
 		return -1;
-	json_array_foreach(cidrs, i, cidr) {
+	json_array_foreach (cidrs, i, cidr) {
 		if (i == AWS_CIDRS_MAX)
 			return err_set(err, ERR_PROTOCOL, DOMAIN, "more than %d cidrs", AWS_CIDRS_MAX);
 		if (parse_range(json_string_value(cidr), IP_V4, &model->vpc.cidrs[i], err) < 0)
@@ -109,7 +109,7 @@ static int load_used(struct aws_subnet *subnet, const json_t *used, struct err *
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(used, i, item) {
+	json_array_foreach (used, i, item) {
 		if (parse_range(json_string_value(item), IP_V4, &range, err) < 0)
 			return -1;
 		if (addrpool_take(&subnet->pool, &range) < 0)
@@ -124,7 +124,7 @@ static int load_reservations(struct aws_model *model, struct aws_subnet *subnet,
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) {
+	json_array_foreach (list, i, item) {
 		struct aws_reservation *held = &subnet->reservations[i];
 		const char *cidr, *type;
 
@@ -155,8 +155,8 @@ static int load_subnet(struct aws_model *model, const json_t *item, struct err *
 	}
 	model->subnets[model->subnet_count++] = subnet;
 	(void)str_copy(subnet->az_id, sizeof(subnet->az_id), "usw2-az1");
-	if (get_id(model, item, "subnet", subnet->id, err) < 0 ||
-	    json_get_str(item, DOMAIN, "cidr", &cidr, err) < 0 || parse_range(cidr, IP_V4, &subnet->cidr, err) < 0 ||
+	if (get_id(model, item, "subnet", subnet->id, err) < 0 || json_get_str(item, DOMAIN, "cidr", &cidr, err) < 0 ||
+	    parse_range(cidr, IP_V4, &subnet->cidr, err) < 0 ||
 	    get_text(item, "az", subnet->az, sizeof(subnet->az), err) < 0 ||
 	    get_text(item, "az_id", subnet->az_id, sizeof(subnet->az_id), err) < 0 ||
 	    get_range_opt(item, "cidr6", IP_V6, &subnet->cidr6, err) < 0 || get_tags(item, &subnet->tags, err) < 0 ||
@@ -291,7 +291,7 @@ static int load_addresses(const json_t *item, struct prefix *more, unsigned *ret
 
 	if (json_get_arr_opt(item, DOMAIN, "addresses", &list, err) < 0)
 		return -1;
-	json_array_foreach(list, i, text) {
+	json_array_foreach (list, i, text) {
 		if (i == AWS_NIC_UNITS_MAX - 1)
 			return err_set(err, ERR_PROTOCOL, DOMAIN, "too many addresses on one instance");
 		if (parse_range(json_string_value(text), IP_V4, &more[i], err) < 0)
@@ -344,7 +344,8 @@ static int load_instance(struct aws_model *model, const json_t *item, struct err
 	if (!instance->type)
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "instance %s: unknown type %s", name, type);
 	if (az && !str_equal(az, instance->subnet->az))
-		return err_set(err, ERR_PROTOCOL, DOMAIN, "instance %s: its subnet is in %s", name, instance->subnet->az);
+		return err_set(err, ERR_PROTOCOL, DOMAIN, "instance %s: its subnet is in %s", name,
+			       instance->subnet->az);
 	(void)str_copy(instance->state, sizeof(instance->state), "running");
 	aws_id_new(model, "ami", instance->image);
 	/* TEST-NET-3: public addresses that nobody has. */
@@ -369,8 +370,8 @@ int aws_seed_timings(struct aws_model *model, const json_t *timings, struct err 
 	if (call && !json_is_integer(call) && !json_is_object(call))
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "call_ms is no number and no object");
 	if (call) {
-		next.call_ms = json_is_object(call) ? json_deep_copy(call) :
-						      json_pack("{s:I}", "*", json_integer_value(call));
+		next.call_ms =
+			json_is_object(call) ? json_deep_copy(call) : json_pack("{s:I}", "*", json_integer_value(call));
 		json_decref(model->timings.call_ms);
 	}
 	model->timings = next;
@@ -414,7 +415,7 @@ static int load_knobs(struct aws_model *model, struct throttle *knob, const json
 	if (json_get_bool_opt(throttle, DOMAIN, "enabled", &knob->enabled, err) < 0 ||
 	    json_get_obj_opt(throttle, DOMAIN, "buckets", &buckets, err) < 0)
 		return -1;
-	json_object_foreach(buckets, action, bucket)
+	json_object_foreach (buckets, action, bucket)
 		if (load_bucket(knob, action, bucket, err) < 0)
 			return -1;
 	return 0;
@@ -430,7 +431,7 @@ static int load_each(struct aws_model *model, const json_t *seed, const char *ke
 
 	if (json_get_arr_opt(seed, DOMAIN, key, &list, err) < 0)
 		return -1;
-	json_array_foreach(list, i, item)
+	json_array_foreach (list, i, item)
 		if (load(model, item, err) < 0)
 			return err_wrap(err, "%s[%zu]", key, i);
 	return 0;
@@ -463,7 +464,7 @@ int aws_seed_load(struct aws_model *model, struct throttle *throttle, const json
 	}
 	if (json_get_arr_opt(seed, DOMAIN, "credentials", &creds, err) < 0)
 		return -1;
-	json_array_foreach(creds, i, item)
+	json_array_foreach (creds, i, item)
 		if (load_creds_item(model, item, wall_us, err) < 0)
 			return err_wrap(err, "credentials[%zu]", i);
 	if (load_role(model, seed, wall_us, err) < 0 || load_knobs(model, throttle, seed, err) < 0 ||

@@ -74,8 +74,7 @@ static bool date_parse(struct sigv4 *sig)
 	if (strlen(d) != 16 || !digits(d, 8) || d[8] != 'T' || !digits(d + 9, 6) || d[15] != 'Z')
 		return false;
 	if (!number_at(d, 4, &tm.tm_year) || !number_at(d + 4, 2, &tm.tm_mon) || !number_at(d + 6, 2, &tm.tm_mday) ||
-	    !number_at(d + 9, 2, &tm.tm_hour) || !number_at(d + 11, 2, &tm.tm_min) ||
-	    !number_at(d + 13, 2, &tm.tm_sec))
+	    !number_at(d + 9, 2, &tm.tm_hour) || !number_at(d + 11, 2, &tm.tm_min) || !number_at(d + 13, 2, &tm.tm_sec))
 		return false;
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
@@ -250,8 +249,8 @@ static bool signature(const struct sigv4 *sig, const char *secret, const char *c
 	if (len < 0 || (size_t)len >= sizeof(to_sign))
 		return false;
 	if (!hmac(first, strlen(first), sig->date, &day) || !hmac(&day, DIGEST_SIZE, sig->region, &region) ||
-	    !hmac(&region, DIGEST_SIZE, sig->service, &service) ||
-	    !hmac(&service, DIGEST_SIZE, "aws4_request", &key) || !hmac(&key, DIGEST_SIZE, to_sign, &result))
+	    !hmac(&region, DIGEST_SIZE, sig->service, &service) || !hmac(&service, DIGEST_SIZE, "aws4_request", &key) ||
+	    !hmac(&key, DIGEST_SIZE, to_sign, &result))
 		return false;
 	(void)str_hex(ret, result.bytes, DIGEST_SIZE);
 	return true;

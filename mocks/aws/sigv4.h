@@ -7,8 +7,8 @@
 
 struct httpd_request;
 
-#define SIGV4_SCOPE_LEN  128  /* bytes of access key, region or service */
-#define SIGV4_SIGNED_MAX 64   /* signed headers of one request */
+#define SIGV4_SCOPE_LEN  128 /* bytes of access key, region or service */
+#define SIGV4_SIGNED_MAX 64  /* signed headers of one request */
 
 enum sigv4_result {
 	SIGV4_OK,
@@ -20,13 +20,13 @@ enum sigv4_result {
 /** struct sigv4 - what a request says about its signature. */
 struct sigv4 {
 	char access_key[SIGV4_SCOPE_LEN];
-	char date[9];          /* yyyymmdd of the scope */
+	char date[9]; /* yyyymmdd of the scope */
 	char region[SIGV4_SCOPE_LEN];
 	char service[SIGV4_SCOPE_LEN];
 	char signed_headers[1024];
 	char signature[65];
-	char amz_date[17];     /* yyyymmddThhmmssZ */
-	int64_t time_us;       /* the same, wall clock */
+	char amz_date[17]; /* yyyymmddThhmmssZ */
+	int64_t time_us;   /* the same, wall clock */
 };
 
 /** sigv4_parse() - read Authorization and X-Amz-Date. Return: OK, MISSING or INCOMPLETE. */

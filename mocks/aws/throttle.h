@@ -17,9 +17,9 @@ struct throttle_rate {
 struct throttle_bucket {
 	char action[64];
 	struct throttle_rate rate;
-	bool fixed;         /* the seed said so: the class of a call does not matter */
-	int64_t tokens_us;  /* tokens, each worth USEC_PER_SEC, so that a slow refill is exact */
-	int64_t filled_us;  /* when tokens_us was true */
+	bool fixed;        /* the seed said so: the class of a call does not matter */
+	int64_t tokens_us; /* tokens, each worth USEC_PER_SEC, so that a slow refill is exact */
+	int64_t filled_us; /* when tokens_us was true */
 };
 
 struct throttle {

@@ -8,9 +8,14 @@
 
 static int nic_attach(void *ctx, const struct aws_mock_net_nic *nic, struct err *err)
 {
-	struct fabric_nic want = { .node = nic->node,       .ifname = nic->ifname,   .mac = nic->mac,
-				   .gateway = nic->gateway, .primary = nic->primary, .subnet = nic->subnet,
-				   .mtu = nic->mtu,         .configure = nic->configure };
+	struct fabric_nic want = { .node = nic->node,
+				   .ifname = nic->ifname,
+				   .mac = nic->mac,
+				   .gateway = nic->gateway,
+				   .primary = nic->primary,
+				   .subnet = nic->subnet,
+				   .mtu = nic->mtu,
+				   .configure = nic->configure };
 
 	return fabric_nic_attach(ctx, &want, err);
 }

@@ -110,8 +110,8 @@ static int setup(void **state)
 	assert_non_null(seed);
 	world->model = aws_model_new();
 	assert_non_null(world->model);
-	world->net = (struct aws_mock_net_ops){ &world->log,  net_attach,   net_detach,
-						net_assign,   net_unassign, net_public };
+	world->net =
+		(struct aws_mock_net_ops){ &world->log, net_attach, net_detach, net_assign, net_unassign, net_public };
 	world->model->net = &world->net;
 	if (aws_seed_load(world->model, &world->throttle, seed, 0, &err) < 0)
 		fail_msg("%s", err.msg);

@@ -13,8 +13,8 @@
 #include "mocks/httpd.h"
 
 #define SECRET "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-#define BODY                                                                                               \
-	"Action=DescribeNetworkInterfaces&Filter.1.Name=attachment.instance-id&Filter.1.Value.1=i-0123456789abcdef0" \
+#define BODY                                                                                                           \
+	"Action=DescribeNetworkInterfaces&Filter.1.Name=attachment.instance-id&Filter.1.Value.1=i-0123456789abcdef0"   \
 	"&Version=2016-11-15"
 #define TOKEN     "IQoJb3JpZ2luX2VjEKX//////////wEaCXVzLWVhc3QtMSJHMEUCIQD+/=="
 #define PLAIN_SIG "d21e214567040a580656f11029657517060efa65217592ef98f25d5e0bdc996e"
@@ -42,7 +42,8 @@ static void make(struct fixture *f, const char *signed_headers, const char *sign
 	f->request.body = BODY;
 	f->request.body_size = strlen(BODY);
 	(void)snprintf(f->authorization, sizeof(f->authorization),
-		       "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=%s, Signature=%s", signed_headers, signature);
+		       "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=%s, Signature=%s", signed_headers,
+		       signature);
 	add(f, "Host", "ec2.us-west-2.amazonaws.com");
 	add(f, "Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
 	add(f, "X-Amz-Date", "20260101T000000Z");
