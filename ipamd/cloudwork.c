@@ -251,10 +251,28 @@ static void mark_started(struct ipamd *d, const struct plan_action *action, int6
 	}
 }
 
+static bool is_growth(enum plan_kind kind)
+{
+	return kind == PLAN_ASSIGN || kind == PLAN_ATTACH;
+}
+
+/* From here on a throttle answer is news to whoever waits. */
+static void note_throttles(struct ipamd *d)
+{
+	struct cloud_stats stats = { 0 };
+
+	if (d->running[JOB_ASSIGN] || d->running[JOB_ATTACH])
+		return;
+	d->cloud->ops->stats(d->cloud, &stats);
+	d->throttled_before = stats.errors[ERR_THROTTLED];
+}
+
 static int start_action(struct ipamd *d, const struct plan_action *action, int64_t now_us, struct err *err)
 {
 	struct job job;
 
+	if (is_growth(action->kind))
+		note_throttles(d);
 	if (fill_job(d, action, now_us, &job, err) < 0 || put_intent(d, action, &job, err) < 0) {
 		job_done(&job);
 		return -1;
@@ -271,11 +289,6 @@ static int start_action(struct ipamd *d, const struct plan_action *action, int64
 	(void)store_intent_del(d->store, job.intent, NULL);
 	job_done(&job);
 	return -1;
-}
-
-static bool is_growth(enum plan_kind kind)
-{
-	return kind == PLAN_ASSIGN || kind == PLAN_ATTACH;
 }
 
 static int64_t run_plan(struct ipamd *d, int64_t now_us)

@@ -98,6 +98,7 @@ struct ipamd {
 
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
+	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
 	struct backoff start, list, grow, shrink, nft;
 
 	/* the host */

@@ -34,9 +34,11 @@ static void reply_ok(struct server_conn *conn)
 
 /* ---- why there is no address ---- */
 
-static enum fail_reason reason_of(enum err_class class)
+static enum fail_reason reason_of(const struct err *err)
 {
-	switch (class) {
+	if (err->class != ERR_NONE && str_equal(err->domain, "store"))
+		return FAIL_STATE; /* an intent that cannot be kept: the cloud was not even asked */
+	switch (err->class) {
 	case ERR_EXHAUSTED:
 		return FAIL_SUBNET_FULL;
 	case ERR_THROTTLED:
@@ -58,6 +60,17 @@ static enum fail_reason reason_of(enum err_class class)
 	return FAIL_STARTING;
 }
 
+/* The provider tries for tens of seconds before it gives a call back: longer than many a pod waits. */
+static bool is_throttled(const struct ipamd *d)
+{
+	struct cloud_stats stats = { 0 };
+
+	if (!d->running[JOB_ASSIGN] && !d->running[JOB_ATTACH])
+		return false;
+	d->cloud->ops->stats(d->cloud, &stats);
+	return stats.errors[ERR_THROTTLED] > d->throttled_before;
+}
+
 enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 {
 	struct pool_counts counts;
@@ -67,11 +80,13 @@ enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 		const struct err *err = d->start.err.class != ERR_NONE ? &d->start.err : &d->list.err;
 
 		*ret_err = err->class == ERR_NONE ? NULL : err;
-		return reason_of(err->class);
+		return reason_of(err);
 	}
+	if (is_throttled(d))
+		return FAIL_THROTTLED;
 	if (d->grow.err.class != ERR_NONE) {
 		*ret_err = &d->grow.err;
-		return reason_of(d->grow.err.class);
+		return reason_of(&d->grow.err);
 	}
 	if (d->nft.err.class != ERR_NONE) {
 		*ret_err = &d->nft.err;
@@ -100,7 +115,7 @@ static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, s
 				     .address = prefix_host(&lease->addr),
 				     .mtu = nic_mtu(d, &lease->addr) };
 	(void)ipaddr_parse(IPAMD_POD_GATEWAY, &ret->gateway);
-	proto_host_ifname(&lease->key, ret->host_ifname);
+	lease_host_ifname(lease, ret->host_ifname);
 }
 
 static void add_succeed(struct ipamd *d, struct server_conn *conn, const struct lease *lease, int64_t since_us,
@@ -280,22 +295,50 @@ static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
 	}
 }
 
+/* A lease of the store that waits for the first list, under its own key or, if only the kernel knew the pod, its link's. */
+static struct lease *find_early(struct ipamd *d, const struct lease_key *key)
+{
+	struct lease_key adopted;
+	char ifname[LEASE_IFNAME_SIZE];
+
+	proto_host_ifname(key, ifname);
+	adopted_key(d, ifname, &adopted);
+	for (unsigned i = 0; i < d->early_count; i++)
+		if (key_equal(&d->early[i].key, key) || key_equal(&d->early[i].key, &adopted))
+			return &d->early[i];
+	return NULL;
+}
+
 static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
 {
-	for (unsigned i = 0; i < d->early_count; i++) {
-		struct lease *lease = &d->early[i];
-		char ifname[LEASE_IFNAME_SIZE];
+	struct lease *lease = find_early(d, key);
+	char ifname[LEASE_IFNAME_SIZE];
 
-		if (!key_equal(&lease->key, key))
-			continue;
-		if (store_lease_release(d->store, key, &lease->addr, now_us + d->config.cooldown_us, err) < 0)
-			return -1;
-		proto_host_ifname(key, ifname);
-		hostwork_pod_down(d, &lease->addr, ifname);
-		*lease = d->early[--d->early_count];
+	if (!lease)
 		return 0;
-	}
+	if (store_lease_release(d->store, &lease->key, &lease->addr, now_us + d->config.cooldown_us, err) < 0)
+		return -1;
+	proto_host_ifname(key, ifname);
+	hostwork_pod_down(d, &lease->addr, ifname);
+	*lease = d->early[--d->early_count];
 	return 0;
+}
+
+/* Whose lease it is, also before the first list. Return: borrowed or NULL. */
+static const struct lease *find_lease(struct ipamd *d, const struct lease_key *key)
+{
+	const struct lease *lease;
+	struct lease_key adopted;
+	char ifname[LEASE_IFNAME_SIZE];
+
+	if (!d->listed)
+		return find_early(d, key);
+	lease = pool_lease_find(d->pool, key);
+	if (lease)
+		return lease;
+	proto_host_ifname(key, ifname);
+	adopted_key(d, ifname, &adopted);
+	return pool_lease_find(d->pool, &adopted);
 }
 
 /* The store first: a lease that only memory forgot would come back with the next start. */
@@ -314,18 +357,13 @@ static int release(struct ipamd *d, const struct lease *lease, const char *host_
 static int del(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
 {
 	const struct lease *lease;
-	struct lease_key adopted;
 	char ifname[LEASE_IFNAME_SIZE];
 
 	cancel_waiter(d, key);
 	if (!d->listed)
 		return del_early(d, key, now_us, err);
 	proto_host_ifname(key, ifname);
-	lease = pool_lease_find(d->pool, key);
-	if (!lease) {
-		adopted_key(d, ifname, &adopted);
-		lease = pool_lease_find(d->pool, &adopted);
-	}
+	lease = find_lease(d, key);
 	return lease ? release(d, lease, ifname, now_us, err) : 0;
 }
 
@@ -345,25 +383,37 @@ static void on_del(struct ipamd *d, struct server_conn *conn, const struct proto
 
 /* ---- the other requests ---- */
 
+static void confirm(struct ipamd *d, const struct lease_key *key, int64_t now_us)
+{
+	struct lease *early = d->listed ? NULL : find_early(d, key);
+
+	if (early) {
+		early->state = LEASE_BOUND;
+		early->since_us = now_us;
+	} else
+		(void)pool_lease_confirm(d->pool, key, now_us);
+}
+
 static void on_confirm(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us)
 {
+	const struct lease *lease = find_lease(d, &request->key);
 	struct err err;
 
-	if (!pool_lease_find(d->pool, &request->key)) {
+	if (!lease) {
 		err_set(&err, ERR_NOTFOUND, "ipamd", "no lease of container %s interface %s: deleted or reclaimed",
 			request->key.container, request->key.ifname);
 		reply_error(conn, &err, FAIL_NONE);
-	} else if (store_lease_bind(d->store, &request->key, now_us, &err) < 0) {
+	} else if (store_lease_bind(d->store, &lease->key, now_us, &err) < 0) {
 		reply_error(conn, &err, FAIL_STATE);
 	} else {
-		(void)pool_lease_confirm(d->pool, &request->key, now_us);
+		confirm(d, &lease->key, now_us);
 		reply_ok(conn);
 	}
 }
 
 static void on_check(struct ipamd *d, struct server_conn *conn, const struct proto_request *request)
 {
-	const struct lease *lease = pool_lease_find(d->pool, &request->key);
+	const struct lease *lease = find_lease(d, &request->key);
 	struct proto_reply reply;
 
 	if (!lease) {
@@ -487,14 +537,14 @@ static void replay_file(struct ipamd *d, const char *path, int64_t now_us)
 	_cleanup_free_ char *line = NULL;
 	struct proto_request request;
 	struct err err;
-	size_t size;
+	size_t size = 0;
 	int r = fs_read(path, PROTO_REQUEST_MAX, &line, &size);
 
-	if (r < 0) {
+	if (r < 0 && r != -EFBIG) {
 		log_warn("cannot read a spooled DEL", "file=\"%s\" err=\"%s\"", path, errno_str(-r));
 		return;
 	}
-	if (proto_request_decode(line, size, &request, &err) < 0 || request.op != PROTO_DEL)
+	if (r < 0 || proto_request_decode(line, size, &request, &err) < 0 || request.op != PROTO_DEL)
 		log_warn("a spooled file is no DEL; dropped", "file=\"%s\"", path);
 	else if (del(d, &request.key, now_us, &err) < 0)
 		return; /* the store said no; it stays for the next start */

@@ -4,7 +4,8 @@
  *
  * A list adds what we do not hold at once. It takes nothing away at once: reads can be older than our last write, so a
  * block or NIC goes only when two lists in a row lack it, and a NIC that was mutated after the list was asked for is left
- * alone. What is gone but carries pods becomes LOST: nothing new is leased from it, and the pods are reported.
+ * alone. What is gone but carries pods becomes LOST: nothing new is leased from it, and the pods are reported. It goes
+ * with its last pod, or comes back, if need be on another NIC.
  */
 #include "ipamd/ipamd.h"
 
@@ -18,12 +19,42 @@
 
 #define ADOPTED_IFNAME "adopted" /* no runtime asks for an interface of that name in a pod that it names by our link */
 
+/* ---- leases ---- */
+
+/* A lease whose address no block holds: the cloud took it while we were away. The pod runs on, so does its lease. */
+static int restore_lost(struct ipamd *d, const struct lease *lease, int64_t now_us)
+{
+	const struct pool_nic *primary = pool_nic_next(d->pool, NULL);
+	struct prefix prefix = prefix_host(&lease->addr);
+	char text[IPADDR_STRLEN];
+	int r = primary ? pool_block_add(d->pool, primary->slot, &prefix, now_us) : -ENOENT;
+
+	if (r < 0)
+		return r;
+	log_error("a running pod has an address that the cloud does not show", "addr=%s container=%s",
+		  ipaddr_str(&lease->addr, text), lease->key.container);
+	pool_block_set_state(d->pool, &prefix, BLOCK_LOST, now_us);
+	return pool_lease_restore(d->pool, lease);
+}
+
+static void restore_lease(struct ipamd *d, const struct lease *lease, int64_t now_us)
+{
+	char text[IPADDR_STRLEN];
+	int r = pool_lease_restore(d->pool, lease);
+
+	if (r == -ENOENT)
+		r = restore_lost(d, lease, now_us);
+	if (r < 0)
+		log_error("cannot restore a lease", "addr=%s container=%s err=\"%s\"", ipaddr_str(&lease->addr, text),
+			  lease->key.container, errno_str(-r));
+}
+
 /* ---- NICs and blocks ---- */
 
-static bool view_has_block(const struct cloud_view *view, const struct prefix *prefix)
+static bool view_has_block(const struct cloud_view *view, const char *nic, const struct prefix *prefix)
 {
 	for (unsigned n = 0; n < view->nic_count; n++)
-		for (unsigned b = 0; b < view->nics[n].block_count; b++)
+		for (unsigned b = 0; str_equal(view->nics[n].id, nic) && b < view->nics[n].block_count; b++)
 			if (prefix_cmp(&view->nics[n].blocks[b].prefix, prefix) == 0)
 				return true;
 	return false;
@@ -43,13 +74,72 @@ static bool is_current(const struct ipamd *d, const struct pool_nic *nic, int64_
 	return nic->busy == NIC_IDLE && d->mutated_us[nic->slot] < submitted_us;
 }
 
+struct moving {
+	const struct prefix *to;
+	struct prefix from[POOL_BLOCK_SIZE_MAX]; /* LOST blocks inside @to, or around it */
+	unsigned from_count;
+	struct lease *leases; /* owned */
+	unsigned lease_count;
+};
+
+static int find_lost(const struct pool_block_view *block, void *arg)
+{
+	struct moving *m = arg;
+
+	if (!prefix_overlaps(&block->prefix, m->to))
+		return 0;
+	if (block->state != BLOCK_LOST || m->from_count == ARRAY_SIZE(m->from))
+		return -EEXIST;
+	m->from[m->from_count++] = block->prefix;
+	return 0;
+}
+
+static int find_moving_lease(const struct lease *lease, void *arg)
+{
+	struct moving *m = arg;
+	unsigned i = 0;
+	struct lease *grown;
+
+	while (i < m->from_count && !prefix_contains(&m->from[i], &lease->addr))
+		i++;
+	if (i == m->from_count)
+		return 0;
+	grown = realloc(m->leases, (m->lease_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	m->leases = grown;
+	m->leases[m->lease_count++] = *lease;
+	return 0;
+}
+
+/* What was lost turns up on another NIC or in a block of another size: its leases move there. */
+static int move_lost(struct ipamd *d, unsigned slot, const struct prefix *to, int64_t now_us)
+{
+	struct moving m = { .to = to };
+	int r = pool_blocks(d->pool, find_lost, &m);
+
+	if (r == 0)
+		r = pool_leases(d->pool, find_moving_lease, &m);
+	if (r == 0) {
+		for (unsigned i = 0; i < m.lease_count; i++)
+			(void)pool_lease_release(d->pool, &m.leases[i].key, now_us, NULL, NULL);
+		for (unsigned i = 0; i < m.from_count; i++)
+			pool_block_remove(d->pool, &m.from[i]);
+		r = pool_block_add(d->pool, slot, to, now_us);
+		for (unsigned i = 0; i < m.lease_count; i++)
+			restore_lease(d, &m.leases[i], now_us);
+	}
+	free(m.leases);
+	return r;
+}
+
 static void merge_block(struct ipamd *d, const struct pool_nic *nic, const struct prefix *prefix, int64_t now_us)
 {
 	char text[PREFIX_STRLEN];
 	struct pool_block_view block;
 	int r;
 
-	if (pool_block_get(d->pool, prefix, &block)) {
+	if (pool_block_get(d->pool, prefix, &block) && (block.state != BLOCK_LOST || block.nic_slot == nic->slot)) {
 		/* RELEASING on an idle NIC: nobody knew whether the release was done. It was not. */
 		if ((block.state == BLOCK_LOST || block.state == BLOCK_RELEASING) && block.nic_slot == nic->slot) {
 			log_info("a block is still ours", "block=%s nic=%s was=%s", prefix_str(prefix, text), nic->id,
@@ -60,6 +150,8 @@ static void merge_block(struct ipamd *d, const struct pool_nic *nic, const struc
 		return;
 	}
 	r = pool_block_add(d->pool, nic->slot, prefix, now_us);
+	if (r == -EEXIST)
+		r = move_lost(d, nic->slot, prefix, now_us);
 	if (r < 0)
 		log_warn("cannot hold a block that the cloud shows", "block=%s nic=%s err=\"%s\"",
 			 prefix_str(prefix, text), nic->id, errno_str(-r));
@@ -108,8 +200,9 @@ static int find_lacking(const struct pool_block_view *block, void *arg)
 	struct lacking *l = arg;
 	const struct pool_nic *nic = pool_nic_by_slot(l->d->pool, block->nic_slot);
 
-	if (!nic || !is_current(l->d, nic, l->submitted_us) || block->state == BLOCK_LOST ||
-	    view_has_block(l->view, &block->prefix))
+	/* A LOST block stays for its pods and goes with the last of them: its cover would hide the address's next owner. */
+	if (!nic || !is_current(l->d, nic, l->submitted_us) || (block->state == BLOCK_LOST && block->leased_count) ||
+	    view_has_block(l->view, nic->id, &block->prefix))
 		return 0;
 	if (l->count == IPAMD_MISSING_MAX) {
 		l->overflow = true;
@@ -146,22 +239,45 @@ static void give_up_block(struct ipamd *d, const struct prefix *prefix, int64_t 
 	pool_block_remove(d->pool, prefix);
 }
 
+struct live {
+	unsigned slot, count;
+};
+
+static int count_live(const struct pool_block_view *block, void *arg)
+{
+	struct live *live = arg;
+
+	live->count += block->nic_slot == live->slot && block->state != BLOCK_LOST;
+	return 0;
+}
+
+static bool has_live_blocks(const struct ipamd *d, unsigned slot)
+{
+	struct live live = { slot, 0 };
+
+	(void)pool_blocks(d->pool, count_live, &live);
+	return live.count > 0;
+}
+
 static void give_up_nics(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us)
 {
 	const struct pool_nic *nic = NULL;
 	unsigned gone[CLOUD_NICS_MAX], count = 0;
 
-	/* A NIC whose blocks are all gone, and that this list lacks too, was lacking twice. */
+	/* A NIC whose blocks are all gone or lost, and that this list lacks too, was lacking twice. */
 	while ((nic = pool_nic_next(d->pool, nic)))
-		if (nic->id[0] && !nic->primary && !nic->block_count && is_current(d, nic, submitted_us) &&
-		    !view_has_nic(view, nic->id))
+		if (nic->id[0] && !nic->primary && is_current(d, nic, submitted_us) && !view_has_nic(view, nic->id) &&
+		    !has_live_blocks(d, nic->slot))
 			gone[count++] = nic->slot;
 	for (unsigned i = 0; i < count; i++) {
 		nic = pool_nic_by_slot(d->pool, gone[i]);
-		log_warn("a NIC is gone", "nic=%s slot=%u", nic->id, nic->slot);
+		if (nic->state == NIC_LOST && nic->block_count)
+			continue; /* said before; its pods keep it */
+		log_warn("a NIC is gone", "nic=%s slot=%u pods=%u", nic->id, nic->slot, nic->leased_count);
 		if (nic->state != NIC_FOREIGN && nic->state != NIC_LOST)
 			pool_nic_set_state(d->pool, gone[i], NIC_LOST, now_us);
-		pool_nic_remove(d->pool, gone[i]);
+		if (!nic->block_count)
+			pool_nic_remove(d->pool, gone[i]);
 		d->host_dirty = true;
 	}
 }
@@ -201,34 +317,6 @@ void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_S
 		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->key.container);
 	else
 		proto_host_ifname(&lease->key, ret);
-}
-
-/* A lease whose address no block holds: the cloud took it while we were away. The pod runs on, so does its lease. */
-static int restore_lost(struct ipamd *d, const struct lease *lease, int64_t now_us)
-{
-	const struct pool_nic *primary = pool_nic_next(d->pool, NULL);
-	struct prefix prefix = prefix_host(&lease->addr);
-	char text[IPADDR_STRLEN];
-	int r = primary ? pool_block_add(d->pool, primary->slot, &prefix, now_us) : -ENOENT;
-
-	if (r < 0)
-		return r;
-	log_error("a running pod has an address that the cloud does not show", "addr=%s container=%s",
-		  ipaddr_str(&lease->addr, text), lease->key.container);
-	pool_block_set_state(d->pool, &prefix, BLOCK_LOST, now_us);
-	return pool_lease_restore(d->pool, lease);
-}
-
-static void restore_lease(struct ipamd *d, const struct lease *lease, int64_t now_us)
-{
-	char text[IPADDR_STRLEN];
-	int r = pool_lease_restore(d->pool, lease);
-
-	if (r == -ENOENT)
-		r = restore_lost(d, lease, now_us);
-	if (r < 0)
-		log_error("cannot restore a lease", "addr=%s container=%s err=\"%s\"", ipaddr_str(&lease->addr, text),
-			  lease->key.container, errno_str(-r));
 }
 
 static int restore_cooldown(const struct ipaddr *addr, int64_t until_us, void *arg)

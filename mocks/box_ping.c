@@ -56,8 +56,12 @@ static uint16_t checksum(const void *bytes, size_t size)
 	uint32_t sum = 0;
 
 	assert(size % 2 == 0);
-	for (size_t i = 0; i < size; i += 2)
-		sum += (uint32_t)at[i] << 8 | at[i + 1];
+	for (size_t i = 0; i < size; i += 2) {
+		uint16_t word;
+
+		memcpy(&word, at + i, sizeof(word));
+		sum += ntohs(word);
+	}
 	while (sum >> 16)
 		sum = (sum & 0xffff) + (sum >> 16);
 	return htons((uint16_t)~sum);
@@ -187,7 +191,7 @@ static void drain_probe(struct batch *batch, int fd)
 {
 	for (unsigned n = 0; n < DRAIN_MAX; n++) {
 		uint8_t bytes[256];
-		struct sockaddr_in from;
+		struct sockaddr_in from = { 0 };
 		socklen_t from_len = sizeof(from);
 		ssize_t size = recvfrom(fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&from, &from_len);
 		struct payload payload;
@@ -208,8 +212,8 @@ static void drain_probe(struct batch *batch, int fd)
 static void serve(int fd)
 {
 	for (unsigned n = 0; n < DRAIN_MAX; n++) {
-		struct payload payload;
-		struct sockaddr_in from;
+		struct payload payload = { 0 };
+		struct sockaddr_in from = { 0 };
 		socklen_t from_len = sizeof(from);
 		ssize_t size = recvfrom(fd, &payload, sizeof(payload), 0, (struct sockaddr *)&from, &from_len);
 
@@ -350,7 +354,7 @@ int ping_forge(struct ping_forgery *forgery, struct err *err)
 	_cleanup_close_ int from_fd = -1, to_fd = -1;
 	struct socket_wish from = { .type = SOCK_RAW, .protocol = IPPROTO_RAW, .icmp_type = -1 };
 	struct socket_wish to = { .type = SOCK_RAW, .protocol = IPPROTO_ICMP, .icmp_type = ICMP_ECHO };
-	uint64_t run;
+	uint64_t run = 0;
 
 	forgery->honest_came = forgery->forged_came = false;
 	if (socket_in(forgery->from_netns_fd, &from, &from_fd, err) < 0 ||

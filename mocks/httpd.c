@@ -282,21 +282,21 @@ static int address_parse(const char *listen, struct sockaddr_storage *ret, sockl
 
 static void url_set(struct httpd *httpd, int fd)
 {
-	struct sockaddr_storage self = { 0 };
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} self = { 0 };
 	socklen_t len = sizeof(self);
 	char host[INET6_ADDRSTRLEN] = "?";
 
-	(void)getsockname(fd, (struct sockaddr *)&self, &len);
-	if (self.ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)&self;
-
-		(void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		(void)snprintf(httpd->url, sizeof(httpd->url), "http://%s:%u", host, ntohs(in->sin_port));
+	(void)getsockname(fd, &self.any, &len);
+	if (self.any.sa_family == AF_INET) {
+		(void)inet_ntop(AF_INET, &self.in.sin_addr, host, sizeof(host));
+		(void)snprintf(httpd->url, sizeof(httpd->url), "http://%s:%u", host, ntohs(self.in.sin_port));
 	} else {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&self;
-
-		(void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		(void)snprintf(httpd->url, sizeof(httpd->url), "http://[%s]:%u", host, ntohs(in6->sin6_port));
+		(void)inet_ntop(AF_INET6, &self.in6.sin6_addr, host, sizeof(host));
+		(void)snprintf(httpd->url, sizeof(httpd->url), "http://[%s]:%u", host, ntohs(self.in6.sin6_port));
 	}
 }
 

@@ -165,6 +165,7 @@ static int run(struct options *options, const sigset_t *signals, struct err *err
 		return -1;
 	options->aws.net = &net;
 	rc = serve(options, signals, err);
+	options->aws.net = NULL;
 	aws_wire_fabric_close(&net);
 	return rc;
 }

@@ -69,4 +69,11 @@ int err_class_parse(const char *name, enum err_class *ret);
 /** errno_str() - thread-safe text for a positive errno; never NULL. The only place that may call strerror_r(). */
 const char *errno_str(int errnum);
 
+/* clang's analyzer sees one file at a time: tell it what these return, or every out parameter looks unset. */
+#ifdef __clang_analyzer__
+#define err_set(...)       (err_set(__VA_ARGS__), -1)
+#define err_set_errno(...) (err_set_errno(__VA_ARGS__), -1)
+#define err_wrap(...)      (err_wrap(__VA_ARGS__), -1)
+#endif
+
 #endif

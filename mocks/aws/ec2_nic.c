@@ -478,7 +478,7 @@ static int unassign(struct ec2_call *call, enum ip_family family, const char *ad
 
 int ec2_unassign4(struct ec2_call *call)
 {
-	struct aws_units units;
+	struct aws_units units = { 0 };
 	struct aws_nic *nic;
 
 	if (unassign(call, IP_V4, "PrivateIpAddress", "Ipv4Prefix", &nic, &units) < 0)
@@ -489,7 +489,7 @@ int ec2_unassign4(struct ec2_call *call)
 
 int ec2_unassign6(struct ec2_call *call)
 {
-	struct aws_units units;
+	struct aws_units units = { 0 };
 	struct aws_nic *nic;
 
 	if (unassign(call, IP_V6, "Ipv6Addresses", "Ipv6Prefix", &nic, &units) < 0)

@@ -713,7 +713,7 @@ static void test_del__daemon_down(void **state)
 
 		assert_int_equal(output.status, 0);
 		assert_string_equal(output.out, "");
-		assert_non_null(strstr(output.err, "lvl=warn"));
+		assert_true(output.err && strstr(output.err, "lvl=warn"));
 		nothing_is_left(world);
 		check_spooled(world);
 	}

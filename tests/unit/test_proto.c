@@ -162,13 +162,13 @@ static void test_proto_request_decode__every_truncation_is_refused(void **state)
 static void test_proto_request_decode__oversize(void **state)
 {
 	char line[PROTO_REQUEST_MAX + 2];
-	const char *text = "{\"v\":1,\"op\":\"status\"}";
+	const char text[] = { "{\"v\":1,\"op\":\"status\"}" };
 	struct proto_request request;
 	struct err err = { 0 };
 
 	(void)state;
 	memset(line, ' ', sizeof(line));
-	memcpy(line, text, strlen(text));
+	memcpy(line, text, sizeof(text) - 1);
 	assert_int_equal(proto_request_decode(line, PROTO_REQUEST_MAX, &request, &err), 0);
 	assert_int_equal(proto_request_decode(line, PROTO_REQUEST_MAX + 1, &request, &err), -1);
 	assert_int_equal(err.class, ERR_PROTOCOL);
