@@ -396,7 +396,7 @@ def test_assign_and_unassign(mock, ec2):
             PrivateIpAddresses=[primary])
     some = seen["PrivateIpAddresses"][1]["PrivateIpAddress"]
     refused("InvalidParameterValue", 400, ec2.unassign_private_ip_addresses, NetworkInterfaceId=nic,
-            PrivateIpAddresses=[some, "10.0.1.250"])
+            PrivateIpAddresses=[some, "10.0.1.10"])
     assert len(describe(ec2, nic)["PrivateIpAddresses"]) == 5
     refused("MissingParameter", 400, ec2.unassign_private_ip_addresses, NetworkInterfaceId=nic)
     refused("MissingParameter", 400, ec2.assign_private_ip_addresses, NetworkInterfaceId=nic)
@@ -408,7 +408,9 @@ def test_assign_and_unassign(mock, ec2):
 
 
 def test_assign_explicit_and_reassign(mock, ec2):
-    one, two = create(ec2)["NetworkInterfaceId"], create(ec2)["NetworkInterfaceId"]
+    # Primaries of our choice: one of the mock's might be an address that is assigned below.
+    one = create(ec2, PrivateIpAddress="10.0.1.240")["NetworkInterfaceId"]
+    two = create(ec2, PrivateIpAddress="10.0.1.241")["NetworkInterfaceId"]
     answer = ec2.assign_private_ip_addresses(NetworkInterfaceId=one, PrivateIpAddresses=["10.0.1.200", "10.0.1.201"])
     assert [a["PrivateIpAddress"] for a in answer["AssignedPrivateIpAddresses"]] == ["10.0.1.200", "10.0.1.201"]
     ec2.assign_private_ip_addresses(NetworkInterfaceId=one, Ipv4Prefixes=["10.0.1.224/28"])
