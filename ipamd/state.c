@@ -135,7 +135,10 @@ static void set_blocked(const struct ipamd *d, json_t *obj)
 	enum fail_reason reason = requests_why(d, &why);
 	bool is_short = !d->listed || d->plan.supply < d->plan.wanted;
 
-	if (!is_short || (!why && d->plan.short_because == FAIL_NONE && d->listed))
+	/* What a call that is throttled may bring counts as supply already. */
+	if (!why && reason == FAIL_THROTTLED)
+		is_short = true;
+	if (!is_short || (!why && reason == FAIL_PENDING))
 		return;
 	(void)json_object_set_new(obj, "blocked",
 				  json_pack("{s:s,s:s,s:s}", "reason", fail_reason_name(reason), "hint",

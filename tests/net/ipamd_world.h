@@ -46,6 +46,14 @@
 #define HOUR_US      (3600 * USEC_PER_SEC)
 #define PODS_MAX     64
 
+/* What the node holds at the start. */
+#define FOUR "[\"10.0.1.21\",\"10.0.1.22\",\"10.0.1.23\",\"10.0.1.24\"]"
+#define ONE  "[\"10.0.1.21\"]"
+#define NONE "[]"
+
+#define SOON_MS 300 /* an ADD that shall fail waits this long */
+#define LATE_MS 600 /* an answer of the cloud that comes late; the same without the fault takes a tenth */
+
 struct world {
 	struct aws_mock *mock;
 	struct config config;
@@ -276,6 +284,9 @@ static inline void heal(struct world *w)
 	aws_mock_faults_clear(w->mock);
 }
 
+/* Whoever asks metadata waits, and gets nothing. */
+static const struct fault metadata_hangs = { .kind = FAULT_HANG, .count = FAULT_FOREVER, .ms = SOON_MS };
+
 /* How often the cloud was asked for @action. */
 static inline long long calls(struct world *w, const char *action)
 {
@@ -400,6 +411,15 @@ static inline void answer_ok(int fd, char text[static PREFIX_STRLEN])
 	(void)prefix_str(&reply.address, text);
 }
 
+static inline void assert_not_found(struct world *w, enum proto_op op, const char *container)
+{
+	_cleanup_reply_ struct proto_reply reply;
+
+	call(w, op, container, &reply);
+	assert_false(reply.ok);
+	assert_int_equal(reply.error.class, ERR_NOTFOUND);
+}
+
 /* ---- what berthctl sees ---- */
 
 static inline json_t *state_of(struct world *w)
@@ -432,6 +452,14 @@ static inline bool is_busy(struct world *w, const char *what)
 	const char *busy = json_string_value(json_object_get(nic, "busy"));
 
 	return busy && str_equal(busy, what);
+}
+
+static inline bool is_blocked(struct world *w, const char *reason)
+{
+	json_auto_t *state = state_of(w);
+	const char *text = json_string_value(json_object_get(json_object_get(state, "blocked"), "reason"));
+
+	return text && str_equal(text, reason);
 }
 
 static inline bool has_conflist(struct world *w)

@@ -40,8 +40,8 @@ static int world_setup(void **state)
 	(void)str_copy(w->d.config.network, sizeof(w->d.config.network), "berth");
 	w->now_us = LIST_US;
 	w->d.pool = pool_new(COOLDOWN_US);
-	if (!w->d.pool || store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, aside,
-				     NULL) < 0)
+	if (!w->d.pool ||
+	    store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, aside, NULL) < 0)
 		return -1;
 	return net_open(&w->d.net, NULL);
 }
@@ -501,10 +501,9 @@ static void test_restore__lost_block_turns_up_inside_a_larger_one(void **state)
 static void make_route(struct world *w, const char *link_name, const char *address, uint8_t protocol)
 {
 	struct net_veth veth = { .name = link_name, .peer_netns_fd = -1, .up = true };
-	struct net_route route = { .dst = pfx(address),
-				   .type = NET_ROUTE_UNICAST,
-				   .table = NET_TABLE_LOCAL,
-				   .protocol = protocol };
+	struct net_route route = {
+		.dst = pfx(address), .type = NET_ROUTE_UNICAST, .table = NET_TABLE_LOCAL, .protocol = protocol
+	};
 	struct net_link link;
 	char peer[NET_IFNAME_SIZE];
 

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the daemon keeps: on a disk that is full, over a restart, and from plugins that found nobody. */
+#include "tests/net/ipamd_world.h"
+
+#include <fcntl.h>
+
+/* ---- the store ---- */
+
+/* The run directory gets a small file system of its own. */
+static void mount_run_dir(struct world *w)
+{
+	assert_int_equal(fs_mkdir_p(w->config.run_dir, 0700), 0);
+	assert_int_equal(mount("tmpfs", w->config.run_dir, "tmpfs", 0, "size=1m,mode=700"), 0);
+	w->mounted = w->config.run_dir;
+}
+
+static const char *filler(const struct world *w, char path[static PATH_MAX])
+{
+	return check_path(path, PATH_MAX, w->config.run_dir, "filler");
+}
+
+static void fill_disk(const struct world *w)
+{
+	char path[PATH_MAX], zeros[4096] = { 0 };
+	int fd = open(filler(w, path), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		continue;
+	(void)close(fd);
+}
+
+static void empty_disk(const struct world *w)
+{
+	char path[PATH_MAX];
+
+	assert_int_equal(fs_unlink(filler(w, path)), 0);
+}
+
+/* ADDs until one is refused. Return: how many were served; their addresses in @texts. */
+static unsigned add_until_refused(struct world *w, char texts[][PREFIX_STRLEN], enum fail_reason *ret_reason)
+{
+	char name[16];
+	unsigned n;
+
+	for (n = 0; n < PODS_MAX; n++) {
+		_cleanup_reply_ struct proto_reply reply;
+
+		(void)snprintf(name, sizeof(name), "pod%u", n);
+		call(w, PROTO_ADD, name, &reply);
+		if (!reply.ok) {
+			*ret_reason = reply.reason;
+			break;
+		}
+		(void)prefix_str(&reply.address, texts[n]);
+	}
+	return n;
+}
+
+static void make_big_cloud(struct world *w)
+{
+	char have[1024] = "[";
+
+	for (unsigned i = 0; i < 40; i++) {
+		size_t len = strlen(have);
+
+		(void)snprintf(have + len, sizeof(have) - len, "%s\"10.0.1.%u\"", i ? "," : "", 20 + i);
+	}
+	(void)str_copy(have + strlen(have), 2, "]");
+	make_cloud(w, 40, have);
+}
+
+static void test_store__disk_full(void **state)
+{
+	char texts[PODS_MAX + 1][PREFIX_STRLEN], text[PREFIX_STRLEN], name[16];
+	enum fail_reason reason = FAIL_NONE;
+	struct world *w = *state;
+	unsigned served;
+
+	make_big_cloud(w);
+	mount_run_dir(w);
+	start(w);
+	until(has_conflist(w));
+	fill_disk(w);
+	served = add_until_refused(w, texts, &reason);
+	assert_int_equal(reason, FAIL_STATE);
+	assert_true(is_counted(w, 40, served, 0));
+	assert_int_equal(count_of(w, "free"), 40 - served);
+	empty_disk(w);
+	(void)snprintf(name, sizeof(name), "pod%u", served);
+	(void)add(w, name, texts[served]);
+	stop(w);
+	start(w);
+	for (unsigned i = 0; i <= served; i++) {
+		(void)snprintf(name, sizeof(name), "pod%u", i);
+		assert_string_equal(add(w, name, text), texts[i]);
+	}
+	assert_true(is_counted(w, 40, served + 1, 0));
+}
+
+/* Each CONFIRM writes, until the log of the store is as full as the disk. */
+static void exhaust_store(struct world *w, const char *container)
+{
+	enum fail_reason reason = FAIL_NONE;
+
+	fill_disk(w);
+	for (unsigned i = 0; i < 1000 && reason == FAIL_NONE; i++) {
+		_cleanup_reply_ struct proto_reply reply;
+
+		call(w, PROTO_CONFIRM, container, &reply);
+		reason = reply.ok ? FAIL_NONE : reply.reason;
+	}
+	assert_int_equal(reason, FAIL_STATE);
+}
+
+/* No intent can be stored, so nothing is bought: that is no fault of the subnet. */
+static void test_store__disk_full_and_pool_empty(void **state)
+{
+	char text[PREFIX_STRLEN], again[PREFIX_STRLEN];
+	_cleanup_reply_ struct proto_reply reply = { 0 };
+	struct world *w = *state;
+
+	make_cloud(w, 4, ONE);
+	mount_run_dir(w);
+	start(w);
+	(void)add(w, "a", text);
+	exhaust_store(w, "a");
+	add_fails(w, "b", SOON_MS, "state");
+	assert_int_equal(calls(w, "AssignPrivateIpAddresses"), 0);
+	call(w, PROTO_DEL, "a", &reply);
+	assert_false(reply.ok);
+	assert_int_equal(reply.reason, FAIL_STATE);
+	assert_string_equal(add(w, "a", again), text); /* what the store still has is still a lease */
+	empty_disk(w);
+	(void)add(w, "b", again);
+	del(w, "a");
+	assert_int_equal(count_of(w, "leased"), 1);
+}
+
+static void test_store__run_dir_read_only(void **state)
+{
+	struct ipamd *d = NULL;
+	struct world *w = *state;
+	struct err err = { 0 };
+
+	make_cloud(w, 4, FOUR);
+	mount_run_dir(w);
+	start(w);
+	stop(w);
+	assert_int_equal(mount("tmpfs", w->mounted, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
+	assert_int_equal(ipamd_open(&w->config, &d, &err), -1);
+	assert_null(d);
+	assert_true(err.msg[0] != '\0');
+}
+
+/* ---- a restart ---- */
+
+static void test_restart__leases_and_cooldowns(void **state)
+{
+	char a[PREFIX_STRLEN], b[PREFIX_STRLEN], text[PREFIX_STRLEN];
+	struct world *w = *state;
+
+	make_cloud(w, 3, "[\"10.0.1.21\",\"10.0.1.22\",\"10.0.1.23\"]");
+	w->config.cooldown_us = HOUR_US;
+	start(w);
+	(void)add(w, "a", a);
+	(void)add(w, "b", b);
+	(void)add(w, "gone", text);
+	must_call(w, PROTO_CONFIRM, "a");
+	del(w, "gone");
+	stop(w);
+	assert_true(has_conflist(w));
+	start(w);
+	assert_string_equal(add(w, "a", text), a);
+	assert_string_equal(add(w, "b", text), b);
+	assert_true(is_counted(w, 3, 2, 0));
+	assert_int_equal(count_of(w, "cooling"), 1);
+	add_fails(w, "c", SOON_MS, "cooling");
+}
+
+/* Socket up, cloud unknown: what the daemon before this one promised holds. */
+static void test_restart__metadata_hangs(void **state)
+{
+	char a[PREFIX_STRLEN], b[PREFIX_STRLEN], c[PREFIX_STRLEN], text[PREFIX_STRLEN];
+	struct world *w = *state;
+	int waits, fresh;
+
+	make_cloud(w, 4, FOUR);
+	w->config.cooldown_us = HOUR_US;
+	start(w);
+	(void)add(w, "a", a);
+	(void)add(w, "b", b);
+	(void)add(w, "c", c);
+	must_call(w, PROTO_CONFIRM, "a");
+	stop(w);
+	fault(w, "imds", metadata_hangs);
+	start(w);
+	del(w, "a");
+	assert_not_found(w, PROTO_CONFIRM, "a");
+	must_call(w, PROTO_CONFIRM, "b");
+	must_call(w, PROTO_CHECK, "b");
+	assert_not_found(w, PROTO_CHECK, "a");
+	fresh = ask(w, "d");
+	until(count_of(w, "waiting") == 1);
+	waits = ask(w, "c");
+	until(count_of(w, "waiting") == 2);
+	heal(w);
+	answer_ok(fresh, text);
+	assert_string_not_equal(text, a); /* it cools */
+	answer_ok(waits, text);
+	assert_string_equal(text, c);
+	assert_true(is_counted(w, 4, 3, 0));
+	assert_int_equal(count_of(w, "cooling"), 1);
+}
+
+/* What was confirmed while the cloud was unknown is not taken back for want of a CONFIRM, nor after the next restart. */
+static void test_restart__early_confirm_binds(void **state)
+{
+	char b[PREFIX_STRLEN], text[PREFIX_STRLEN];
+	struct world *w = *state;
+
+	make_cloud(w, 4, FOUR);
+	start(w);
+	(void)add(w, "b", b);
+	(void)add(w, "lost", text);
+	stop(w);
+	fault(w, "imds", metadata_hangs);
+	w->config.unconfirmed_us = USEC_PER_MSEC;
+	start(w);
+	must_call(w, PROTO_CONFIRM, "b");
+	heal(w);
+	until(count_of(w, "leased") == 1);
+	must_call(w, PROTO_CHECK, "b");
+	stop(w);
+	start(w);
+	until(count_of(w, "leased") == 1);
+	must_call(w, PROTO_CHECK, "b");
+	assert_string_equal(add(w, "b", text), b);
+}
+
+/* The store is gone, the pod is not; its DEL finds it whenever it comes. */
+static void test_restart__adopted_pod(void **state)
+{
+	struct proto_request request = request_of(PROTO_DEL, "pod");
+	_cleanup_reply_ struct proto_reply reply = { 0 };
+	char name[LEASE_IFNAME_SIZE], text[PREFIX_STRLEN];
+	struct world *w = *state;
+
+	make_cloud(w, 1, ONE);
+	w->config.cooldown_us = HOUR_US;
+	make_pod(&request.key, "10.0.1.21/32");
+	proto_host_ifname(&request.key, name);
+	start(w);
+	until(has_conflist(w));
+	assert_true(is_counted(w, 1, 1, 0));
+	call(w, PROTO_CHECK, "pod", &reply);
+	assert_true(reply.ok);
+	assert_string_equal(prefix_str(&reply.address, text), "10.0.1.21/32");
+	assert_string_equal(reply.host_ifname, name);
+	stop(w);
+	fault(w, "imds", metadata_hangs);
+	start(w);
+	must_call(w, PROTO_CHECK, "pod");
+	del(w, "pod");
+	until(!has_link(name));
+	heal(w);
+	until(count_of(w, "total") == 1);
+	assert_int_equal(count_of(w, "leased"), 0);
+	assert_int_equal(count_of(w, "cooling"), 1);
+}
+
+/* ---- spooled DELs ---- */
+
+static void spool(const struct world *w, const char *name, const char *bytes, size_t size)
+{
+	char dir[PATH_MAX], path[PATH_MAX];
+
+	assert_int_equal(fs_mkdir_p(check_path(dir, sizeof(dir), w->config.run_dir, PROTO_SPOOL_DIR), 0700), 0);
+	assert_int_equal(fs_write_atomic(check_path(path, sizeof(path), dir, name), bytes, size, 0600), 0);
+}
+
+static bool is_spooled(const struct world *w, const char *name)
+{
+	char dir[PATH_MAX], path[PATH_MAX];
+
+	(void)check_path(dir, sizeof(dir), w->config.run_dir, PROTO_SPOOL_DIR);
+	return fs_exists(check_path(path, sizeof(path), dir, name));
+}
+
+static void test_spool__replayed_at_start(void **state)
+{
+	struct proto_request request = request_of(PROTO_DEL, "gone");
+	_cleanup_free_ char *line = NULL;
+	struct world *w = *state;
+	char text[PREFIX_STRLEN];
+	size_t size;
+
+	make_cloud(w, 4, FOUR);
+	start(w);
+	(void)add(w, "kept", text);
+	(void)add(w, "gone", text);
+	stop(w);
+	line = proto_request_encode(&request, &size);
+	assert_non_null(line);
+	spool(w, "0123456789abcdef", line, size);
+	start(w);
+	until(!is_spooled(w, "0123456789abcdef"));
+	assert_int_equal(count_of(w, "leased"), 1);
+	must_call(w, PROTO_CHECK, "kept");
+}
+
+/* Read once, reported, gone: or every start and every minute would meet it again. */
+static void test_spool__garbage(void **state)
+{
+	struct proto_request request = request_of(PROTO_ADD, "a");
+	_cleanup_free_ char *line = NULL, *big = calloc(1, PROTO_REQUEST_MAX + 2);
+	struct world *w = *state;
+	char text[PREFIX_STRLEN];
+	size_t size;
+
+	make_cloud(w, 4, FOUR);
+	start(w);
+	(void)add(w, "a", text);
+	stop(w);
+	line = proto_request_encode(&request, &size);
+	assert_true(line && big);
+	memset(big, 'x', PROTO_REQUEST_MAX + 1);
+	spool(w, "garbage", "\x01\xff{", 3);
+	spool(w, "empty", "", 0);
+	spool(w, "add", line, size);
+	spool(w, "big", big, PROTO_REQUEST_MAX + 1);
+	spool(w, ".temporary", "half", 4); /* a plugin is writing it */
+	start(w);
+	until(!is_spooled(w, "garbage") && !is_spooled(w, "empty") && !is_spooled(w, "add") && !is_spooled(w, "big"));
+	assert_true(is_spooled(w, ".temporary"));
+	assert_true(is_counted(w, 4, 1, 0));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		world_test(test_store__disk_full),         world_test(test_store__disk_full_and_pool_empty),
+		world_test(test_store__run_dir_read_only), world_test(test_restart__leases_and_cooldowns),
+		world_test(test_restart__metadata_hangs),  world_test(test_restart__early_confirm_binds),
+		world_test(test_restart__adopted_pod),     world_test(test_spool__replayed_at_start),
+		world_test(test_spool__garbage),
+	};
+
+	return cmocka_run_group_tests(tests, world_group_setup, NULL);
+}
