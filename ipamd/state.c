@@ -129,16 +129,21 @@ static void set_node(const struct ipamd *d, json_t *obj)
 						    (int)d->limits.unit_len));
 }
 
+/* Is less here than is wanted? What a call in flight may bring is not here: while the last one failed, the next may too. */
+static bool is_short(const struct ipamd *d)
+{
+	struct pool_counts counts;
+
+	pool_count(d->pool, &counts);
+	return counts.free + counts.leased + counts.pending < d->plan.wanted;
+}
+
 static void set_blocked(const struct ipamd *d, json_t *obj)
 {
 	const struct err *why;
 	enum fail_reason reason = requests_why(d, &why);
-	bool is_short = !d->listed || d->plan.supply < d->plan.wanted;
 
-	/* What a call that is throttled may bring counts as supply already. */
-	if (!why && reason == FAIL_THROTTLED)
-		is_short = true;
-	if (!is_short || (!why && reason == FAIL_PENDING))
+	if ((d->listed && !is_short(d)) || (!why && reason == FAIL_PENDING))
 		return;
 	(void)json_object_set_new(obj, "blocked",
 				  json_pack("{s:s,s:s,s:s}", "reason", fail_reason_name(reason), "hint",
