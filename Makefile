@@ -10,6 +10,8 @@ CC      ?= gcc
 PREFIX  ?= /usr/local
 VERSION := $(shell sed -n 's/.*BERTH_VERSION "\(.*\)"/\1/p' include/berth/version.h)
 
+.DEFAULT_GOAL := all
+
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
 
