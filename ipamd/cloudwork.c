@@ -30,11 +30,6 @@
 #define MOVING_US      (1 * USEC_PER_SEC)    /* second look at a NIC that is attaching or detaching without us */
 #define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* crash leftovers are swept at start; hourly as amazon-vpc-cni-k8s does */
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
 static int submit(struct ipamd *d, struct job *job, struct err *err)
 {
 	enum job_kind kind = job->kind;
@@ -332,12 +327,12 @@ int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)
 	if (!d->identity)
 		return start_read(d, JOB_IDENTIFY, &d->start, 0, now_us);
 	wake = d->limits_known ? INT64_MAX : start_read(d, JOB_LIMITS, &d->start, 0, now_us);
-	wake = earlier(wake, start_read(d, JOB_LIST, &d->list, d->list_due_us, now_us));
+	wake = clock_earlier(wake, start_read(d, JOB_LIST, &d->list, d->list_due_us, now_us));
 	if (!d->listed || !d->limits_known)
 		return wake;
 	if (!d->running[JOB_ATTACH])
-		wake = earlier(wake, start_read(d, JOB_SWEEP, &d->list, d->sweep_due_us, now_us));
-	return earlier(wake, run_plan(d, now_us));
+		wake = clock_earlier(wake, start_read(d, JOB_SWEEP, &d->list, d->sweep_due_us, now_us));
+	return clock_earlier(wake, run_plan(d, now_us));
 }
 
 /* ---- mutations: results ---- */

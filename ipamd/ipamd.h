@@ -10,8 +10,8 @@
  *   serve   waiting ADDs, first come first served
  *   plan    planner_decide() -> intents -> jobs
  *
- * ipamd.c has the loop; requests.c what the socket asks; cloudwork.c jobs and their results; hostwork.c the kernel side;
- * state.c and page.c what people and Prometheus read.
+ * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks; cloudwork.c jobs and their results;
+ * hostwork.c the kernel side; state.c and page.c what people and Prometheus read.
  */
 #ifndef IPAMD_IPAMD_H
 #define IPAMD_IPAMD_H
@@ -123,6 +123,27 @@ int ipamd_open(const struct config *config, struct ipamd **ret, struct err *err)
 int ipamd_run(struct ipamd *d, struct err *err);
 /** ipamd_close() - waits for running jobs; leaves kernel state, store and conflist for the next start. */
 void ipamd_close(struct ipamd *d);
+/* ---- start.c ---- */
+
+/** ipamd_new() - a daemon that has its configuration (copied) and an empty pool, and nothing else yet.
+ *  @random: seed of the jitter. Return: NULL without memory. */
+struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t now_us);
+/** ipamd_open_store() - open the store at @path, load its leases to wait for the first list. */
+int ipamd_open_store(struct ipamd *d, const char *path, struct err *err);
+/** ipamd_free() - what those two made, and what the turns kept; NULL is fine. */
+void ipamd_free(struct ipamd *d);
+
+/* ---- reconcile.c ---- */
+
+/** ipamd_reconcile() - compare wanted with actual, emit bounded work. Return: when time alone makes another look
+ *  necessary; INT64_MAX = never. */
+int64_t ipamd_reconcile(struct ipamd *d, int64_t now_us);
+/** ipamd_take_results() - what the executors finished, into our state; at most 64 of them, the eventfd stays readable
+ *  while there are more. */
+void ipamd_take_results(struct ipamd *d, int64_t now_us);
+
+/* ---- backoff.c ---- */
+
 /** ipamd_random() - a number below @bound (not 0): jitter. */
 uint64_t ipamd_random(struct ipamd *d, uint64_t bound);
 /** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s, or after Retry-After. */

@@ -20,6 +20,12 @@ static inline int64_t clock_now(const struct clock *clock)
 	return clock->now_us(clock->ctx);
 }
 
+/** clock_earlier() - the smaller of two times; INT64_MAX is "never". */
+static inline int64_t clock_earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 /** clock_boot - CLOCK_BOOTTIME: goes on during suspend, starts at 0 at boot; what all deadlines and the store use. */
 extern const struct clock clock_boot;
 /** clock_wall - CLOCK_REALTIME, µs since 1970; only for signatures, certificates and what people read. */

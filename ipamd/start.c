@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A daemon before it touches anything but its store: what ipamd_open() and the simulator have in common. */
+#include "ipamd/ipamd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "berth/log.h"
+
+struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t now_us)
+{
+	struct ipamd *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->config = *config;
+	d->epoll_fd = d->signal_item.fd = d->timer_item.fd = -1;
+	d->waiters_tail = &d->waiters;
+	d->host_dirty = true;
+	d->random = random ? random : 1;
+	d->stats.started_us = now_us;
+	(void)snprintf(d->socket_path, sizeof(d->socket_path), "%s/%s", config->run_dir, PROTO_SOCKET);
+	d->pool = pool_new(config->cooldown_us);
+	if (!d->pool) {
+		free(d);
+		return NULL;
+	}
+	return d;
+}
+
+void ipamd_free(struct ipamd *d)
+{
+	if (!d)
+		return;
+	store_close(d->store);
+	pool_free(d->pool);
+	free(d->identity);
+	free(d->early);
+	free(d->nft_applied);
+	free(d->nft_running);
+	free(d);
+}
+
+static int load_lease(const struct lease *lease, void *arg)
+{
+	struct ipamd *d = arg;
+	struct lease *grown = realloc(d->early, (d->early_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	d->early = grown;
+	d->early[d->early_count++] = *lease;
+	return 0;
+}
+
+int ipamd_open_store(struct ipamd *d, const char *path, struct err *err)
+{
+	char set_aside[256];
+
+	if (store_open(path, &d->store, set_aside, err) < 0)
+		return -1;
+	if (set_aside[0])
+		log_error("lease store was damaged; set aside, leases are rebuilt from the kernel",
+			  "store=\"%s\" kept_as=\"%s\"", path, set_aside);
+	if (store_leases(d->store, load_lease, d, err) < 0)
+		return err_wrap(err, "load leases of %s", path);
+	log_info("lease store open", "store=\"%s\" leases=%u", path, d->early_count);
+	return 0;
+}
