@@ -100,8 +100,9 @@ static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 	d->limits_known = true;
 	if (d->limits.nics_max > hostnet_slots_max(d->config.mark_mask))
 		d->limits.nics_max = hostnet_slots_max(d->config.mark_mask);
-	log_info("limits", "nics=%u units_per_nic=%u unit_len=%u", d->limits.nics_max, d->limits.units_per_nic_max,
-		 d->limits.unit_len);
+	log_info("limits", "nics=%u units_per_nic=%u unit_len=%u units6_per_nic=%u unit6_len=%u", d->limits.nics_max,
+		 d->limits.units[0].per_nic_max, d->limits.units[0].len, d->limits.units[1].per_nic_max,
+		 d->limits.units[1].len);
 }
 
 static int drop_intent(const struct intent *intent, void *arg)
@@ -173,6 +174,11 @@ static const char *plan_kind_name(enum plan_kind kind)
 	return kind < PLAN_KIND_COUNT ? names[kind] : "?";
 }
 
+static bool is_growth(enum plan_kind kind)
+{
+	return kind == PLAN_ASSIGN || kind == PLAN_ATTACH;
+}
+
 static void new_token(char ret[static 64])
 {
 	uint8_t bytes[16];
@@ -193,6 +199,8 @@ static int fill_job(struct ipamd *d, const struct plan_action *action, int64_t n
 	*ret = (struct job){ .kind = kinds[action->kind], .slot = action->slot, .count = action->count };
 	ret->deadline_us =
 		now_us + (action->kind == PLAN_ATTACH || action->kind == PLAN_DETACH ? ATTACH_US : ASSIGN_US);
+	if (is_growth(action->kind))
+		ret->wants[0] = (struct cloud_want){ action->count, d->limits.units[0].len };
 	if (action->kind == PLAN_ATTACH)
 		new_token(ret->token);
 	else if (nic)
@@ -244,11 +252,6 @@ static void mark_started(struct ipamd *d, const struct plan_action *action, int6
 	case PLAN_KIND_COUNT:
 		return;
 	}
-}
-
-static bool is_growth(enum plan_kind kind)
-{
-	return kind == PLAN_ASSIGN || kind == PLAN_ATTACH;
 }
 
 /* From here on a throttle answer is news to whoever waits. */

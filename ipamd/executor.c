@@ -126,7 +126,7 @@ static int run_identify(struct cloud *cloud, struct job *job)
 static int job_run(struct cloud *cloud, struct job *job)
 {
 	const struct cloud_ops *ops = cloud->ops;
-	struct cloud_attach want = { .slot = job->slot, .unit_count = job->count };
+	struct cloud_attach want = { .slot = job->slot, .wants = { job->wants[0], job->wants[1] } };
 
 	switch (job->kind) {
 	case JOB_IDENTIFY:
@@ -138,7 +138,7 @@ static int job_run(struct cloud *cloud, struct job *job)
 	case JOB_SWEEP:
 		return ops->sweep(cloud, job->deadline_us, &job->swept, &job->err);
 	case JOB_ASSIGN:
-		return ops->assign(cloud, job->nic, job->count, job->deadline_us, &job->nic_result, &job->err);
+		return ops->assign(cloud, job->nic, job->wants, job->deadline_us, &job->nic_result, &job->err);
 	case JOB_RELEASE:
 		return ops->release(cloud, job->nic, job->blocks, job->count, job->deadline_us, &job->err);
 	case JOB_ATTACH:

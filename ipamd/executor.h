@@ -41,12 +41,13 @@ struct job {
 	int64_t deadline_us; /* clock_boot */
 	unsigned slot;       /* ASSIGN RELEASE ATTACH DETACH: of the NIC in the pool */
 	char nic[CLOUD_ID_SIZE];
-	unsigned count;                 /* units, or blocks[] */
-	struct prefix *blocks;          /* RELEASE; owned */
-	char token[64];                 /* ATTACH */
-	int64_t intent;                 /* of the store; 0 = none */
-	char *batch;                    /* NFT; owned */
-	char ifname[LEASE_IFNAME_SIZE]; /* LINK_DEL */
+	unsigned count;                       /* units, or blocks[] */
+	struct cloud_want wants[IP_FAMILIES]; /* ASSIGN ATTACH; by ip_index() */
+	struct prefix *blocks;                /* RELEASE; owned */
+	char token[64];                       /* ATTACH */
+	int64_t intent;                       /* of the store; 0 = none */
+	char *batch;                          /* NFT; owned */
+	char ifname[LEASE_IFNAME_SIZE];       /* LINK_DEL */
 	/* the result: */
 	int rc; /* 0, or -1 with err */
 	struct err err;

@@ -95,7 +95,7 @@ static int want_pod(const struct lease *lease, void *arg)
 	if (!pods)
 		return -ENOMEM;
 	w->pods = pods;
-	w->pods[n] = (struct hostnet_pod){ .addr = lease->addr, .bound = lease->state == LEASE_BOUND };
+	w->pods[n] = (struct hostnet_pod){ .addr = lease->addrs[0], .bound = lease->state == LEASE_BOUND };
 	lease_host_ifname(lease, w->pods[n].host_ifname);
 	w->want.pod_count++;
 	return 0;

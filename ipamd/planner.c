@@ -150,9 +150,9 @@ static unsigned fill(struct decision *d, unsigned units, bool now)
 		unsigned used = nic->block_count - d->nics[i].lost_count + nic->incoming;
 		unsigned room, count;
 
-		if (!in_service(nic) || may_mutate(nic) != now || used >= d->input->limits.units_per_nic_max)
+		if (!in_service(nic) || may_mutate(nic) != now || used >= d->input->limits.units[0].per_nic_max)
 			continue;
-		room = d->input->limits.units_per_nic_max - used;
+		room = d->input->limits.units[0].per_nic_max - used;
 		count = min_u(room, units);
 		if (now)
 			(void)add_action(d->plan, PLAN_ASSIGN, nic->slot, count);
@@ -169,7 +169,7 @@ static unsigned nics_allowed(const struct decision *d)
 	unsigned ours_max = d->input->targets.max_nics ? d->input->targets.max_nics : total_max;
 	unsigned ours = 0;
 
-	if (!limits->can_attach_nic || limits->units_per_nic_max == 0)
+	if (!limits->can_attach_nic || limits->units[0].per_nic_max == 0)
 		return 0;
 	for (unsigned i = 0; i < d->nic_count; i++)
 		ours += is_ours(d->nics[i].nic);
@@ -192,7 +192,7 @@ static unsigned attach(struct decision *d, unsigned units)
 	unsigned slot = 0;
 
 	for (unsigned left = nics_allowed(d); left > 0 && units > 0; left--) {
-		unsigned count = min_u(units, d->input->limits.units_per_nic_max);
+		unsigned count = min_u(units, d->input->limits.units[0].per_nic_max);
 
 		/* Slot 0 is the primary NIC's, which no attach can be. */
 		slot = free_slot(d, slot + 1);
@@ -317,13 +317,13 @@ void planner_decide(const struct plan_input *input, struct plan *ret)
 {
 	struct decision d = { .input = input, .plan = ret };
 
-	CHECK(input->limits.unit_len <= V4_BITS && input->limits.unit_len >= UNIT_LEN_MIN);
+	CHECK(input->limits.units[0].len <= V4_BITS && input->limits.units[0].len >= UNIT_LEN_MIN);
 	CHECK(input->targets.release_delay_us >= 0);
 	ret->action_count = 0;
 	ret->block_count = 0;
 	ret->short_because = FAIL_NONE;
 	ret->wake_us = INT64_MAX;
-	d.unit_size = 1U << (V4_BITS - input->limits.unit_len);
+	d.unit_size = 1U << (V4_BITS - input->limits.units[0].len);
 	survey(&d);
 	set_targets(&d);
 	if (d.nic_count == 0)

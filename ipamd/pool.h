@@ -64,7 +64,7 @@ struct lease {
 	struct lease_key key;
 	struct pod_name pod;
 	char netns[LEASE_NETNS_SIZE];
-	struct ipaddr addr;
+	struct ipaddr addrs[IP_FAMILIES]; /* by ip_index(); family 0: none of it */
 	enum lease_state state;
 	int64_t since_us; /* of the present state */
 };

@@ -56,7 +56,7 @@ static int check_addr(const struct pool_addr *addr, struct tally *tally, struct 
 
 	if ((addr->state == ADDR_LEASED) != (addr->lease != NULL))
 		return bad_addr(addr, "lease and state differ", err);
-	if (addr->lease && (addr->lease->addr != addr || !ipaddr_equal(&addr->lease->lease.addr, &value)))
+	if (addr->lease && (addr->lease->addr != addr || !ipaddr_equal(&addr->lease->lease.addrs[0], &value)))
 		return bad_addr(addr, "its lease holds another address", err);
 	if (list_empty(&addr->link) != (addr->state == ADDR_LEASED || (addr->state == ADDR_FREE && !leasable)))
 		return bad_addr(addr, "in a queue, or not, against its state", err);
@@ -154,7 +154,7 @@ static int check_lease(const struct lease *lease, void *arg)
 {
 	const struct pool *pool = arg;
 
-	return pool_lease_by_addr(pool, &lease->addr) != lease || pool_lease_find(pool, &lease->key) != lease;
+	return pool_lease_by_addr(pool, &lease->addrs[0]) != lease || pool_lease_find(pool, &lease->key) != lease;
 }
 
 int pool_check(const struct pool *pool, struct err *err)

@@ -21,7 +21,7 @@ const struct lease *pool_lease(struct pool *pool, const struct lease_key *key, c
 		return NULL;
 	entry->lease = (struct lease){ .key = *key, .pod = *pod, .state = LEASE_RESERVED, .since_us = now_us };
 	CHECK(str_copy(entry->lease.netns, sizeof(entry->lease.netns), netns) == 0);
-	entry->lease.addr = addr_value(addr);
+	entry->lease.addrs[0] = addr_value(addr);
 	addr_lease(pool, addr, entry, now_us);
 	lease_table_add_take(&pool->leases, entry);
 	pool->reserved_count++;
@@ -100,13 +100,13 @@ void pool_lease_undo(struct pool *pool, const struct lease_key *key, int64_t now
 
 int pool_lease_restore(struct pool *pool, const struct lease *lease)
 {
-	struct pool_block *block = pool_find_block(pool, &lease->addr);
+	struct pool_block *block = pool_find_block(pool, &lease->addrs[0]);
 	struct lease_entry *entry;
 	struct pool_addr *addr;
 
 	if (!block)
 		return -ENOENT;
-	addr = addr_in(block, &lease->addr);
+	addr = addr_in(block, &lease->addrs[0]);
 	if (addr->state == ADDR_LEASED || lease_table_find(&pool->leases, &lease->key))
 		return -EEXIST;
 	entry = calloc(1, sizeof(*entry));

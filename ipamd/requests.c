@@ -112,8 +112,8 @@ static unsigned nic_mtu(const struct ipamd *d, const struct ipaddr *addr)
 static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
 {
 	*ret = (struct proto_reply){ .ok = true,
-				     .address = prefix_host(&lease->addr),
-				     .mtu = nic_mtu(d, &lease->addr) };
+				     .address = prefix_host(&lease->addrs[0]),
+				     .mtu = nic_mtu(d, &lease->addrs[0]) };
 	(void)ipaddr_parse(IPAMD_POD_GATEWAY, &ret->gateway);
 	lease_host_ifname(lease, ret->host_ifname);
 }
@@ -316,10 +316,10 @@ static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_u
 
 	if (!lease)
 		return 0;
-	if (store_lease_release(d->store, &lease->key, &lease->addr, now_us + d->config.cooldown_us, err) < 0)
+	if (store_lease_release(d->store, &lease->key, &lease->addrs[0], now_us + d->config.cooldown_us, err) < 0)
 		return -1;
 	proto_host_ifname(key, ifname);
-	hostwork_pod_down(d, &lease->addr, ifname);
+	hostwork_pod_down(d, &lease->addrs[0], ifname);
 	*lease = d->early[--d->early_count];
 	return 0;
 }
@@ -345,7 +345,7 @@ static const struct lease *find_lease(struct ipamd *d, const struct lease_key *k
 static int release(struct ipamd *d, const struct lease *lease, const char *host_ifname, int64_t now_us, struct err *err)
 {
 	const struct lease_key key = lease->key;
-	const struct ipaddr addr = lease->addr;
+	const struct ipaddr addr = lease->addrs[0];
 
 	if (store_lease_release(d->store, &key, &addr, now_us + d->config.cooldown_us, err) < 0)
 		return -1;

@@ -125,8 +125,8 @@ static void set_node(const struct ipamd *d, json_t *obj)
 	if (d->limits_known)
 		(void)json_object_set_new(obj, "limits",
 					  json_pack("{s:i,s:i,s:i}", "nics", (int)d->limits.nics_max, "units_per_nic",
-						    (int)d->limits.units_per_nic_max, "unit_len",
-						    (int)d->limits.unit_len));
+						    (int)d->limits.units[0].per_nic_max, "unit_len",
+						    (int)d->limits.units[0].len));
 }
 
 /* Is less here than is wanted? What a call in flight may bring is not here: while the last one failed, the next may too. */

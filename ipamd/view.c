@@ -25,14 +25,14 @@
 static int restore_lost(struct ipamd *d, const struct lease *lease, int64_t now_us)
 {
 	const struct pool_nic *primary = pool_nic_next(d->pool, NULL);
-	struct prefix prefix = prefix_host(&lease->addr);
+	struct prefix prefix = prefix_host(&lease->addrs[0]);
 	char text[IPADDR_STRLEN];
 	int r = primary ? pool_block_add(d->pool, primary->slot, &prefix, now_us) : -ENOENT;
 
 	if (r < 0)
 		return r;
 	log_error("a running pod has an address that the cloud does not show", "addr=%s container=%s",
-		  ipaddr_str(&lease->addr, text), lease->key.container);
+		  ipaddr_str(&lease->addrs[0], text), lease->key.container);
 	pool_block_set_state(d->pool, &prefix, BLOCK_LOST, now_us);
 	return pool_lease_restore(d->pool, lease);
 }
@@ -45,8 +45,8 @@ static void restore_lease(struct ipamd *d, const struct lease *lease, int64_t no
 	if (r == -ENOENT)
 		r = restore_lost(d, lease, now_us);
 	if (r < 0)
-		log_error("cannot restore a lease", "addr=%s container=%s err=\"%s\"", ipaddr_str(&lease->addr, text),
-			  lease->key.container, errno_str(-r));
+		log_error("cannot restore a lease", "addr=%s container=%s err=\"%s\"",
+			  ipaddr_str(&lease->addrs[0], text), lease->key.container, errno_str(-r));
 }
 
 /* ---- NICs and blocks ---- */
@@ -100,7 +100,7 @@ static int find_moving_lease(const struct lease *lease, void *arg)
 	unsigned i = 0;
 	struct lease *grown;
 
-	while (i < m->from_count && !prefix_contains(&m->from[i], &lease->addr))
+	while (i < m->from_count && !prefix_contains(&m->from[i], &lease->addrs[0]))
 		i++;
 	if (i == m->from_count)
 		return 0;
@@ -336,7 +336,7 @@ struct adopt {
 static int adopt_route(const struct net_route *route, void *arg)
 {
 	struct adopt *a = arg;
-	struct lease lease = { .state = LEASE_BOUND, .since_us = a->now_us, .addr = route->dst.addr };
+	struct lease lease = { .state = LEASE_BOUND, .since_us = a->now_us, .addrs[0] = route->dst.addr };
 	struct net_link link;
 	char text[IPADDR_STRLEN];
 	struct err err;

@@ -87,7 +87,7 @@ static const char *take(struct pool *pool, unsigned number, int64_t now_us)
 	bool is_new;
 	const struct lease *lease = pool_lease(pool, &key, &pod, "/run/netns/x", now_us, &is_new);
 
-	return lease ? ipaddr_str(&lease->addr, text) : "-";
+	return lease ? ipaddr_str(&lease->addrs[0], text) : "-";
 }
 
 static inline int64_t give(struct pool *pool, unsigned number, int64_t now_us)

@@ -397,7 +397,7 @@ static void test_planner_decide__an_empty_nic_goes_too(void **state)
 
 static void test_planner_decide__not_more_blocks_than_a_plan_holds(void **state)
 {
-	static const struct cloud_limits large = { 8, CLOUD_BLOCKS_MAX, 32, true };
+	static const struct cloud_limits large = { 8, true, { { CLOUD_BLOCKS_MAX, 32, 32 } } };
 	_cleanup_world_ struct world *w = world_new(&large, 0);
 	unsigned rounds = 0;
 
@@ -409,7 +409,7 @@ static void test_planner_decide__not_more_blocks_than_a_plan_holds(void **state)
 	/* One pod on each keeps them from being detached. */
 	for (unsigned i = 0; i < 3; i++) {
 		const struct ipaddr addr = ipaddr_v4(0x0a000000U + i * 200 * 256);
-		const struct lease lease = { .key = key_of(i), .addr = addr, .state = LEASE_BOUND };
+		const struct lease lease = { .key = key_of(i), .addrs = { addr }, .state = LEASE_BOUND };
 
 		assert_int_equal(pool_lease_restore(w->pool, &lease), 0);
 	}

@@ -157,7 +157,7 @@ static void test_pool_leases__thousands_are_found_by_key_and_address(void **stat
 		const struct lease *lease = pool_lease_find(pool, &key);
 
 		assert_non_null(lease);
-		assert_ptr_equal(pool_lease_by_addr(pool, &lease->addr), lease);
+		assert_ptr_equal(pool_lease_by_addr(pool, &lease->addrs[0]), lease);
 	}
 	assert_int_equal(pool_leases(pool, count_lease, &seen), 0);
 	assert_int_equal(seen, total);
@@ -173,7 +173,7 @@ static void test_pool_leases__thousands_are_found_by_key_and_address(void **stat
 static void test_pool_lease_restore__as_it_was(void **state)
 {
 	struct pool *pool = *state;
-	struct lease lease = { .key = key_of(1), .addr = ip("10.0.0.5"), .state = LEASE_BOUND, .since_us = 77 };
+	struct lease lease = { .key = key_of(1), .addrs = { ip("10.0.0.5") }, .state = LEASE_BOUND, .since_us = 77 };
 	const struct lease *found;
 
 	assert_int_equal(pool_lease_restore(pool, &lease), -ENOENT);
@@ -188,7 +188,7 @@ static void test_pool_lease_restore__as_it_was(void **state)
 	lease.key = key_of(2);
 	assert_int_equal(pool_lease_restore(pool, &lease), -EEXIST);
 	lease.key = key_of(1);
-	lease.addr = ip("10.0.0.6");
+	lease.addrs[0] = ip("10.0.0.6");
 	assert_int_equal(pool_lease_restore(pool, &lease), -EEXIST);
 	assert_int_equal(count(pool).leased, 1);
 	assert_int_equal(count(pool).pending, 15);
@@ -202,13 +202,13 @@ static void test_pool_lease_restore__as_it_was(void **state)
 static void test_pool_lease_restore__ends_a_cooldown(void **state)
 {
 	struct pool *pool = *state;
-	struct lease lease = { .key = key_of(1), .addr = ip("10.0.0.5"), .state = LEASE_RESERVED };
+	struct lease lease = { .key = key_of(1), .addrs = { ip("10.0.0.5") }, .state = LEASE_RESERVED };
 
 	add_nic(pool, 0);
 	add_block(pool, 0, "10.0.0.5/32");
-	assert_int_equal(pool_cooldown_restore(pool, &lease.addr, START_US + 5), 0);
+	assert_int_equal(pool_cooldown_restore(pool, &lease.addrs[0], START_US + 5), 0);
 	assert_int_equal(pool_lease_restore(pool, &lease), 0);
-	assert_int_equal(pool_cooldown_restore(pool, &lease.addr, START_US + 5), -EBUSY);
+	assert_int_equal(pool_cooldown_restore(pool, &lease.addrs[0], START_US + 5), -EBUSY);
 	assert_int_equal(count(pool).cooling, 0);
 	assert_int_equal(count(pool).reserved, 1);
 	assert_int_equal(pool_tick(pool, START_US + 5), INT64_MAX);

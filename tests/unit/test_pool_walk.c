@@ -148,7 +148,7 @@ static void walk_add(struct walk *w, unsigned pod)
 		assert_int_equal(count(w->pool).free, 0);
 		return;
 	}
-	addr = lease->addr.bytes[3];
+	addr = lease->addrs[0].bytes[3];
 	assert_int_equal(is_new, w->pod_addr[pod] == 0);
 	if (!is_new) {
 		assert_int_equal(addr + 1, w->pod_addr[pod]);
@@ -156,7 +156,7 @@ static void walk_add(struct walk *w, unsigned pod)
 	}
 	assert_false(w->leased[addr]);
 	assert_true(w->rests_until_us[addr] <= w->now_us);
-	assert_true(pool_block_of(w->pool, &lease->addr, &view));
+	assert_true(pool_block_of(w->pool, &lease->addrs[0], &view));
 	assert_int_equal(view.state, BLOCK_READY);
 	assert_int_equal(pool_nic_by_slot(w->pool, view.nic_slot)->state, NIC_READY);
 	w->leased[addr] = true;

@@ -428,7 +428,7 @@ static void test_restore__leases_and_cooldowns(void **state)
 	const struct ipaddr cooling = ip("10.0.1.22");
 	struct world *w = *state;
 
-	lease.addr = ip("10.0.1.21");
+	lease.addrs[0] = ip("10.0.1.21");
 	remember(w, &lease);
 	must(store_lease_release(w->d.store, &(struct lease_key){ .container = "gone" }, &cooling,
 				 LIST_US + 5 * COOLDOWN_US, &err));
@@ -444,7 +444,7 @@ static void test_restore__leases_and_cooldowns(void **state)
 static void restore_lost_lease(struct world *w, struct lease *lease)
 {
 	*lease = lease_of(1);
-	lease->addr = ip("10.0.1.31");
+	lease->addrs[0] = ip("10.0.1.31");
 	remember(w, lease);
 	list_of(w, BLOCKS("10.0.1.21/32"), NULL);
 	view_restore(&w->d, w->now_us);
@@ -475,7 +475,7 @@ static void test_restore__lost_block_turns_up_on_another_nic(void **state)
 	restore_lost_lease(w, &lease);
 	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
 	assert_string_equal(state_of(w, "10.0.1.31/32"), "pending");
-	assert_true(pool_block_of(w->d.pool, &lease.addr, &block));
+	assert_true(pool_block_of(w->d.pool, &lease.addrs[0], &block));
 	assert_int_equal(block.nic_slot, SECOND);
 	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
 	assert_int_equal(count(w->d.pool).lost, 0);
@@ -525,7 +525,7 @@ static void test_restore__pods_that_only_the_kernel_knows(void **state)
 	struct lease_key key;
 	struct contents seen;
 
-	known.addr = ip("10.0.1.21");
+	known.addrs[0] = ip("10.0.1.21");
 	remember(w, &known);
 	make_route(w, "bth00000001", "10.0.1.21/32", BERTH_RTPROT);
 	make_route(w, "bth00000002", "10.0.1.22/32", BERTH_RTPROT);

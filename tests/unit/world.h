@@ -42,11 +42,11 @@ struct world {
 };
 
 /* NICs, units on each, length of a unit: as EC2 has them. */
-static _unused_ const struct cloud_limits m5_large = { 3, 9, 32, true };
-static _unused_ const struct cloud_limits t3_nano = { 2, 1, 32, true };
-static _unused_ const struct cloud_limits m5_4xlarge = { 8, 29, 32, true };
-static _unused_ const struct cloud_limits m5_large_prefixes = { 3, 9, 28, true };
-static _unused_ const struct cloud_limits t3_nano_prefixes = { 2, 1, 28, true };
+static _unused_ const struct cloud_limits m5_large = { 3, true, { { 9, 32, 32 } } };
+static _unused_ const struct cloud_limits t3_nano = { 2, true, { { 1, 32, 32 } } };
+static _unused_ const struct cloud_limits m5_4xlarge = { 8, true, { { 29, 32, 32 } } };
+static _unused_ const struct cloud_limits m5_large_prefixes = { 3, true, { { 9, 28, 28 } } };
+static _unused_ const struct cloud_limits t3_nano_prefixes = { 2, true, { { 1, 28, 28 } } };
 
 static inline void open_nic(struct world *w, unsigned slot)
 {
@@ -107,7 +107,7 @@ static inline uint64_t test_seed(void)
 
 static inline unsigned unit_size(const struct world *w)
 {
-	return 1U << (32 - w->limits.unit_len);
+	return 1U << (32 - w->limits.units[0].len);
 }
 
 /* A block of @len on a NIC, READY if the NIC is, of addresses that nobody had. */
@@ -126,7 +126,7 @@ static inline struct prefix add_block(struct world *w, unsigned slot, unsigned l
 static inline void add_blocks(struct world *w, unsigned slot, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		(void)add_block(w, slot, w->limits.unit_len);
+		(void)add_block(w, slot, w->limits.units[0].len);
 }
 
 static inline struct lease_key key_of(unsigned pod)
@@ -238,7 +238,7 @@ static inline void assert_action_allowed(const struct world *w, const struct pla
 	if (action->kind == PLAN_ATTACH) {
 		assert_null(nic);
 		assert_true(action->slot > 0);
-		assert_true(action->count <= w->limits.units_per_nic_max);
+		assert_true(action->count <= w->limits.units[0].per_nic_max);
 		return;
 	}
 	assert_non_null(nic);
@@ -247,7 +247,7 @@ static inline void assert_action_allowed(const struct world *w, const struct pla
 	assert_true(nic->state == NIC_READY || nic->state == NIC_CONFIGURING ||
 		    (nic->state == NIC_DRAINING && action->kind == PLAN_DETACH));
 	if (action->kind == PLAN_ASSIGN)
-		assert_true(blocks_on(w, action->slot).shown_count + action->count <= w->limits.units_per_nic_max);
+		assert_true(blocks_on(w, action->slot).shown_count + action->count <= w->limits.units[0].per_nic_max);
 	if (action->kind == PLAN_RELEASE)
 		assert_release_allowed(w, action);
 	if (action->kind == PLAN_DETACH) {
