@@ -36,8 +36,8 @@ int64_t ipamd_reconcile(struct ipamd *d, int64_t now_us)
 	int64_t wake = pool_tick(d->pool, now_us);
 
 	wake = clock_earlier(wake, hostwork_reconcile(d, now_us));
-	wake = clock_earlier(wake, requests_replay_spool(d, now_us));
-	wake = clock_earlier(wake, requests_reclaim(d, now_us));
+	wake = clock_earlier(wake, spool_replay_due(d, now_us));
+	wake = clock_earlier(wake, reclaim_due(d, now_us));
 	wake = clock_earlier(wake, requests_serve_waiters(d, now_us));
 	wake = clock_earlier(wake, cloudwork_reconcile(d, now_us));
 	write_conflist(d, now_us);

@@ -311,9 +311,14 @@ void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_ke
 	(void)str_copy(ret->ifname, sizeof(ret->ifname), ADOPTED_IFNAME);
 }
 
+bool lease_is_adopted(const struct lease *lease)
+{
+	return str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS);
+}
+
 void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE])
 {
-	if (str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS))
+	if (lease_is_adopted(lease))
 		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->key.container);
 	else
 		proto_host_ifname(&lease->key, ret);
