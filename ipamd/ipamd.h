@@ -187,6 +187,8 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us);
 /** view_merge() - an authoritative list against the pool: adopt what is new, give up only what two lists lack.
  *  @submitted_us: when it was asked for; NICs that were mutated since are left alone. */
 void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us);
+/** view_differs() - do metadata and pool differ in a way that time does not explain? A reason to list, nothing more. */
+bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t now_us);
 /** view_restore() - after the first list: leases of the store and pods that only the kernel knows enter the pool. */
 void view_restore(struct ipamd *d, int64_t now_us);
 /** lease_is_adopted() - of a pod that only the kernel knew: it has no netns path and is named by its host end. */
