@@ -75,10 +75,11 @@ static int find_unconfirmed(const struct lease *lease, void *arg)
 static int64_t reclaim_unconfirmed(struct ipamd *d, int64_t now_us)
 {
 	struct unconfirmed u = { .before_us = now_us - d->config.unconfirmed_us, .next_us = INT64_MAX };
-	struct pool_counts counts;
+	struct pool_counts v4, v6;
 
-	pool_count(d->pool, &counts);
-	if (!counts.reserved)
+	pool_count(d->pool, IP_V4, &v4);
+	pool_count(d->pool, IP_V6, &v6);
+	if (!v4.reserved && !v6.reserved)
 		return INT64_MAX;
 	(void)pool_leases(d->pool, find_unconfirmed, &u);
 	give_up(d, &u.batch, "reserved and never confirmed", now_us);
