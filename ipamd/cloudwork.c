@@ -491,6 +491,9 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us)
 		break;
 	case JOB_NFT:
 	case JOB_LINK_DEL:
+	case JOB_CT_FLUSH:
+	case JOB_RECOVER:
+	case JOB_GLANCE:
 	case JOB_KIND_COUNT:
 		break;
 	}
