@@ -34,19 +34,6 @@ struct hostnet {
 	struct hostnet_config config;
 };
 
-/* ---- numbers ---- */
-
-uint32_t hostnet_mark(uint32_t mask, unsigned slot)
-{
-	assert(slot < hostnet_slots_max(mask));
-	return (slot + 1) * (mask & -mask);
-}
-
-unsigned hostnet_slots_max(uint32_t mask)
-{
-	return mask ? mask / (mask & -mask) : 0;
-}
-
 /* ---- lists ---- */
 
 struct list {
