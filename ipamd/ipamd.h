@@ -63,6 +63,7 @@ struct ipamd_stats {
 	int64_t last_list_us;
 };
 
+#define IPAMD_FLUSH_MAX 256 /* addresses of one flush: one walk over the table of flows, whatever their number */
 #define IPAMD_MISSING_MAX                                                                                              \
 	256 /* blocks that one list may lack before we call the list wrong rather than the blocks gone */
 
@@ -88,7 +89,7 @@ struct ipamd {
 	struct cloud_identity *identity; /* NULL until known */
 	struct cloud_limits limits;
 	bool limits_known, listed, swept, conflist_written;
-	int64_t list_due_us, sweep_due_us, spool_due_us;
+	int64_t list_due_us, glance_due_us, sweep_due_us, spool_due_us;
 	int64_t mutated_us
 		[CLOUD_NICS_MAX]; /* by slot: when its last mutation ended; an older list says nothing of it */
 	unsigned missing_count;
@@ -103,7 +104,9 @@ struct ipamd {
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
-	struct backoff start, list, grow, shrink, nft;
+	struct backoff start, list, glance, grow, shrink, nft, flush;
+	unsigned flush_count;
+	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
 
 	/* the host */
 	bool host_dirty;
@@ -174,6 +177,13 @@ int64_t reclaim_due(struct ipamd *d, int64_t now_us);
 /** spool_replay_due() - DELs that found no daemon, or one that hung: do them, remove the files. Return: when to look
  *  again. */
 int64_t spool_replay_due(struct ipamd *d, int64_t now_us);
+
+/* ---- flush.c ---- */
+
+/** flush_due() - have the flows of addresses that have cooled forgotten. Return: when to look again. */
+int64_t flush_due(struct ipamd *d, int64_t now_us);
+/** flush_finish() - a batch came back: its addresses are FREE. */
+void flush_finish(struct ipamd *d, const struct job *job, int64_t now_us);
 
 /* ---- cloudwork.c ---- */
 
