@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A store's file: made, checked, opened, set aside. */
+/* A store's file: made, checked, migrated, opened, set aside. */
 #include "ipamd/store_impl.h"
 
 #include <errno.h>
@@ -9,13 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "berth/check.h"
+#include "berth/attr.h"
 #include "berth/clock.h"
 #include "berth/err.h"
 #include "berth/fs.h"
 #include "berth/str.h"
 
-#define SCHEMA_VERSION  1
 #define BUSY_MS         50  /* the loop thread waits here; only a person with sqlite3 writes beside us */
 #define SET_ASIDE_TRIES 100 /* names that are tried: one second apart, so more means that something loops */
 
@@ -27,85 +26,107 @@ static const char pragmas[] = "PRAGMA journal_mode = WAL;"
 			      "PRAGMA wal_autocheckpoint = 256;"
 			      "PRAGMA trusted_schema = OFF;";
 
-/* Version 1. Another version gets another text and a step from this one; a text is never edited once released. */
-static const char schema[] = "BEGIN IMMEDIATE;"
-			     "CREATE TABLE lease ("
-			     " network TEXT NOT NULL, container TEXT NOT NULL, ifname TEXT NOT NULL,"
-			     " addr TEXT NOT NULL UNIQUE, state TEXT NOT NULL, since_us INTEGER NOT NULL,"
-			     " pod_namespace TEXT NOT NULL, pod_name TEXT NOT NULL, pod_uid TEXT NOT NULL,"
-			     " netns TEXT NOT NULL,"
-			     " PRIMARY KEY (container, ifname, network)) WITHOUT ROWID;"
-			     "CREATE TABLE cooldown ("
-			     " addr TEXT NOT NULL PRIMARY KEY, until_us INTEGER NOT NULL) WITHOUT ROWID;"
-			     "CREATE TABLE intent ("
-			     " id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, nic TEXT NOT NULL,"
-			     " token TEXT NOT NULL, slot INTEGER NOT NULL, count INTEGER NOT NULL);"
-			     "PRAGMA user_version = 1;"
-			     "COMMIT;";
+/* ---- what is in the file ---- */
 
-static void close_db(struct store *store)
+/* A file that may not be written is opened as a read-only one, and so is one that says of itself that it may not. */
+static bool is_read_only(const struct store *store)
 {
-	for (unsigned i = 0; i < ST_COUNT; i++) {
-		(void)sqlite3_finalize(store->prepared[i]);
-		store->prepared[i] = NULL;
-	}
-	if (store->db)
-		CHECK(sqlite3_close(store->db) == SQLITE_OK);
-	store->db = NULL;
+	return sqlite3_db_readonly(store->db, "main") == 1;
 }
 
-/* A file of ours or an empty one? Changes nothing, so that what is put aside is what was found. */
-static int check(struct store *store, bool *ret_empty, struct err *err)
+static int check_whole(struct store *store, struct err *err)
 {
-	uint64_t version, tables;
-	char verdict[128] = "";
+	_cleanup_free_ char *verdict = NULL;
 
-	if (store_query_number(store, "PRAGMA user_version", &version, err) < 0 ||
-	    store_query_number(store, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
-		return -1;
-	*ret_empty = version == 0 && tables == 0;
-	if (*ret_empty)
-		return 0;
-	if (version != SCHEMA_VERSION)
-		return err_set(err, ERR_PROTOCOL, STORE_DOMAIN, "schema version %" PRIu64 ", expected %d", version,
-			       SCHEMA_VERSION);
-	if (store_query(store, "PRAGMA integrity_check(1)", verdict, sizeof(verdict), err) < 0)
+	if (store_query_dup(store, "PRAGMA integrity_check(1)", &verdict, err) < 0)
 		return -1;
 	if (!str_equal(verdict, "ok"))
 		return err_set(err, ERR_PROTOCOL, STORE_DOMAIN, "integrity check: %s", verdict);
 	return 0;
 }
 
-static int open_db(struct store *store, const char *path, struct err *err)
+/* Which version is it, 0 for an empty file, and is it whole? Changes nothing: what is put aside is what was found. */
+static int look(struct store *store, unsigned *ret_version, enum store_aside_why *ret_why, struct err *err)
 {
-	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
-		    SQLITE_OPEN_EXRESCODE;
-	int code = sqlite3_open_v2(path, &store->db, flags, NULL);
-	bool empty;
+	uint64_t version, tables;
 
-	if (code != SQLITE_OK)
-		return store_fail(store->db, code, err, "open");
+	if (store_query_number(store, "PRAGMA user_version", &version, err) < 0 ||
+	    store_query_number(store, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0)
+		return -1;
+	*ret_version = (unsigned)version;
+	if (version == 0 && tables == 0)
+		return 0;
+	if (version == 0 || version > STORE_VERSION) {
+		*ret_why = STORE_ASIDE_UNKNOWN;
+		return err_set(err, ERR_PROTOCOL, STORE_DOMAIN, "schema version %" PRIu64 ", known are 1 to %d",
+			       version, STORE_VERSION);
+	}
+	if (check_whole(store, err) < 0)
+		return -1;
+	if (is_read_only(store))
+		return err_set(err, ERR_PROTOCOL, STORE_DOMAIN, "of a file format that SQLite only reads");
+	return schema_check(store, *ret_version, err);
+}
+
+static int upgrade_and_verify(struct store *store, unsigned from, struct err *err)
+{
+	if (schema_upgrade(store, from, STORE_VERSION, err) < 0 || store_prepare(store, err) < 0)
+		return -1;
+	return store_verify(store, err);
+}
+
+static int migrate(struct store *store, unsigned from, struct err *err)
+{
+	if (store_exec(store, "BEGIN IMMEDIATE", err, "begin") < 0)
+		return -1;
+	if (upgrade_and_verify(store, from, err) == 0 && store_exec(store, "COMMIT", err, "commit") == 0)
+		return 0;
+	/* Some failures end the transaction by themselves. */
+	if (!sqlite3_get_autocommit(store->db))
+		(void)store_exec(store, "ROLLBACK", NULL, "roll back");
+	return -1;
+}
+
+static int open_file(struct store *store, const char *path, enum store_aside_why *ret_why, struct err *err)
+{
+	unsigned version;
+
+	if (store_open_db(store, path, err) < 0)
+		return -1;
 	(void)sqlite3_busy_timeout(store->db, BUSY_MS);
 	/* A close would else fold the log of a file that is none of ours into it and delete it. */
 	(void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	/* SQLite opens a file that it may not write as a read-only one and says so only here. */
-	if (sqlite3_db_readonly(store->db, "main") == 1)
+	if (is_read_only(store))
 		return err_set(err, ERR_INVALID, STORE_DOMAIN, "the file or its directory is read-only");
-	if (check(store, &empty, err) < 0 || store_exec(store, pragmas, err, "pragmas") < 0 ||
-	    (empty && store_exec(store, schema, err, "make tables") < 0) || store_prepare(store, err) < 0)
+	if (look(store, &version, ret_why, err) < 0 || store_exec(store, pragmas, err, "pragmas") < 0)
 		return -1;
+	if (version < STORE_VERSION) {
+		if (migrate(store, version, err) < 0)
+			return -1;
+	} else if (store_prepare(store, err) < 0 || store_verify(store, err) < 0) {
+		return -1;
+	}
 	(void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+	return 0;
+}
+
+/* ---- setting aside ---- */
+
+static int join(char ret[static PATH_MAX], const char *path, const char *suffix, struct err *err)
+{
+	int len = snprintf(ret, PATH_MAX, "%s%s", path, suffix);
+
+	if (len < 0 || len >= PATH_MAX)
+		return err_set(err, ERR_INVALID, STORE_DOMAIN, "path too long");
 	return 0;
 }
 
 static int move(const char *path, const char *suffix, const char *aside, struct err *err)
 {
 	char from[PATH_MAX], to[PATH_MAX];
-	int from_len = snprintf(from, sizeof(from), "%s%s", path, suffix);
-	int to_len = snprintf(to, sizeof(to), "%s%s", aside, suffix);
 
-	if (from_len < 0 || (size_t)from_len >= sizeof(from) || to_len < 0 || (size_t)to_len >= sizeof(to))
-		return err_set(err, ERR_INVALID, STORE_DOMAIN, "path too long");
+	if (join(from, path, suffix, err) < 0 || join(to, aside, suffix, err) < 0)
+		return -1;
 	if (rename(from, to) < 0 && errno != ENOENT)
 		return err_set_errno(err, errno == ENOSPC ? ERR_EXHAUSTED : ERR_INVALID, STORE_DOMAIN, errno,
 				     "rename %s", from);
@@ -114,60 +135,82 @@ static int move(const char *path, const char *suffix, const char *aside, struct 
 
 /* The log moves first: a crash in between then leaves a damaged file that is set aside at the next start, never a log
  * of another file beside a fresh one. */
-static int set_aside(const char *path, char *aside, size_t size, struct err *err)
+static int move_all(const char *path, const char *aside, struct err *err)
 {
-	int64_t seconds = clock_now(&clock_wall) / USEC_PER_SEC;
-
-	for (int try = 0; try < SET_ASIDE_TRIES; try++) {
-		int len = snprintf(aside, size, "%s.bad-%" PRId64, path, seconds + try);
-
-		if (len < 0 || (size_t)len >= size)
-			return err_set(err, ERR_INVALID, STORE_DOMAIN, "path too long");
-		if (fs_exists(aside))
-			continue;
-		if (move(path, "-wal", aside, err) < 0 || move(path, "-shm", aside, err) < 0)
-			return -1;
-		return move(path, "", aside, err);
-	}
-	return err_set(err, ERR_INVALID, STORE_DOMAIN, "%s: too many files set aside", path);
+	if (move(path, "-wal", aside, err) < 0 || move(path, "-shm", aside, err) < 0)
+		return -1;
+	return move(path, "", aside, err);
 }
 
-int store_open(const char *path, struct store **ret, char ret_set_aside[static 256], struct err *err)
+/* Under a name that no file or log was set aside as. */
+static int find_name(const char *path, char ret[static PATH_MAX], struct err *err)
+{
+	int64_t seconds = clock_now(&clock_wall) / USEC_PER_SEC;
+	char suffix[32], log[PATH_MAX];
+
+	for (int try = 0; try < SET_ASIDE_TRIES; try++) {
+		(void)snprintf(suffix, sizeof(suffix), ".bad-%" PRId64, seconds + try);
+		if (join(ret, path, suffix, err) < 0 || join(log, ret, "-wal", err) < 0)
+			return -1;
+		if (!fs_exists(ret) && !fs_exists(log))
+			return 0;
+	}
+	return err_set(err, ERR_INVALID, STORE_DOMAIN, "too many files set aside");
+}
+
+static int set_aside(const char *path, struct store_aside *aside, struct err *err)
+{
+	char name[PATH_MAX];
+
+	if (find_name(path, name, err) < 0 || move_all(path, name, err) < 0)
+		return -1;
+	(void)str_copy(aside->path, sizeof(aside->path), name);
+	return 0;
+}
+
+/* Opens @path; puts what it finds there aside once if need be. */
+static int open_or_replace(struct store *store, const char *path, struct store_aside *aside, struct err *err)
 {
 	struct err first = { 0 };
-	char aside[PATH_MAX];
-	struct store *store = calloc(1, sizeof(*store));
+	enum store_aside_why why = STORE_KEPT;
 
-	ret_set_aside[0] = '\0';
-	if (!store)
-		return err_set(err, ERR_RETRY, STORE_DOMAIN, "no memory");
-	if (open_db(store, path, &first) == 0) {
-		*ret = store;
+	if (open_file(store, path, &why, &first) == 0)
 		return 0;
-	}
-	close_db(store);
+	store_close_db(store);
 	if (first.class != ERR_PROTOCOL) {
 		if (err)
 			*err = first;
-		goto failed;
+		return -1;
 	}
-	if (set_aside(path, aside, sizeof(aside), err) < 0)
-		goto failed;
-	(void)str_copy(ret_set_aside, 256, aside);
-	if (open_db(store, path, err) == 0) {
-		*ret = store;
+	if (set_aside(path, aside, err) < 0)
+		return -1;
+	aside->why = why == STORE_KEPT ? STORE_ASIDE_DAMAGED : why;
+	(void)str_copy(aside->cause, sizeof(aside->cause), first.msg);
+	if (open_file(store, path, &why, err) == 0)
 		return 0;
+	store_close_db(store);
+	return -1;
+}
+
+int store_open(const char *path, struct store **ret, struct store_aside *ret_aside, struct err *err)
+{
+	struct store *store = calloc(1, sizeof(*store));
+
+	*ret_aside = (struct store_aside){ .why = STORE_KEPT };
+	if (!store)
+		return err_set(err, ERR_RETRY, STORE_DOMAIN, "no memory");
+	if (open_or_replace(store, path, ret_aside, err) < 0) {
+		free(store);
+		return err_wrap(err, "%s", path);
 	}
-	close_db(store);
-failed:
-	free(store);
-	return err_wrap(err, "%s", path);
+	*ret = store;
+	return 0;
 }
 
 void store_close(struct store *store)
 {
 	if (!store)
 		return;
-	close_db(store);
+	store_close_db(store);
 	free(store);
 }
