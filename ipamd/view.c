@@ -364,9 +364,14 @@ static bool nic_differs(const struct ipamd *d, const struct cloud_nic *seen, int
 
 	if (!nic)
 		return !d->running[JOB_ATTACH] && !d->running[JOB_DETACH];
-	for (unsigned i = 0; is_settled(d, nic, before_us) && i < seen->block_count; i++)
-		if (!pool_block_get(d->pool, &seen->blocks[i].prefix, &block))
+	for (unsigned i = 0; is_settled(d, nic, before_us) && i < seen->block_count; i++) {
+		const struct prefix *prefix = &seen->blocks[i].prefix;
+
+		/* An address of a family that pods do not get is the node's own affair. */
+		if (pool_serves(d->pool, (enum ip_family)prefix->addr.family) &&
+		    !pool_block_get(d->pool, prefix, &block))
 			return true;
+	}
 	return false;
 }
 

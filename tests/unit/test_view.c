@@ -440,6 +440,7 @@ static void test_view_differs__what_metadata_shows_and_we_lack(void **state)
 	assert_false(differs(w, BLOCKS("10.0.1.21/32"), NULL));
 	assert_true(differs(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL));
 	assert_true(differs(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32")));
+	assert_false(differs(w, BLOCKS("10.0.1.21/32", "2600:1f14::1/128"), NULL)); /* nobody leases IPv6 here */
 	w->d.running[JOB_ATTACH] = 1; /* that NIC is what the attach will return */
 	assert_false(differs(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32")));
 }
