@@ -182,7 +182,9 @@ static void finish_sweep(struct ipamd *d, struct job *job, int64_t now_us)
 static const char *plan_kind_name(enum plan_kind kind)
 {
 	static const char *const names[] = {
-		[PLAN_ASSIGN] = "assign", [PLAN_ATTACH] = "attach", [PLAN_RELEASE] = "release", [PLAN_DETACH] = "detach"
+		[PLAN_ASSIGN] = "assign",   [PLAN_ATTACH] = "attach", [PLAN_RECOVER] = "recover",
+		[PLAN_RELEASE] = "release", [PLAN_DETACH] = "detach", [PLAN_DRAIN] = "drain",
+		[PLAN_UNDRAIN] = "undrain",
 	};
 
 	return kind < PLAN_KIND_COUNT ? names[kind] : "?";
@@ -191,6 +193,19 @@ static const char *plan_kind_name(enum plan_kind kind)
 static bool is_growth(enum plan_kind kind)
 {
 	return kind == PLAN_ASSIGN || kind == PLAN_ATTACH;
+}
+
+static struct backoff *backoff_of(struct ipamd *d, enum plan_kind kind)
+{
+	if (kind == PLAN_RECOVER)
+		return &d->recover;
+	return is_growth(kind) ? &d->grow : &d->shrink;
+}
+
+/* Units that are asked for, or blocks that are named. */
+static unsigned action_size(const struct plan_action *action)
+{
+	return is_growth(action->kind) ? action->wants[0].count + action->wants[1].count : action->block_count;
 }
 
 static void new_token(char ret[static 64])
@@ -206,36 +221,33 @@ static int fill_job(struct ipamd *d, const struct plan_action *action, int64_t n
 {
 	static const enum job_kind kinds[] = { [PLAN_ASSIGN] = JOB_ASSIGN,
 					       [PLAN_ATTACH] = JOB_ATTACH,
+					       [PLAN_RECOVER] = JOB_RECOVER,
 					       [PLAN_RELEASE] = JOB_RELEASE,
 					       [PLAN_DETACH] = JOB_DETACH };
 	const struct pool_nic *nic = pool_nic_by_slot(d->pool, action->slot);
 
-	*ret = (struct job){ .kind = kinds[action->kind], .slot = action->slot, .count = action->count };
+	*ret = (struct job){ .kind = kinds[action->kind], .slot = action->slot, .count = action_size(action) };
+	memcpy(ret->wants, action->wants, sizeof(ret->wants));
 	ret->deadline_us =
 		now_us + (action->kind == PLAN_ATTACH || action->kind == PLAN_DETACH ? ATTACH_US : ASSIGN_US);
-	if (is_growth(action->kind))
-		ret->wants[0] = (struct cloud_want){ action->count, d->limits.units[0].len };
 	if (action->kind == PLAN_ATTACH)
 		new_token(ret->token);
 	else if (nic)
 		(void)str_copy(ret->nic, sizeof(ret->nic), nic->id);
-	if (action->kind != PLAN_RELEASE)
+	if (action->block_count == 0)
 		return 0;
-	ret->blocks = calloc(action->count, sizeof(*ret->blocks));
+	ret->blocks = calloc(action->block_count, sizeof(*ret->blocks));
 	if (!ret->blocks)
-		return err_set(err, ERR_RETRY, "ipamd", "no memory for a release");
-	memcpy(ret->blocks, &d->plan.blocks[action->first_block], action->count * sizeof(*ret->blocks));
+		return err_set(err, ERR_RETRY, "ipamd", "no memory for the blocks of a call");
+	memcpy(ret->blocks, &d->plan.blocks[action->first_block], action->block_count * sizeof(*ret->blocks));
 	return 0;
 }
 
 static int put_intent(struct ipamd *d, const struct plan_action *action, struct job *job, struct err *err)
 {
-	struct intent intent = { .slot = action->slot };
+	struct intent intent = { .slot = action->slot, .count = action->block_count };
 
-	if (is_growth(action->kind))
-		memcpy(intent.wants, job->wants, sizeof(intent.wants));
-	else
-		intent.count = action->count;
+	memcpy(intent.wants, action->wants, sizeof(intent.wants));
 	(void)str_copy(intent.kind, sizeof(intent.kind), plan_kind_name(action->kind));
 	(void)str_copy(intent.nic, sizeof(intent.nic), job->nic);
 	(void)str_copy(intent.token, sizeof(intent.token), job->token);
@@ -245,22 +257,24 @@ static int put_intent(struct ipamd *d, const struct plan_action *action, struct 
 	return 0;
 }
 
-static void mark_started(struct ipamd *d, const struct plan_action *action, const struct cloud_want *wants,
-			 int64_t now_us)
+static void set_blocks(struct ipamd *d, const struct plan_action *action, enum block_state state, int64_t now_us)
+{
+	for (unsigned i = 0; i < action->block_count; i++)
+		pool_block_set_state(d->pool, &d->plan.blocks[action->first_block + i], state, now_us);
+}
+
+static void mark_started(struct ipamd *d, const struct plan_action *action, int64_t now_us)
 {
 	switch (action->kind) {
 	case PLAN_ASSIGN:
-		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_ASSIGN, wants);
+		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_ASSIGN, action->wants);
 		return;
-	case PLAN_ATTACH:
-		return; /* the placeholder says it */
+	case PLAN_RECOVER:
+		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_RECOVER, NULL);
+		return;
 	case PLAN_RELEASE:
-		for (unsigned i = 0; i < action->count; i++) {
-			const struct prefix *block = &d->plan.blocks[action->first_block + i];
-
-			pool_block_set_state(d->pool, block, BLOCK_DRAINING, now_us);
-			pool_block_set_state(d->pool, block, BLOCK_RELEASING, now_us);
-		}
+		set_blocks(d, action, BLOCK_DRAINING, now_us);
+		set_blocks(d, action, BLOCK_RELEASING, now_us);
 		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_RELEASE, NULL);
 		return;
 	case PLAN_DETACH:
@@ -268,6 +282,9 @@ static void mark_started(struct ipamd *d, const struct plan_action *action, cons
 		pool_nic_set_state(d->pool, action->slot, NIC_DETACHING, now_us);
 		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_DETACH, NULL);
 		return;
+	case PLAN_ATTACH: /* the placeholder says it */
+	case PLAN_DRAIN:
+	case PLAN_UNDRAIN:
 	case PLAN_KIND_COUNT:
 		return;
 	}
@@ -286,7 +303,6 @@ static void note_throttles(struct ipamd *d)
 
 static int start_action(struct ipamd *d, const struct plan_action *action, int64_t now_us, struct err *err)
 {
-	struct cloud_want wants[IP_FAMILIES];
 	struct job job;
 
 	if (is_growth(action->kind))
@@ -295,13 +311,13 @@ static int start_action(struct ipamd *d, const struct plan_action *action, int64
 		job_done(&job);
 		return -1;
 	}
-	memcpy(wants, job.wants, sizeof(wants)); /* the job is the executor's once it is sent */
-	if (action->kind == PLAN_ATTACH && !pool_nic_attaching(d->pool, action->slot, wants, now_us))
+	if (action->kind == PLAN_ATTACH && !pool_nic_attaching(d->pool, action->slot, action->wants, now_us))
 		err_set(err, ERR_RETRY, "ipamd", "no memory for a NIC");
 	else if (submit(d, &job, err) == 0) {
-		mark_started(d, action, wants, now_us);
-		log_info("cloud call", "op=%s slot=%u count=%u wanted=%u supply=%u", plan_kind_name(action->kind),
-			 action->slot, action->count, d->plan.wanted, d->plan.supply);
+		mark_started(d, action, now_us);
+		log_info("cloud call", "op=%s slot=%u count=%u wanted=%u supply=%u wanted6=%u supply6=%u",
+			 plan_kind_name(action->kind), action->slot, action_size(action), d->plan.wanted[0],
+			 d->plan.supply[0], d->plan.wanted[1], d->plan.supply[1]);
 		return 0;
 	} else if (action->kind == PLAN_ATTACH)
 		pool_nic_remove(d->pool, action->slot);
@@ -310,7 +326,7 @@ static int start_action(struct ipamd *d, const struct plan_action *action, int64
 	return -1;
 }
 
-static int64_t run_plan(struct ipamd *d, int64_t now_us)
+static void decide(struct ipamd *d, int64_t now_us)
 {
 	const struct plan_input input = {
 		.pool = d->pool,
@@ -324,24 +340,48 @@ static int64_t run_plan(struct ipamd *d, int64_t now_us)
 		.now_us = now_us,
 		.grow_not_before_us = d->grow.not_before_us,
 		.shrink_not_before_us = d->shrink.not_before_us,
+		.recover_not_before_us = d->cloud->ops->recover ? d->recover.not_before_us : INT64_MAX,
 	};
-	struct err err;
 
 	planner_decide(&input, &d->plan);
-	for (unsigned i = 0; i < d->plan.action_count; i++) {
-		const struct plan_action *action = &d->plan.actions[i];
+}
 
-		/* A sweep would take the NIC of an attach between its creation and its attachment for a left-over. */
-		if (action->kind == PLAN_ATTACH && d->running[JOB_SWEEP])
-			continue;
-		if (start_action(d, action, now_us, &err) == 0)
-			continue;
-		log_error("cannot start a cloud call", "op=%s " LOG_ERR_FMT, plan_kind_name(action->kind),
-			  LOG_ERR_ARGS(&err));
-		backoff_fail(d, is_growth(action->kind) ? &d->grow : &d->shrink, &err, now_us);
-		return is_growth(action->kind) ? d->grow.not_before_us : d->shrink.not_before_us;
+/* Return: false if it cannot be started. *@wake_us: when to look again, if that is earlier. */
+static bool run_action(struct ipamd *d, const struct plan_action *action, int64_t now_us, int64_t *wake_us)
+{
+	struct backoff *backoff = backoff_of(d, action->kind);
+	struct err err;
+
+	if (action->kind == PLAN_DRAIN || action->kind == PLAN_UNDRAIN) {
+		log_debug("no cloud call", "op=%s slot=%u count=%u", plan_kind_name(action->kind), action->slot,
+			  action->block_count);
+		set_blocks(d, action, action->kind == PLAN_DRAIN ? BLOCK_DRAINING : BLOCK_READY, now_us);
+		/* Who waits may be served with what was taken back. */
+		if (action->kind == PLAN_UNDRAIN)
+			*wake_us = now_us;
+		return true;
 	}
-	return d->plan.wake_us;
+	/* A sweep would take the NIC of an attach between its creation and its attachment for a left-over. */
+	if (action->kind == PLAN_ATTACH && d->running[JOB_SWEEP])
+		return true;
+	if (start_action(d, action, now_us, &err) == 0)
+		return true;
+	log_error("cannot start a cloud call", "op=%s " LOG_ERR_FMT, plan_kind_name(action->kind), LOG_ERR_ARGS(&err));
+	backoff_fail(d, backoff, &err, now_us);
+	*wake_us = clock_earlier(*wake_us, backoff->not_before_us);
+	return false;
+}
+
+static int64_t run_plan(struct ipamd *d, int64_t now_us)
+{
+	int64_t wake_us;
+
+	decide(d, now_us);
+	wake_us = d->plan.wake_us;
+	for (unsigned i = 0; i < d->plan.action_count; i++)
+		if (!run_action(d, &d->plan.actions[i], now_us, &wake_us))
+			break;
+	return wake_us;
 }
 
 int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)
@@ -412,6 +452,32 @@ static void finish_assign(struct ipamd *d, struct job *job, int64_t now_us)
 		return;
 	}
 	backoff_ok(&d->grow);
+}
+
+/* Blocks that we hold as LOST. */
+static void finish_recover(struct ipamd *d, struct job *job, int64_t now_us)
+{
+	const struct cloud_nic *came = &job->nic_result;
+	struct pool_block_view block;
+	struct err err;
+
+	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, NULL);
+	if (job->rc < 0) {
+		mutation_failed(d, job, &d->recover, now_us);
+		return;
+	}
+	for (unsigned i = 0; i < came->block_count; i++)
+		if (pool_block_get(d->pool, &came->blocks[i].prefix, &block) && block.state == BLOCK_LOST)
+			pool_block_set_state(d->pool, &block.prefix, BLOCK_PENDING, now_us);
+	d->host_dirty = true;
+	log_info("blocks recovered", "nic=%s slot=%u count=%u of=%u", job->nic, job->slot, came->block_count,
+		 job->count);
+	if (came->block_count == job->count) {
+		backoff_ok(&d->recover);
+		return;
+	}
+	err_set(&err, ERR_EXHAUSTED, "ipamd", "%u of %u lost blocks came back", came->block_count, job->count);
+	backoff_fail(d, &d->recover, &err, now_us);
 }
 
 static void finish_attach(struct ipamd *d, struct job *job, int64_t now_us)
@@ -514,8 +580,10 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us)
 		break;
 	case JOB_NFT:
 	case JOB_LINK_DEL:
-	case JOB_CT_FLUSH:
 	case JOB_RECOVER:
+		finish_recover(d, job, now_us);
+		break;
+	case JOB_CT_FLUSH:
 	case JOB_KIND_COUNT:
 		break;
 	}

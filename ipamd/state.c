@@ -136,7 +136,7 @@ static bool is_short(const struct ipamd *d)
 	struct pool_counts counts;
 
 	pool_count(d->pool, IP_V4, &counts);
-	return counts.free + counts.leased + counts.pending < d->plan.wanted;
+	return counts.free + counts.leased + counts.pending < d->plan.wanted[0];
 }
 
 static void set_blocked(const struct ipamd *d, json_t *obj)
@@ -167,7 +167,8 @@ struct json_t *state_json(struct ipamd *d, int64_t now_us)
 					    (int)c->max_pods));
 	(void)json_object_set_new(obj, "addresses", addresses_json(d));
 	(void)json_object_set_new(obj, "plan",
-				  json_pack("{s:i,s:i}", "wanted", (int)d->plan.wanted, "supply", (int)d->plan.supply));
+				  json_pack("{s:i,s:i}", "wanted", (int)d->plan.wanted[0], "supply",
+					    (int)d->plan.supply[0]));
 	(void)json_object_set_new(obj, "nics", nics_json(&b));
 	set_blocked(d, obj);
 	return obj;
