@@ -215,6 +215,15 @@ static void promote_nic(struct ipamd *d, const struct pool_nic *nic, int64_t now
 	}
 }
 
+static void promote_block(struct ipamd *d, const struct prefix *prefix, int64_t now_us)
+{
+	struct pool_block_view block;
+
+	pool_block_set_state(d->pool, prefix, BLOCK_READY, now_us);
+	if (pool_block_get(d->pool, prefix, &block))
+		mutations_grown(d, block.nic_slot, now_us);
+}
+
 /* Kernel and nft know everything that the pool holds at this moment. */
 static void promote(struct ipamd *d, int64_t now_us)
 {
@@ -227,7 +236,7 @@ static void promote(struct ipamd *d, int64_t now_us)
 		p.count = 0;
 		(void)pool_blocks(d->pool, find_pending, &p);
 		for (unsigned i = 0; i < p.count; i++)
-			pool_block_set_state(d->pool, &p.list[i], BLOCK_READY, now_us);
+			promote_block(d, &p.list[i], now_us);
 	} while (p.count == CLOUD_BLOCKS_MAX);
 }
 

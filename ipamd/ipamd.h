@@ -25,6 +25,7 @@
 #include "berth/net.h"
 #include "berth/proto.h"
 #include "ipamd/config.h"
+#include "ipamd/demand.h"
 #include "ipamd/executor.h"
 #include "ipamd/hostnet.h"
 #include "ipamd/loop.h"
@@ -119,6 +120,11 @@ struct ipamd {
 	struct waiter *waiters, **waiters_tail;
 	unsigned waiting;
 	struct plan plan; /* the last decision */
+	struct demand demand;
+	unsigned warm_ips; /* in force at that decision */
+	int64_t grown_since_us
+		[CLOUD_NICS_MAX]; /* by slot: when the growth was decided whose blocks are not READY yet; 0 */
+	int64_t single_until_us[IP_FAMILIES]; /* no unit of the wanted length was to be had; 0 = not so */
 
 	struct ipamd_stats stats;
 };
@@ -201,6 +207,8 @@ void cloudwork_list_soon(struct ipamd *d, int64_t at_us);
 
 /** mutations_reconcile() - decide, and start what was decided. Return: next deadline. */
 int64_t mutations_reconcile(struct ipamd *d, int64_t now_us);
+/** mutations_grown() - a block on that slot became READY: so long did it take. */
+void mutations_grown(struct ipamd *d, unsigned slot, int64_t now_us);
 /** mutations_finish() - a mutation came back; takes what it keeps from @job. */
 void mutations_finish(struct ipamd *d, struct job *job, int64_t now_us);
 

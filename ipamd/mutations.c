@@ -9,6 +9,9 @@
  *   CONFLICT                   our view is old: the same, by a list at once
  *   THROTTLED, EXHAUSTED, AUTH back off growing (or shrinking), say why to whoever waits
  *   NOTFOUND on release/detach success
+ *
+ * EXHAUSTED for a unit that is no single address may mean no more than that the subnet is fragmented. Single addresses
+ * are then asked for in the same turn, and the wanted unit again FRAGMENTED_US later.
  */
 #include "ipamd/ipamd.h"
 
@@ -25,6 +28,8 @@
 #define ASSIGN_US (60 * USEC_PER_SEC) /* one sub-second call; the rest is for back-off under throttling */
 #define ATTACH_US                                                                                                      \
 	(180 * USEC_PER_SEC) /* create, attach, wait: up to 10 s by AWS's own words, 30 s seen, plus throttling */
+
+#define FRAGMENTED_US (600 * USEC_PER_SEC) /* fragments go as pods do; each try that fails is one call */
 
 /* ---- sending ---- */
 
@@ -164,6 +169,8 @@ static int start_action(struct ipamd *d, const struct plan_action *action, int64
 		err_set(err, ERR_RETRY, "ipamd", "no memory for a NIC");
 	else if (ipamd_submit(d, &job, err) == 0) {
 		mark_started(d, action, now_us);
+		if (is_growth(action->kind))
+			d->grown_since_us[action->slot] = now_us;
 		log_info("cloud call", "op=%s slot=%u count=%u wanted=%u supply=%u wanted6=%u supply6=%u",
 			 plan_kind_name(action->kind), action->slot, action_size(action), d->plan.wanted[0],
 			 d->plan.supply[0], d->plan.wanted[1], d->plan.supply[1]);
@@ -175,12 +182,29 @@ static int start_action(struct ipamd *d, const struct plan_action *action, int64
 	return -1;
 }
 
-static void decide(struct ipamd *d, int64_t now_us)
+/* Addresses of one unit of the family that is counted; a range is no question of count. */
+static unsigned unit_size(const struct ipamd *d)
 {
+	const struct cloud_units *units =
+		&d->limits.units[pool_serves(d->pool, IP_V4) ? ip_index(IP_V4) : ip_index(IP_V6)];
+	unsigned bits = pool_serves(d->pool, IP_V4) ? 32 : 128;
+
+	return bits - units->len > 8 ? 1 : 1U << (bits - units->len);
+}
+
+/* Return: when time alone makes another decision. */
+static int64_t decide(struct ipamd *d, int64_t now_us)
+{
+	int64_t wake_us = INT64_MAX;
+	bool is_auto = d->config.warm_ips == CONFIG_WARM_AUTO;
+	unsigned warm_ips = is_auto ? demand_warm(&d->demand, now_us, unit_size(d), &wake_us) : d->config.warm_ips;
 	const struct plan_input input = {
 		.pool = d->pool,
 		.limits = d->limits,
-		.targets = { .warm_ips = d->config.warm_ips,
+		.targets = { .warm_ips = warm_ips,
+			     .warm_auto = is_auto,
+			     .warm_blocks = d->config.warm_blocks,
+			     .warm_nics = d->config.warm_nics,
 			     .min_ips = d->config.min_ips,
 			     .max_nics = d->config.max_nics,
 			     .max_pods = d->config.max_pods,
@@ -190,9 +214,12 @@ static void decide(struct ipamd *d, int64_t now_us)
 		.grow_not_before_us = d->grow.not_before_us,
 		.shrink_not_before_us = d->shrink.not_before_us,
 		.recover_not_before_us = d->cloud->ops->recover ? d->recover.not_before_us : INT64_MAX,
+		.single_until_us = { d->single_until_us[0], d->single_until_us[1] },
 	};
 
+	d->warm_ips = warm_ips;
 	planner_decide(&input, &d->plan);
+	return clock_earlier(wake_us, d->plan.wake_us);
 }
 
 /* Return: false if it cannot be started. *@wake_us: when to look again, if that is earlier. */
@@ -223,10 +250,8 @@ static bool run_action(struct ipamd *d, const struct plan_action *action, int64_
 
 int64_t mutations_reconcile(struct ipamd *d, int64_t now_us)
 {
-	int64_t wake_us;
+	int64_t wake_us = decide(d, now_us);
 
-	decide(d, now_us);
-	wake_us = d->plan.wake_us;
 	for (unsigned i = 0; i < d->plan.action_count; i++)
 		if (!run_action(d, &d->plan.actions[i], now_us, &wake_us))
 			break;
@@ -266,14 +291,50 @@ static void mutation_failed(struct ipamd *d, const struct job *job, struct backo
 	cloudwork_list_soon(d, now_us);
 }
 
+/* Did units larger than the smallest not come? Return: true if single ones are asked for instead, at once. */
+static bool fall_back(struct ipamd *d, const struct job *job, int64_t now_us)
+{
+	bool fallen = false;
+
+	for (unsigned f = 0; f < IP_FAMILIES; f++) {
+		const struct cloud_want *want = &job->wants[f];
+
+		if (!want->count || want->len == d->limits.units[f].single_len || d->single_until_us[f] > now_us)
+			continue;
+		d->single_until_us[f] = now_us + FRAGMENTED_US;
+		fallen = true;
+		log_warn("the subnet has no free range of the wanted length: single addresses for now",
+			 "wanted_len=%u single_len=%u again_s=%" PRId64, want->len, d->limits.units[f].single_len,
+			 FRAGMENTED_US / USEC_PER_SEC);
+	}
+	return fallen;
+}
+
+static void growth_failed(struct ipamd *d, const struct job *job, int64_t now_us)
+{
+	d->grown_since_us[job->slot] = 0;
+	if (job->err.class != ERR_EXHAUSTED || !fall_back(d, job, now_us))
+		mutation_failed(d, job, &d->grow, now_us);
+}
+
+void mutations_grown(struct ipamd *d, unsigned slot, int64_t now_us)
+{
+	if (!d->grown_since_us[slot])
+		return;
+	demand_provisioned(&d->demand, now_us - d->grown_since_us[slot]);
+	d->grown_since_us[slot] = 0;
+}
+
 static void finish_assign(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, NULL);
 	if (job->rc < 0) {
-		mutation_failed(d, job, &d->grow, now_us);
+		growth_failed(d, job, now_us);
 		return;
 	}
 	add_blocks(d, job->slot, &job->nic_result, now_us);
+	if (job->nic_result.block_count < job->count && fall_back(d, job, now_us))
+		return;
 	if (job->nic_result.block_count < job->count) {
 		/* The cloud gave what it had: wait before asking for the rest, or every turn asks again. */
 		struct err err;
@@ -316,10 +377,14 @@ static void finish_attach(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	if (job->rc < 0) {
 		pool_nic_remove(d->pool, job->slot);
-		mutation_failed(d, job, &d->grow, now_us);
+		growth_failed(d, job, now_us);
 		return;
 	}
 	backoff_ok(&d->grow);
+	if (job->nic_result.slot != job->slot) {
+		d->grown_since_us[job->nic_result.slot] = d->grown_since_us[job->slot];
+		d->grown_since_us[job->slot] = 0;
+	}
 	if (pool_nic_attached(d->pool, job->slot, &job->nic_result, now_us) < 0) {
 		pool_nic_remove(d->pool, job->slot);
 		cloudwork_list_soon(d, now_us);
