@@ -178,6 +178,34 @@ static void test_restart__leases_and_cooldowns(void **state)
 	add_fails(w, "c", SOON_MS, "cooling");
 }
 
+/* The pods of a boot are gone with it; the node's addresses are still its own. */
+static void test_restart__in_another_boot(void **state)
+{
+	_cleanup_free_ char *boot_id = NULL;
+	char text[PREFIX_STRLEN], path[PATH_MAX];
+	struct world *w = *state;
+	struct store_aside aside;
+	struct store *store;
+
+	make_cloud(w, 4, FOUR);
+	start(w);
+	(void)add(w, "a", text);
+	must_call(w, PROTO_CONFIRM, "a");
+	stop(w);
+	assert_int_equal(fs_read("/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL), 0);
+	boot_id[strcspn(boot_id, "\n")] = '\0';
+	(void)check_path(path, sizeof(path), w->config.run_dir, "leases.db");
+	assert_int_equal(store_open(path, boot_id, &store, &aside, NULL), 0);
+	assert_int_equal(aside.why, STORE_KEPT);
+	assert_int_equal(store_fact_put(store, STORE_BOOT_ID, "another", NULL), 0);
+	store_close(store);
+	start(w);
+	until(is_counted(w, 4, 0, 0));
+	assert_not_found(w, PROTO_CHECK, "a");
+	(void)check_path(path, sizeof(path), w->config.run_dir, "leases.db.other-boot");
+	assert_true(fs_exists(path));
+}
+
 /* Socket up, cloud unknown: what the daemon before this one promised holds. */
 static void test_restart__metadata_hangs(void **state)
 {
@@ -339,10 +367,15 @@ static void test_spool__garbage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		world_test(test_store__disk_full),         world_test(test_store__disk_full_and_pool_empty),
-		world_test(test_store__run_dir_read_only), world_test(test_restart__leases_and_cooldowns),
-		world_test(test_restart__metadata_hangs),  world_test(test_restart__early_confirm_binds),
-		world_test(test_restart__adopted_pod),     world_test(test_spool__replayed_at_start),
+		world_test(test_store__disk_full),
+		world_test(test_store__disk_full_and_pool_empty),
+		world_test(test_store__run_dir_read_only),
+		world_test(test_restart__leases_and_cooldowns),
+		world_test(test_restart__in_another_boot),
+		world_test(test_restart__metadata_hangs),
+		world_test(test_restart__early_confirm_binds),
+		world_test(test_restart__adopted_pod),
+		world_test(test_spool__replayed_at_start),
 		world_test(test_spool__garbage),
 	};
 
