@@ -38,7 +38,9 @@
 struct json_t;
 struct strbuf;
 
-#define IPAMD_POD_GATEWAY "169.254.1.1" /* on link in every pod, as Calico and amazon-vpc-cni-k8s have it */
+/* On link in every pod, as Calico and amazon-vpc-cni-k8s have them. */
+#define IPAMD_POD_GATEWAY  "169.254.1.1"
+#define IPAMD_POD_GATEWAY6 "fe80::1"
 
 /** struct waiter - an ADD that waits for an address; FIFO. */
 struct waiter {
