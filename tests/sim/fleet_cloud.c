@@ -309,9 +309,16 @@ static void apply_delete(struct fleet *f, struct fleet_op *op)
 	op->cnic = NULL;
 }
 
+static bool needs_nic(enum fleet_action action)
+{
+	return action_mutates(action) && action != ACTION_CREATE && action != ACTION_TAG;
+}
+
 void cloud_apply(struct fleet *f, struct fleet_op *op)
 {
-	op->error = ERR_NONE;
+	op->error = !op->cnic && needs_nic(op->action) ? ERR_NOTFOUND : ERR_NONE;
+	if (op->error != ERR_NONE)
+		return;
 	switch (op->action) {
 	case ACTION_CREATE:
 		apply_create(f, op);

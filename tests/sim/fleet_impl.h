@@ -94,7 +94,7 @@ struct cnic {
 	enum cnic_state state;
 	bool dies;        /* with the instance */
 	bool claimed;     /* an operation that will settle it is under way */
-	bool claimed_new; /* peers: and it is not, or not any more, in the datastore */
+	bool unknown; /* peers: and it is not, or not any more, in the datastore */
 	int64_t created_us;
 	int64_t settled_us; /* when attaching or detaching is over */
 	unsigned unit_count, unit_alloc;

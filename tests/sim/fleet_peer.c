@@ -23,6 +23,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "berth/attr.h"
+
 #define TRIES_MAX       12
 #define INIT_TRY_US     (10 * USEC_PER_MSEC) /* times the number of the try */
 #define DETACH_FIRST_US (200 * USEC_PER_MSEC)
@@ -56,7 +58,8 @@ enum phase {
 	PHASE_DETACHED,
 	PHASE_DELETE,
 	PHASE_LEAKS,
-	PHASE_LEAK_DELETE
+	PHASE_LEAK_DELETE,
+	PHASE_COUNT
 };
 
 struct peer_node {
@@ -99,7 +102,7 @@ bool peer_lease(struct fleet *f, struct fleet_node *node, unsigned pod)
 	for (unsigned slot = 0; slot < f->options->instance.nics_max; slot++) {
 		struct cnic *nic = cloud_nic(node, slot);
 
-		if (!nic || nic->claimed_new || nic->state != CNIC_ATTACHED)
+		if (!nic || nic->unknown || nic->state != CNIC_ATTACHED)
 			continue;
 		for (unsigned i = 0; i < nic->unit_count; i++) {
 			if (nic->assigned[i] + nic->cooling[i] >= size)
@@ -286,7 +289,7 @@ static bool begin_next(struct fleet *f, struct fleet_node *node)
 	if (!nic || !(op = begin(f, node)))
 		return false;
 	claim(op, nic);
-	nic->claimed_new = true; /* out of the datastore first */
+	nic->unknown = true; /* out of the datastore first */
 	go(f, op, PHASE_DETACH, ACTION_DETACH);
 	return true;
 }
@@ -325,7 +328,7 @@ static void finish(struct fleet *f, struct fleet_op *op, enum err_class class)
 
 	node->peer->busy = false;
 	if (op->cnic)
-		op->cnic->claimed_new = false;
+		op->cnic->unknown = false;
 	op_free(f, op);
 	if (class == ERR_NONE && begin_next(f, node))
 		return;
@@ -366,145 +369,176 @@ static bool once_more(struct fleet *f, struct fleet_op *op, int64_t first_us)
 	return true;
 }
 
-static void start_step(struct fleet *f, struct fleet_op *op, enum err_class class)
-{
-	switch (op->phase) {
-	case PHASE_START:
-		go(f, op, PHASE_INIT, ACTION_DESCRIBE_NICS);
-		return;
-	case PHASE_INIT:
-		if (class == ERR_NONE)
-			go(f, op, PHASE_TAG, ACTION_TAG);
-		else if (++op->polls < TRIES_MAX)
-			call_after(f, op, ACTION_DESCRIBE_NICS, op->polls * INIT_TRY_US);
-		else
-			finish(f, op, class);
-		return;
-	case PHASE_TAG: /* "best effort" */
-		go(f, op, PHASE_INIT_SUBNETS, ACTION_DESCRIBE_SUBNETS);
-		return;
-	default: {
-		struct fleet_node *node = op->node;
+/* ---- start ---- */
 
-		node->peer->busy = false;
-		op_free(f, op);
-		decide(f, node);
-		return;
-	}
-	}
+static void after_metadata(struct fleet *f, struct fleet_op *op, _unused_ enum err_class class)
+{
+	go(f, op, PHASE_INIT, ACTION_DESCRIBE_NICS);
 }
 
-static void attach_step(struct fleet *f, struct fleet_op *op, enum err_class class)
+static void after_init(struct fleet *f, struct fleet_op *op, enum err_class class)
 {
-	switch (op->phase) {
-	case PHASE_SUBNETS: /* an error means the primary NIC's subnet */
-		go(f, op, PHASE_CREATE, ACTION_CREATE);
-		return;
-	case PHASE_CREATE:
-		if (op->cnic)
-			op->cnic->claimed_new = true;
-		if (class != ERR_NONE)
-			finish(f, op, ERR_NONE); /* only logged */
-		else if (is_aws(f))
-			go(f, op, PHASE_INSTANCES, ACTION_DESCRIBE_INSTANCES);
-		else
-			go(f, op, PHASE_ATTACH, ACTION_ATTACH);
-		return;
-	case PHASE_INSTANCES:
-		go(f, op, class == ERR_NONE ? PHASE_ATTACH : PHASE_DELETE,
-		   class == ERR_NONE ? ACTION_ATTACH : ACTION_DELETE);
-		return;
-	case PHASE_ATTACH:
-		if (class == ERR_NONE)
-			go(f, op, PHASE_MODIFY, ACTION_MODIFY);
-		else if (op->cnic->state == CNIC_ATTACHED)
-			finish(f, op, ERR_NONE); /* its answer was lost; a reconcile adopts it */
-		else
-			go(f, op, PHASE_DELETE, ACTION_DELETE);
-		return;
-	case PHASE_MODIFY:
-		op->phase = PHASE_IMDS;
-		op->polls = 0;
-		op->action = ACTION_COUNT;
-		if (class != ERR_NONE)
-			go(f, op, PHASE_DETACH, ACTION_DETACH);
-		else
-			call_after(f, op, ACTION_COUNT, IMDS_FIRST_US);
-		return;
-	case PHASE_IMDS:
-		if (!cloud_settle(f, op->cnic) && once_more(f, op, IMDS_FIRST_US * 2))
-			return;
-		if (is_aws(f)) {
-			go(f, op, PHASE_SETUP, ACTION_DESCRIBE_SUBNETS);
-			return;
-		}
-		finish(f, op, ERR_NONE);
-		return;
-	default:
-		finish(f, op, ERR_NONE);
-	}
+	if (class == ERR_NONE)
+		go(f, op, PHASE_TAG, ACTION_TAG);
+	else if (++op->polls < TRIES_MAX)
+		call_after(f, op, ACTION_DESCRIBE_NICS, op->polls * INIT_TRY_US);
+	else
+		finish(f, op, class);
 }
 
-static void free_step(struct fleet *f, struct fleet_op *op, enum err_class class)
+/* A tag that cannot be written is only logged. */
+static void after_tag(struct fleet *f, struct fleet_op *op, _unused_ enum err_class class)
 {
-	switch (op->phase) {
-	case PHASE_DETACH:
-		if (class == ERR_NONE) {
-			op->phase = PHASE_DETACHED;
-			op->polls = 0;
-			call_after(f, op, ACTION_COUNT, DETACHED_US);
-		} else if (!once_more(f, op, DETACH_FIRST_US))
-			finish(f, op, ERR_NONE);
+	go(f, op, PHASE_INIT_SUBNETS, ACTION_DESCRIBE_SUBNETS);
+}
+
+/* "Pre-scaling": the first decision belongs to the start. */
+static void after_init_subnets(struct fleet *f, struct fleet_op *op, _unused_ enum err_class class)
+{
+	struct fleet_node *node = op->node;
+
+	node->peer->busy = false;
+	op_free(f, op);
+	decide(f, node);
+}
+
+/* ---- growing ---- */
+
+static void after_assign(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	if (class == ERR_NONE || !is_aws(f)) {
+		finish(f, op, class);
 		return;
-	case PHASE_DETACHED:
+	}
+	op->count = 1;
+	go(f, op, PHASE_ASSIGN_ONE, ACTION_ASSIGN);
+}
+
+/* An error means the primary NIC's subnet. */
+static void after_subnets(struct fleet *f, struct fleet_op *op, _unused_ enum err_class class)
+{
+	go(f, op, PHASE_CREATE, ACTION_CREATE);
+}
+
+/* What goes wrong from here on is only logged: the node must not become unready by it. */
+static void after_create(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	if (op->cnic)
+		op->cnic->unknown = true;
+	if (class != ERR_NONE)
+		finish(f, op, ERR_NONE);
+	else if (is_aws(f))
+		go(f, op, PHASE_INSTANCES, ACTION_DESCRIBE_INSTANCES);
+	else
+		go(f, op, PHASE_ATTACH, ACTION_ATTACH);
+}
+
+static void after_instances(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	if (class == ERR_NONE)
+		go(f, op, PHASE_ATTACH, ACTION_ATTACH);
+	else
 		go(f, op, PHASE_DELETE, ACTION_DELETE);
+}
+
+static void after_attach(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	if (class == ERR_NONE)
+		go(f, op, PHASE_MODIFY, ACTION_MODIFY);
+	else if (op->cnic->state == CNIC_ATTACHED)
+		finish(f, op, ERR_NONE); /* its answer was lost; a reconcile adopts it */
+	else
+		go(f, op, PHASE_DELETE, ACTION_DELETE);
+}
+
+static void after_modify(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	if (class != ERR_NONE) {
+		go(f, op, PHASE_DETACH, ACTION_DETACH);
 		return;
-	default:
-		if (class == ERR_NONE || class == ERR_NOTFOUND || !once_more(f, op, DELETE_FIRST_US))
-			finish(f, op, ERR_NONE);
 	}
+	op->phase = PHASE_IMDS;
+	op->polls = 0;
+	call_after(f, op, ACTION_COUNT, IMDS_FIRST_US);
+}
+
+static void after_imds(struct fleet *f, struct fleet_op *op, _unused_ enum err_class class)
+{
+	if (!cloud_settle(f, op->cnic) && once_more(f, op, IMDS_FIRST_US * 2))
+		return;
+	if (is_aws(f))
+		go(f, op, PHASE_SETUP, ACTION_DESCRIBE_SUBNETS);
+	else
+		finish(f, op, ERR_NONE);
+}
+
+static void after_last(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	finish(f, op, op->phase == PHASE_ASSIGN_ONE ? class : ERR_NONE);
+}
+
+/* ---- shrinking ---- */
+
+/* What could not be given back is put back by a reconcile after 60 s (section 3.6); here at once. */
+static void after_unassign(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	struct cnic *nic = op->cnic;
+
+	for (unsigned i = 0; class != ERR_NONE && i < nic->unit_count; i++)
+		for (unsigned n = 0; n < op->count; n++)
+			if (nic->units[i] == op->units[n])
+				nic->cooling[i] = 0;
+	finish(f, op, ERR_NONE);
+}
+
+static void after_detach(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	if (class == ERR_NONE) {
+		op->phase = PHASE_DETACHED;
+		op->polls = 0;
+		call_after(f, op, ACTION_COUNT, DETACHED_US);
+	} else if (!once_more(f, op, DETACH_FIRST_US))
+		finish(f, op, ERR_NONE);
+}
+
+static void after_detached(struct fleet *f, struct fleet_op *op, _unused_ enum err_class class)
+{
+	(void)cloud_settle(f, op->cnic);
+	go(f, op, PHASE_DELETE, ACTION_DELETE);
+}
+
+static void after_delete(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	if (class == ERR_NONE || class == ERR_NOTFOUND || !once_more(f, op, DELETE_FIRST_US))
+		finish(f, op, ERR_NONE);
 }
 
 static void loop_step(struct fleet *f, struct fleet_op *op, enum err_class class)
 {
-	switch (op->phase) {
-	case PHASE_START:
-	case PHASE_INIT:
-	case PHASE_TAG:
-	case PHASE_INIT_SUBNETS:
-		start_step(f, op, class);
-		return;
-	case PHASE_ASSIGN:
-		if (class != ERR_NONE && is_aws(f)) {
-			op->count = 1;
-			go(f, op, PHASE_ASSIGN_ONE, ACTION_ASSIGN);
-			return;
-		}
-		finish(f, op, class);
-		return;
-	case PHASE_ASSIGN_ONE:
-	case PHASE_UNASSIGN:
-		finish(f, op, op->phase == PHASE_UNASSIGN ? ERR_NONE : class);
-		return;
-	case PHASE_SUBNETS:
-	case PHASE_CREATE:
-	case PHASE_INSTANCES:
-	case PHASE_ATTACH:
-	case PHASE_MODIFY:
-	case PHASE_IMDS:
-	case PHASE_SETUP:
-		attach_step(f, op, class);
-		return;
-	case PHASE_DETACH:
-	case PHASE_DETACHED:
-	case PHASE_DELETE:
-		free_step(f, op, class);
-		return;
-	case PHASE_LEAKS:
-	case PHASE_LEAK_DELETE:
-		break;
-	}
+	static fleet_step *const after[PHASE_COUNT] = {
+		[PHASE_START] = after_metadata,
+		[PHASE_INIT] = after_init,
+		[PHASE_TAG] = after_tag,
+		[PHASE_INIT_SUBNETS] = after_init_subnets,
+		[PHASE_ASSIGN] = after_assign,
+		[PHASE_ASSIGN_ONE] = after_last,
+		[PHASE_SUBNETS] = after_subnets,
+		[PHASE_CREATE] = after_create,
+		[PHASE_INSTANCES] = after_instances,
+		[PHASE_ATTACH] = after_attach,
+		[PHASE_MODIFY] = after_modify,
+		[PHASE_IMDS] = after_imds,
+		[PHASE_SETUP] = after_last,
+		[PHASE_UNASSIGN] = after_unassign,
+		[PHASE_DETACH] = after_detach,
+		[PHASE_DETACHED] = after_detached,
+		[PHASE_DELETE] = after_delete,
+	};
+
+	after[op->phase](f, op, class);
 }
+
+/* ---- leaks ---- */
 
 static struct cnic *leaked(struct fleet *f)
 {
