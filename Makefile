@@ -137,6 +137,12 @@ tests: $(PROGRAMS) $(TEST_BINS)
 # Many nodes in virtual time. Stand-ins for executor, store and kernel come first, so that the archives' own stay out.
 SIM_TABLES := $(call objs,tests/sim/rules.c tests/sim/curves.c tests/sim/compare.c $(wildcard tests/sim/fleet*.c))
 ALL_SRC    += $(wildcard tests/sim/*.c)
+SIM_TESTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/sim/test_*.c))
+tests: $(SIM_TESTS)
+$(SIM_TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELP) $(SIM_TABLES) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,$(PKGS_ALL) cmocka) -lpthread -lm
+
 $(BUILD)/sim-tables: $(BUILD)/tests/sim/tables.o $(SIM_TABLES) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
 	$(call say,LD,$@)
 	$(link) $(call pkg_libs,$(PKGS_ALL)) -lpthread -lm

@@ -99,6 +99,11 @@ static int run_curve(const struct fleet_options *options, const struct fleet_pol
 	return -1;
 }
 
+static double percent(unsigned part, unsigned of)
+{
+	return of ? 100.0 * part / of : 0;
+}
+
 static int row(const struct fleet_options *options, const struct fleet_policy *policy, const struct curve *curves)
 {
 	(void)fprintf(options->out, "| %s |", policy->name);
@@ -107,8 +112,10 @@ static int row(const struct fleet_options *options, const struct fleet_policy *p
 
 		if (run_curve(options, policy, &curves[i], &result) < 0)
 			return -1;
-		(void)fprintf(options->out, " %.1f %% | %.1f / %.1f / %.1f | %.1f / %u | %" PRIu64 " |",
-			      result.pods ? 100.0 * result.waited / result.pods : 0, SECONDS(result.p50_us),
+		(void)fprintf(options->out, " %.1f %%", percent(result.waited, result.pods));
+		if (result.unplaced)
+			(void)fprintf(options->out, " of %.0f %%", percent(result.pods, result.pods + result.unplaced));
+		(void)fprintf(options->out, " | %.1f / %.1f / %.1f | %.1f / %u | %" PRIu64 " |", SECONDS(result.p50_us),
 			      SECONDS(result.p99_us), SECONDS(result.max_us), result.unused_mean, result.unused_max,
 			      result.calls[FLEET_MUTATE]);
 		fleet_result_done(&result);

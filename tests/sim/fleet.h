@@ -57,6 +57,8 @@ const char *fleet_scenario_name(enum fleet_scenario scenario);
 struct fleet_options {
 	unsigned nodes;
 	unsigned pods_per_node;
+	int64_t boot_spread_us; /* within which all nodes of a scenario boot */
+	unsigned deaths_one_in; /* of new nodes, in their first two minutes; 0: none */
 	uint64_t seed;
 	struct fleet_instance instance;
 	struct fleet_account account;
@@ -74,6 +76,7 @@ enum fleet_class { FLEET_READ, FLEET_MUTATE, FLEET_CLASS_COUNT };
 /** struct fleet_result - what came of one scenario. */
 struct fleet_result {
 	unsigned pods, served, waited;
+	unsigned unplaced;                 /* pods beside those, for which the node had no room until the end */
 	int64_t last_served_us;            /* from the beginning of the scenario */
 	int64_t p50_us, p99_us, max_us;    /* from a pod's arrival on its node to its address */
 	uint64_t calls[FLEET_CLASS_COUNT]; /* until the last pod was served */

@@ -92,8 +92,8 @@ struct cnic {
 	unsigned id;
 	unsigned slot;
 	enum cnic_state state;
-	bool dies;        /* with the instance */
-	bool claimed;     /* an operation that will settle it is under way */
+	bool dies;    /* with the instance */
+	bool claimed; /* an operation that will settle it is under way */
 	bool unknown; /* peers: and it is not, or not any more, in the datastore */
 	int64_t created_us;
 	int64_t settled_us; /* when attaching or detaching is over */
@@ -178,7 +178,14 @@ void call_resume(struct fleet *f, struct fleet_op *op);
 
 /* ---- nodes and pods ---- */
 
-enum pod_state { POD_COMING, POD_WAITING, POD_SERVED, POD_ENDED, POD_GONE };
+enum pod_state {
+	POD_COMING,   /* not here yet, or between two tries */
+	POD_UNPLACED, /* the scheduler has it: the node is full */
+	POD_WAITING,  /* in the queue of its node */
+	POD_SERVED,
+	POD_ENDED, /* its address rests, or is free again */
+	POD_GONE   /* with its node */
+};
 
 struct fleet_pod {
 	unsigned node;
@@ -199,6 +206,7 @@ struct fleet_node {
 	struct cnic *nics;
 	uint32_t next_unit;
 	unsigned first_waiter, last_waiter, waiting; /* pods: index + 1 */
+	unsigned first_unplaced, last_unplaced;      /* pods that the scheduler keeps back: index + 1 */
 	unsigned pods;                               /* that have an address */
 	unsigned missing;                            /* that are here and have none, trying or not */
 	unsigned unused;                             /* addresses, since @accounted_us */

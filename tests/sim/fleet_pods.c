@@ -5,7 +5,8 @@
  * A pod calls ADD when it arrives. berth lets the call wait (config addTimeout), metis 9 s, the others answer at once.
  * After a failure kubelet tries again with a new sandbox 10 to 15 s later: backOffPeriod 10 s with jitter 0.5 of its pod
  * workers (kubernetes pkg/kubelet/pod_workers.go). Before the network is ready no ADD is made, and all are made when it
- * is: kubelet looks about once a second then.
+ * is: kubelet looks about once a second then. The scheduler places no pod on a node that is full; it waits for a place, and
+ * that wait is not the network's.
  */
 #include "tests/sim/fleet_impl.h"
 
@@ -73,14 +74,56 @@ static void try_later(struct fleet *f, struct fleet_node *node, unsigned index)
 	queue_push(&f->queue, f->now_us + dice_between(&node->dice, TRY_LOW_US, TRY_HIGH_US), EVENT_POD, index, NULL);
 }
 
+/* ---- the scheduler ---- */
+
+/* No node gets more pods than it may have, nor more than it can have addresses for. */
+static unsigned room(const struct fleet *f, const struct fleet_node *node)
+{
+	const struct fleet_instance *instance = &f->options->instance;
+	unsigned most = (instance->nics_max * instance->units_per_nic) << (32U - instance->unit_len);
+	unsigned here = node->pods + node->missing;
+
+	most = instance->max_pods < most ? instance->max_pods : most;
+	return here < most ? most - here : 0;
+}
+
+static void keep_back(struct fleet *f, struct fleet_node *node, unsigned index)
+{
+	f->pods[index].state = POD_UNPLACED;
+	f->pods[index].next = 0;
+	if (node->last_unplaced)
+		f->pods[node->last_unplaced - 1].next = index + 1;
+	else
+		node->first_unplaced = index + 1;
+	node->last_unplaced = index + 1;
+}
+
+static void place_next(struct fleet *f, struct fleet_node *node)
+{
+	unsigned index = node->first_unplaced - 1;
+
+	if (!node->first_unplaced)
+		return;
+	node->first_unplaced = f->pods[index].next;
+	if (!node->first_unplaced)
+		node->last_unplaced = 0;
+	f->pods[index].state = POD_COMING;
+	f->pods[index].arrive_us = f->now_us;
+	queue_push(&f->queue, f->now_us, EVENT_POD, index, NULL);
+}
+
+/* ---- events ---- */
+
 void pod_arrive(struct fleet *f, unsigned index)
 {
 	struct fleet_pod *pod = &f->pods[index];
 	struct fleet_node *node = &f->nodes[pod->node];
 
-	if (!node->alive) {
-		pod->state = POD_GONE;
-		f->pods_open--;
+	/* Those that a node had or was to have went with it. */
+	if (!node->alive || pod->state == POD_GONE)
+		return;
+	if (pod->arrive_us == f->now_us && room(f, node) == 0) {
+		keep_back(f, node, index);
 		return;
 	}
 	if (pod->arrive_us == f->now_us)
@@ -140,6 +183,7 @@ void pod_end(struct fleet *f, unsigned index)
 		berth_release(f, node, index);
 	else
 		peer_release(f, node, index);
+	place_next(f, node);
 	node_wake(f, node, f->now_us);
 	node_account(f, node);
 }

@@ -34,6 +34,8 @@ void fleet_options_default(struct fleet_options *ret)
 	*ret = (struct fleet_options){
 		.nodes = 5000,
 		.pods_per_node = 10,
+		.boot_spread_us = 10 * USEC_PER_SEC,
+		.deaths_one_in = 100,
 		.seed = 1,
 		.instance = { "m5.xlarge (4 x 15)", 4, 14, 32, 58 },
 		.account = fleet_account_ec2,

@@ -82,7 +82,7 @@ static void die(struct fleet *f, struct fleet_node *node)
 	for (unsigned i = node->first_pod; i < node->first_pod + node->pod_count; i++) {
 		struct fleet_pod *pod = &f->pods[i];
 
-		if (pod->state == POD_COMING || pod->state == POD_WAITING) {
+		if (pod->state == POD_COMING || pod->state == POD_WAITING || pod->state == POD_UNPLACED) {
 			pod->state = POD_GONE;
 			f->pods_open--;
 		}
@@ -184,6 +184,10 @@ static void sum_up_pods(struct fleet *f)
 
 		if (!has_come || pod->state == POD_GONE)
 			continue;
+		if (pod->state == POD_UNPLACED) {
+			result->unplaced++;
+			continue;
+		}
 		result->pods++;
 		/* Whoever still waits has waited until now at least. */
 		waits[count] = (pod->served_us ? pod->served_us : f->now_us) - pod->arrive_us;

@@ -2,7 +2,7 @@
 /*
  * DOC: scenarios
  *
- * cold      every node boots within 10 s and finds its pods waiting
+ * cold      every node boots within 10 s (an option) and finds its pods waiting
  * rolling   the nodes are up and full; each minute 5 % of them die and as many boot, with the pods of those that died
  * burst     the nodes are up with a few pods; all others arrive within 1 s
  * outage    the same, but they come over 20 min, and from minute 5 to 15 no call succeeds
@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BOOT_SPREAD_US  (10 * USEC_PER_SEC)
 #define BUILD_US        (180 * USEC_PER_SEC) /* to attach what is wanted, in an account without limits */
 #define MINUTE_US       (60 * USEC_PER_SEC)
 #define ROLL_PERCENT    5
@@ -25,7 +24,6 @@
 #define OUTAGE_FROM_US  (5 * MINUTE_US)
 #define OUTAGE_UNTIL_US (15 * MINUTE_US)
 #define FIRST_PODS      3   /* of a node that is up: DaemonSets */
-#define DEATHS_ONE_IN   100 /* of new nodes */
 #define DEATH_US        (2 * MINUTE_US)
 #define SWEEP_US        (75 * MINUTE_US) /* every hourly sweep of leaks has run, and what it found is deleted */
 #define FOREVER_US      INT64_MAX
@@ -58,7 +56,7 @@ static void place(struct fleet *f, unsigned node, unsigned *next_pod, unsigned c
 
 static void maybe_dies(struct fleet *f, unsigned node, int64_t boot_us)
 {
-	if (dice_between(&f->dice, 0, DEATHS_ONE_IN) == 0)
+	if (f->options->deaths_one_in && dice_between(&f->dice, 0, f->options->deaths_one_in) == 0)
 		queue_push(&f->queue, boot_us + dice_between(&f->dice, 0, DEATH_US), EVENT_DIE, node, NULL);
 }
 
@@ -70,7 +68,7 @@ static void boot_at(struct fleet *f, unsigned node, int64_t at_us)
 static void cold(struct fleet *f, unsigned *next_pod)
 {
 	for (unsigned i = 0; i < f->options->nodes; i++) {
-		int64_t at_us = f->now_us + dice_between(&f->dice, 0, BOOT_SPREAD_US);
+		int64_t at_us = f->now_us + dice_between(&f->dice, 0, f->options->boot_spread_us + 1);
 
 		boot_at(f, i, at_us);
 		maybe_dies(f, i, at_us);
@@ -83,7 +81,7 @@ static void build(struct fleet *f, unsigned *next_pod, unsigned pods)
 {
 	f->count_from_us = f->now_us + BUILD_US;
 	for (unsigned i = 0; i < f->options->nodes; i++) {
-		int64_t at_us = f->now_us + dice_between(&f->dice, 0, BOOT_SPREAD_US);
+		int64_t at_us = f->now_us + dice_between(&f->dice, 0, f->options->boot_spread_us + 1);
 
 		boot_at(f, i, at_us);
 		place(f, i, next_pod, pods, at_us, 0);
@@ -110,7 +108,7 @@ static void arrivals(struct fleet *f, unsigned *next_pod, int64_t within_us)
 {
 	f->count_from_us = f->now_us + BUILD_US;
 	for (unsigned i = 0; i < f->options->nodes; i++) {
-		int64_t at_us = f->now_us + dice_between(&f->dice, 0, BOOT_SPREAD_US);
+		int64_t at_us = f->now_us + dice_between(&f->dice, 0, f->options->boot_spread_us + 1);
 
 		boot_at(f, i, at_us);
 		place(f, i, next_pod, FIRST_PODS, at_us, 0);
