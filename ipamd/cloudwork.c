@@ -227,11 +227,12 @@ static int put_intent(struct ipamd *d, const struct plan_action *action, struct 
 	return 0;
 }
 
-static void mark_started(struct ipamd *d, const struct plan_action *action, int64_t now_us)
+static void mark_started(struct ipamd *d, const struct plan_action *action, const struct cloud_want *wants,
+			 int64_t now_us)
 {
 	switch (action->kind) {
 	case PLAN_ASSIGN:
-		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_ASSIGN, action->count);
+		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_ASSIGN, wants);
 		return;
 	case PLAN_ATTACH:
 		return; /* the placeholder says it */
@@ -242,12 +243,12 @@ static void mark_started(struct ipamd *d, const struct plan_action *action, int6
 			pool_block_set_state(d->pool, block, BLOCK_DRAINING, now_us);
 			pool_block_set_state(d->pool, block, BLOCK_RELEASING, now_us);
 		}
-		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_RELEASE, 0);
+		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_RELEASE, NULL);
 		return;
 	case PLAN_DETACH:
 		pool_nic_set_state(d->pool, action->slot, NIC_DRAINING, now_us);
 		pool_nic_set_state(d->pool, action->slot, NIC_DETACHING, now_us);
-		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_DETACH, 0);
+		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_DETACH, NULL);
 		return;
 	case PLAN_KIND_COUNT:
 		return;
@@ -267,6 +268,7 @@ static void note_throttles(struct ipamd *d)
 
 static int start_action(struct ipamd *d, const struct plan_action *action, int64_t now_us, struct err *err)
 {
+	struct cloud_want wants[IP_FAMILIES];
 	struct job job;
 
 	if (is_growth(action->kind))
@@ -275,10 +277,11 @@ static int start_action(struct ipamd *d, const struct plan_action *action, int64
 		job_done(&job);
 		return -1;
 	}
-	if (action->kind == PLAN_ATTACH && !pool_nic_attaching(d->pool, action->slot, action->count, now_us))
+	memcpy(wants, job.wants, sizeof(wants)); /* the job is the executor's once it is sent */
+	if (action->kind == PLAN_ATTACH && !pool_nic_attaching(d->pool, action->slot, wants, now_us))
 		err_set(err, ERR_RETRY, "ipamd", "no memory for a NIC");
 	else if (submit(d, &job, err) == 0) {
-		mark_started(d, action, now_us);
+		mark_started(d, action, wants, now_us);
 		log_info("cloud call", "op=%s slot=%u count=%u wanted=%u supply=%u", plan_kind_name(action->kind),
 			 action->slot, action->count, d->plan.wanted, d->plan.supply);
 		return 0;
@@ -373,7 +376,7 @@ static void mutation_failed(struct ipamd *d, const struct job *job, struct backo
 
 static void finish_assign(struct ipamd *d, struct job *job, int64_t now_us)
 {
-	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, 0);
+	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, NULL);
 	if (job->rc < 0) {
 		mutation_failed(d, job, &d->grow, now_us);
 		return;
@@ -424,7 +427,7 @@ static void finish_release(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	enum taken what = taken(job);
 
-	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, 0);
+	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, NULL);
 	for (unsigned i = 0; i < job->count; i++) {
 		if (what == TAKEN_GONE)
 			pool_block_remove(d->pool, &job->blocks[i]);
@@ -442,7 +445,7 @@ static void finish_detach(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	enum taken what = taken(job);
 
-	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, 0);
+	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, NULL);
 	d->host_dirty = true;
 	if (what == TAKEN_GONE) {
 		log_info("NIC detached", "nic=%s slot=%u", job->nic, job->slot);

@@ -15,9 +15,17 @@ static void write_conflist(struct ipamd *d, int64_t now_us)
 {
 	struct pool_counts counts;
 	struct err err;
+	bool serves = true;
 
-	pool_count(d->pool, &counts);
-	if (d->conflist_written || !d->listed || (!counts.free && !counts.leased))
+	if (d->conflist_written || !d->listed)
+		return;
+	for (unsigned i = 0; i < IP_FAMILIES && serves; i++) {
+		if (!pool_serves(d->pool, ip_family_at(i)))
+			continue;
+		pool_count(d->pool, ip_family_at(i), &counts);
+		serves = counts.free || counts.leased;
+	}
+	if (!serves)
 		return;
 	if (conflist_write(d->config.conflist_dir, d->config.conflist_name, d->config.network, d->socket_path, &err) <
 	    0) {

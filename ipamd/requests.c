@@ -71,10 +71,20 @@ static bool is_throttled(const struct ipamd *d)
 	return stats.errors[ERR_THROTTLED] > d->throttled_before;
 }
 
-enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
+static bool is_cooling(const struct ipamd *d)
 {
 	struct pool_counts counts;
+	unsigned cooling = 0;
 
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		pool_count(d->pool, ip_family_at(i), &counts);
+		cooling += counts.cooling;
+	}
+	return cooling > 0;
+}
+
+enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
+{
 	*ret_err = NULL;
 	if (!d->listed) {
 		const struct err *err = d->start.err.class != ERR_NONE ? &d->start.err : &d->list.err;
@@ -92,9 +102,8 @@ enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 		*ret_err = &d->nft.err;
 		return FAIL_PENDING;
 	}
-	pool_count(d->pool, &counts);
 	if (d->plan.short_because != FAIL_NONE)
-		return counts.cooling ? FAIL_COOLING : d->plan.short_because;
+		return is_cooling(d) ? FAIL_COOLING : d->plan.short_because;
 	return FAIL_PENDING;
 }
 
@@ -349,7 +358,7 @@ static int release(struct ipamd *d, const struct lease *lease, const char *host_
 
 	if (store_lease_release(d->store, &key, &addr, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
-	(void)pool_lease_release(d->pool, &key, now_us, NULL, NULL);
+	(void)pool_lease_release(d->pool, &key, now_us, NULL);
 	hostwork_pod_down(d, &addr, host_ifname);
 	return 0;
 }
@@ -513,11 +522,12 @@ static int find_unconfirmed(const struct lease *lease, void *arg)
 int64_t requests_reclaim(struct ipamd *d, int64_t now_us)
 {
 	struct reclaim r = { .before_us = now_us - d->config.unconfirmed_us, .next_us = INT64_MAX };
-	struct pool_counts counts;
+	struct pool_counts v4, v6;
 	struct err err;
 
-	pool_count(d->pool, &counts);
-	if (!counts.reserved)
+	pool_count(d->pool, IP_V4, &v4);
+	pool_count(d->pool, IP_V6, &v6);
+	if (!v4.reserved && !v6.reserved)
 		return INT64_MAX;
 	(void)pool_leases(d->pool, find_unconfirmed, &r);
 	for (unsigned i = 0; i < r.count; i++) {

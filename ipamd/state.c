@@ -28,7 +28,8 @@ static const char *const busy_names[] = { [NIC_IDLE] = "",
 					  [NIC_BUSY_ASSIGN] = "assign",
 					  [NIC_BUSY_RELEASE] = "release",
 					  [NIC_BUSY_ATTACH] = "attach",
-					  [NIC_BUSY_DETACH] = "detach" };
+					  [NIC_BUSY_DETACH] = "detach",
+					  [NIC_BUSY_RECOVER] = "recover" };
 
 struct builder {
 	struct ipamd *d;
@@ -106,7 +107,7 @@ static json_t *addresses_json(const struct ipamd *d)
 {
 	struct pool_counts c;
 
-	pool_count(d->pool, &c);
+	pool_count(d->pool, IP_V4, &c);
 	return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "total", (int)c.total, "free", (int)c.free, "leased",
 			 (int)c.leased, "cooling", (int)c.cooling, "pending", (int)c.pending, "lost", (int)c.lost,
 			 "waiting", (int)d->waiting);
@@ -134,7 +135,7 @@ static bool is_short(const struct ipamd *d)
 {
 	struct pool_counts counts;
 
-	pool_count(d->pool, &counts);
+	pool_count(d->pool, IP_V4, &counts);
 	return counts.free + counts.leased + counts.pending < d->plan.wanted;
 }
 

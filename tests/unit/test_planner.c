@@ -68,7 +68,7 @@ static void test_planner_decide__counts_what_is_in_flight(void **state)
 	_cleanup_world_ struct world *w = world_new(&m5_large, 8);
 
 	(void)state;
-	pool_nic_set_busy(w->pool, 0, NIC_BUSY_ASSIGN, 8);
+	pool_nic_set_busy(w->pool, 0, NIC_BUSY_ASSIGN, wants_of(w, 8).units);
 	decide(w);
 	assert_int_equal(w->plan.supply, 8);
 	assert_int_equal(w->plan.action_count, 0);
@@ -92,7 +92,7 @@ static void test_planner_decide__counts_a_nic_that_is_being_attached(void **stat
 	(void)state;
 	add_blocks(w, 0, 9);
 	w->waiting = 10;
-	assert_non_null(pool_nic_attaching(w->pool, 1, 3, w->now_us));
+	assert_non_null(pool_nic_attaching(w->pool, 1, wants_of(w, 3).units, w->now_us));
 	decide(w);
 	assert_int_equal(w->plan.supply, 12);
 	assert_int_equal(w->plan.action_count, 0);
@@ -376,7 +376,7 @@ static void test_planner_decide__the_primary_is_only_emptied(void **state)
 	w->now_us += DELAY_US;
 	assert_int_equal(step(w), 1);
 	assert_non_null(pool_nic_by_slot(w->pool, 0));
-	assert_int_equal(pool_nic_by_slot(w->pool, 0)->block_count, 0);
+	assert_int_equal(pool_nic_by_slot(w->pool, 0)->block_count[0], 0);
 }
 
 static void test_planner_decide__an_empty_nic_goes_too(void **state)

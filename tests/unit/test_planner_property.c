@@ -52,7 +52,7 @@ static void assert_settled(struct world *w)
 	if (w->plan.supply > w->plan.wanted)
 		(void)pool_blocks(w->pool, find_surplus, w);
 	while ((nic = pool_nic_next(w->pool, nic)))
-		assert_true(nic->primary || nic->block_count > 0);
+		assert_true(nic->primary || nic->block_count[0] > 0);
 }
 
 static const struct cloud_limits *const all_limits[] = { &m5_large, &t3_nano, &m5_4xlarge, &m5_large_prefixes,
@@ -148,8 +148,9 @@ static void random_nic(struct world *w, unsigned slot)
 
 	(void)snprintf(from.id, sizeof(from.id), "nic-%u", slot);
 	if (slot > 0 && roll(w, 8) == 0) {
-		assert_non_null(
-			pool_nic_attaching(w->pool, slot, 1 + roll(w, w->limits.units[0].per_nic_max), w->now_us));
+		assert_non_null(pool_nic_attaching(w->pool, slot,
+						   wants_of(w, 1 + roll(w, w->limits.units[0].per_nic_max)).units,
+						   w->now_us));
 		return;
 	}
 	assert_non_null(pool_nic_add(w->pool, &from, w->now_us - roll(w, 200) * USEC_PER_SEC));
@@ -214,7 +215,7 @@ static struct world *random_world(uint64_t seed)
 		for (unsigned i = roll(w, w->limits.units[0].per_nic_max + 1); i > 0; i--)
 			random_block(w, slot);
 		if (roll(w, 5) == 0)
-			pool_nic_set_busy(w->pool, slot, NIC_BUSY_ASSIGN, roll(w, 3));
+			pool_nic_set_busy(w->pool, slot, NIC_BUSY_ASSIGN, wants_of(w, roll(w, 3)).units);
 		if (roll(w, 8) == 0)
 			pool_nic_set_stale(w->pool, slot, true);
 	}

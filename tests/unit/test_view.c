@@ -39,7 +39,7 @@ static int world_setup(void **state)
 	*state = w;
 	(void)str_copy(w->d.config.network, sizeof(w->d.config.network), "berth");
 	w->now_us = LIST_US;
-	w->d.pool = pool_new(COOLDOWN_US);
+	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
 	if (!w->d.pool ||
 	    store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, aside, NULL) < 0)
 		return -1;
@@ -133,7 +133,7 @@ static void test_merge__takes_in_what_is_new(void **state)
 	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32", "10.0.1.32/32"));
 	assert_string_equal(state_of(w, "10.0.1.21/32"), "pending");
 	assert_string_equal(state_of(w, "10.0.1.32/32"), "pending");
-	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->block_count, 2);
+	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->block_count[0], 2);
 	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->state, NIC_CONFIGURING);
 	assert_true(w->d.host_dirty);
 }
@@ -249,7 +249,7 @@ static void test_merge__mutation_in_flight(void **state)
 	struct world *w = *state;
 
 	make_node(w, "10.0.1.21/32");
-	pool_nic_set_busy(w->d.pool, PRIMARY, NIC_BUSY_ASSIGN, 1);
+	pool_nic_set_busy(w->d.pool, PRIMARY, NIC_BUSY_ASSIGN, (const struct cloud_want[IP_FAMILIES]){ { 1, 32 } });
 	list_of(w, BLOCKS("10.0.1.99/32"), NULL);
 	list_of(w, BLOCKS("10.0.1.99/32"), NULL);
 	assert_string_equal(state_of(w, "10.0.1.21/32"), "ready");
@@ -340,7 +340,7 @@ static void test_merge__foreign_nic(void **state)
 	show_foreign(w);
 	show_foreign(w);
 	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->state, NIC_FOREIGN);
-	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->block_count, 0);
+	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->block_count[0], 0);
 	assert_string_equal(state_of(w, "10.0.1.31/32"), "gone");
 	list_of(w, NO_BLOCKS, NULL);
 	list_of(w, NO_BLOCKS, NULL);
