@@ -26,6 +26,7 @@
 #define ASSIGN_US (60 * USEC_PER_SEC) /* one sub-second call; the rest is for back-off under throttling */
 #define ATTACH_US                                                                                                      \
 	(180 * USEC_PER_SEC) /* create, attach, wait: up to 10 s by AWS's own words, 30 s seen, plus throttling */
+#define GLANCE_US      (60 * USEC_PER_SEC)   /* metadata is on the host and costs nothing that is shared */
 #define RELIST_US      (5 * USEC_PER_SEC)    /* second look when something seems to be missing */
 #define MOVING_US      (1 * USEC_PER_SEC)    /* second look at a NIC that is attaching or detaching without us */
 #define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* crash leftovers are swept at start; hourly as amazon-vpc-cni-k8s does */
@@ -60,11 +61,9 @@ static int64_t start_read(struct ipamd *d, enum job_kind kind, struct backoff *b
 	return INT64_MAX;
 }
 
-static int64_t list_period(struct ipamd *d)
+/* 80 to 120 %: nodes that started together must not ask together. */
+static int64_t jittered(struct ipamd *d, int64_t period)
 {
-	int64_t period = d->config.list_period_us;
-
-	/* 80 to 120 %: nodes that started together must not list together */
 	return period - period / 5 + (int64_t)ipamd_random(d, (uint64_t)(period / 5 * 2 + 1));
 }
 
@@ -147,11 +146,26 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 	backoff_ok(&d->list);
 	view_merge(d, &job->view, job->submitted_us, now_us);
 	d->stats.last_list_us = now_us;
-	d->list_due_us = now_us + (d->missing_count ? RELIST_US : list_period(d));
+	d->list_due_us = now_us + (d->missing_count ? RELIST_US : jittered(d, d->config.list_period_us));
 	if (is_moving(d, &job->view))
 		d->list_due_us = now_us + MOVING_US;
 	if (!d->listed)
 		first_list(d, now_us);
+}
+
+static void finish_glance(struct ipamd *d, struct job *job, int64_t now_us)
+{
+	d->glance_due_us = now_us + jittered(d, GLANCE_US);
+	if (job->rc < 0) {
+		log_warn("cannot look at the metadata", LOG_ERR_FMT, LOG_ERR_ARGS(&job->err));
+		backoff_fail(d, &d->glance, &job->err, now_us);
+		return;
+	}
+	backoff_ok(&d->glance);
+	if (!view_differs(d, &job->view, now_us))
+		return;
+	log_info("metadata shows something else than we hold: asking the cloud", "");
+	list_soon(d, now_us);
 }
 
 static void finish_sweep(struct ipamd *d, struct job *job, int64_t now_us)
@@ -336,6 +350,8 @@ int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)
 	wake = clock_earlier(wake, start_read(d, JOB_LIST, &d->list, d->list_due_us, now_us));
 	if (!d->listed || !d->limits_known)
 		return wake;
+	if (d->cloud->ops->glance)
+		wake = clock_earlier(wake, start_read(d, JOB_GLANCE, &d->glance, d->glance_due_us, now_us));
 	if (!d->running[JOB_ATTACH])
 		wake = clock_earlier(wake, start_read(d, JOB_SWEEP, &d->list, d->sweep_due_us, now_us));
 	return clock_earlier(wake, run_plan(d, now_us));
@@ -474,6 +490,9 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us)
 	case JOB_LIST:
 		finish_list(d, job, now_us);
 		break;
+	case JOB_GLANCE:
+		finish_glance(d, job, now_us);
+		break;
 	case JOB_SWEEP:
 		finish_sweep(d, job, now_us);
 		break;
@@ -491,6 +510,8 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us)
 		break;
 	case JOB_NFT:
 	case JOB_LINK_DEL:
+	case JOB_CT_FLUSH:
+	case JOB_RECOVER:
 	case JOB_KIND_COUNT:
 		break;
 	}

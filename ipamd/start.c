@@ -37,6 +37,7 @@ void ipamd_free(struct ipamd *d)
 	pool_free(d->pool);
 	free(d->identity);
 	free(d->early);
+	free(d->suspects);
 	free(d->nft_applied);
 	free(d->nft_running);
 	free(d);

@@ -94,7 +94,7 @@ static inline struct pool_counts count(const struct pool *pool)
 }
 
 /* The address that pod @number gets, as text; "-" when there is none. */
-static const char *take(struct pool *pool, unsigned number, int64_t now_us)
+static _unused_ const char *take(struct pool *pool, unsigned number, int64_t now_us)
 {
 	static char text[IPADDR_STRLEN];
 	const struct pod_name pod = { .namespace = "ns", .name = "p" };
