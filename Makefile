@@ -22,8 +22,9 @@ ifneq (,$(findstring gcc,$(shell $(CC) --version | head -n1)))
 WARN += -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wformat-signedness -Wjump-misses-init
 endif
 OPT    ?= -O2 -g
+# A section per function: the plugin's --gc-sections then leaves out each function that it does not call.
 CFLAGS_ALL  = -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) $(if $(WERROR),-Werror) -Iinclude -I. -fno-common -fPIE \
-	-fstack-protector-strong -MMD -MP $(CFLAGS)
+	-fstack-protector-strong -ffunction-sections -fdata-sections -MMD -MP $(CFLAGS)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
 ifdef SAN
 # UBSan's null checks make -Wnull-dereference see paths that do not exist, as gcc's manual warns.

@@ -26,6 +26,7 @@
 #define ASSIGN_US (60 * USEC_PER_SEC) /* one sub-second call; the rest is for back-off under throttling */
 #define ATTACH_US                                                                                                      \
 	(180 * USEC_PER_SEC) /* create, attach, wait: up to 10 s by AWS's own words, 30 s seen, plus throttling */
+#define GLANCE_US      (60 * USEC_PER_SEC)   /* metadata is on the host and costs nothing that is shared */
 #define RELIST_US      (5 * USEC_PER_SEC)    /* second look when something seems to be missing */
 #define MOVING_US      (1 * USEC_PER_SEC)    /* second look at a NIC that is attaching or detaching without us */
 #define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* crash leftovers are swept at start; hourly as amazon-vpc-cni-k8s does */
@@ -60,11 +61,9 @@ static int64_t start_read(struct ipamd *d, enum job_kind kind, struct backoff *b
 	return INT64_MAX;
 }
 
-static int64_t list_period(struct ipamd *d)
+/* 80 to 120 %: nodes that started together must not ask together. */
+static int64_t jittered(struct ipamd *d, int64_t period)
 {
-	int64_t period = d->config.list_period_us;
-
-	/* 80 to 120 %: nodes that started together must not list together */
 	return period - period / 5 + (int64_t)ipamd_random(d, (uint64_t)(period / 5 * 2 + 1));
 }
 
@@ -100,8 +99,9 @@ static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 	d->limits_known = true;
 	if (d->limits.nics_max > hostnet_slots_max(d->config.mark_mask))
 		d->limits.nics_max = hostnet_slots_max(d->config.mark_mask);
-	log_info("limits", "nics=%u units_per_nic=%u unit_len=%u", d->limits.nics_max, d->limits.units_per_nic_max,
-		 d->limits.unit_len);
+	log_info("limits", "nics=%u units_per_nic=%u unit_len=%u units6_per_nic=%u unit6_len=%u", d->limits.nics_max,
+		 d->limits.units[0].per_nic_max, d->limits.units[0].len, d->limits.units[1].per_nic_max,
+		 d->limits.units[1].len);
 }
 
 static int drop_intent(const struct intent *intent, void *arg)
@@ -146,11 +146,26 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 	backoff_ok(&d->list);
 	view_merge(d, &job->view, job->submitted_us, now_us);
 	d->stats.last_list_us = now_us;
-	d->list_due_us = now_us + (d->missing_count ? RELIST_US : list_period(d));
+	d->list_due_us = now_us + (d->missing_count ? RELIST_US : jittered(d, d->config.list_period_us));
 	if (is_moving(d, &job->view))
 		d->list_due_us = now_us + MOVING_US;
 	if (!d->listed)
 		first_list(d, now_us);
+}
+
+static void finish_glance(struct ipamd *d, struct job *job, int64_t now_us)
+{
+	d->glance_due_us = now_us + jittered(d, GLANCE_US);
+	if (job->rc < 0) {
+		log_warn("cannot look at the metadata", LOG_ERR_FMT, LOG_ERR_ARGS(&job->err));
+		backoff_fail(d, &d->glance, &job->err, now_us);
+		return;
+	}
+	backoff_ok(&d->glance);
+	if (!view_differs(d, &job->view, now_us))
+		return;
+	log_info("metadata shows something else than we hold: asking the cloud", "");
+	list_soon(d, now_us);
 }
 
 static void finish_sweep(struct ipamd *d, struct job *job, int64_t now_us)
@@ -173,6 +188,11 @@ static const char *plan_kind_name(enum plan_kind kind)
 	return kind < PLAN_KIND_COUNT ? names[kind] : "?";
 }
 
+static bool is_growth(enum plan_kind kind)
+{
+	return kind == PLAN_ASSIGN || kind == PLAN_ATTACH;
+}
+
 static void new_token(char ret[static 64])
 {
 	uint8_t bytes[16];
@@ -193,6 +213,8 @@ static int fill_job(struct ipamd *d, const struct plan_action *action, int64_t n
 	*ret = (struct job){ .kind = kinds[action->kind], .slot = action->slot, .count = action->count };
 	ret->deadline_us =
 		now_us + (action->kind == PLAN_ATTACH || action->kind == PLAN_DETACH ? ATTACH_US : ASSIGN_US);
+	if (is_growth(action->kind))
+		ret->wants[0] = (struct cloud_want){ action->count, d->limits.units[0].len };
 	if (action->kind == PLAN_ATTACH)
 		new_token(ret->token);
 	else if (nic)
@@ -219,11 +241,12 @@ static int put_intent(struct ipamd *d, const struct plan_action *action, struct 
 	return 0;
 }
 
-static void mark_started(struct ipamd *d, const struct plan_action *action, int64_t now_us)
+static void mark_started(struct ipamd *d, const struct plan_action *action, const struct cloud_want *wants,
+			 int64_t now_us)
 {
 	switch (action->kind) {
 	case PLAN_ASSIGN:
-		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_ASSIGN, action->count);
+		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_ASSIGN, wants);
 		return;
 	case PLAN_ATTACH:
 		return; /* the placeholder says it */
@@ -234,21 +257,16 @@ static void mark_started(struct ipamd *d, const struct plan_action *action, int6
 			pool_block_set_state(d->pool, block, BLOCK_DRAINING, now_us);
 			pool_block_set_state(d->pool, block, BLOCK_RELEASING, now_us);
 		}
-		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_RELEASE, 0);
+		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_RELEASE, NULL);
 		return;
 	case PLAN_DETACH:
 		pool_nic_set_state(d->pool, action->slot, NIC_DRAINING, now_us);
 		pool_nic_set_state(d->pool, action->slot, NIC_DETACHING, now_us);
-		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_DETACH, 0);
+		pool_nic_set_busy(d->pool, action->slot, NIC_BUSY_DETACH, NULL);
 		return;
 	case PLAN_KIND_COUNT:
 		return;
 	}
-}
-
-static bool is_growth(enum plan_kind kind)
-{
-	return kind == PLAN_ASSIGN || kind == PLAN_ATTACH;
 }
 
 /* From here on a throttle answer is news to whoever waits. */
@@ -264,6 +282,7 @@ static void note_throttles(struct ipamd *d)
 
 static int start_action(struct ipamd *d, const struct plan_action *action, int64_t now_us, struct err *err)
 {
+	struct cloud_want wants[IP_FAMILIES];
 	struct job job;
 
 	if (is_growth(action->kind))
@@ -272,10 +291,11 @@ static int start_action(struct ipamd *d, const struct plan_action *action, int64
 		job_done(&job);
 		return -1;
 	}
-	if (action->kind == PLAN_ATTACH && !pool_nic_attaching(d->pool, action->slot, action->count, now_us))
+	memcpy(wants, job.wants, sizeof(wants)); /* the job is the executor's once it is sent */
+	if (action->kind == PLAN_ATTACH && !pool_nic_attaching(d->pool, action->slot, wants, now_us))
 		err_set(err, ERR_RETRY, "ipamd", "no memory for a NIC");
 	else if (submit(d, &job, err) == 0) {
-		mark_started(d, action, now_us);
+		mark_started(d, action, wants, now_us);
 		log_info("cloud call", "op=%s slot=%u count=%u wanted=%u supply=%u", plan_kind_name(action->kind),
 			 action->slot, action->count, d->plan.wanted, d->plan.supply);
 		return 0;
@@ -330,6 +350,8 @@ int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)
 	wake = clock_earlier(wake, start_read(d, JOB_LIST, &d->list, d->list_due_us, now_us));
 	if (!d->listed || !d->limits_known)
 		return wake;
+	if (d->cloud->ops->glance)
+		wake = clock_earlier(wake, start_read(d, JOB_GLANCE, &d->glance, d->glance_due_us, now_us));
 	if (!d->running[JOB_ATTACH])
 		wake = clock_earlier(wake, start_read(d, JOB_SWEEP, &d->list, d->sweep_due_us, now_us));
 	return clock_earlier(wake, run_plan(d, now_us));
@@ -370,7 +392,7 @@ static void mutation_failed(struct ipamd *d, const struct job *job, struct backo
 
 static void finish_assign(struct ipamd *d, struct job *job, int64_t now_us)
 {
-	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, 0);
+	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, NULL);
 	if (job->rc < 0) {
 		mutation_failed(d, job, &d->grow, now_us);
 		return;
@@ -421,7 +443,7 @@ static void finish_release(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	enum taken what = taken(job);
 
-	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, 0);
+	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, NULL);
 	for (unsigned i = 0; i < job->count; i++) {
 		if (what == TAKEN_GONE)
 			pool_block_remove(d->pool, &job->blocks[i]);
@@ -439,7 +461,7 @@ static void finish_detach(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	enum taken what = taken(job);
 
-	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, 0);
+	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, NULL);
 	d->host_dirty = true;
 	if (what == TAKEN_GONE) {
 		log_info("NIC detached", "nic=%s slot=%u", job->nic, job->slot);
@@ -468,6 +490,9 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us)
 	case JOB_LIST:
 		finish_list(d, job, now_us);
 		break;
+	case JOB_GLANCE:
+		finish_glance(d, job, now_us);
+		break;
 	case JOB_SWEEP:
 		finish_sweep(d, job, now_us);
 		break;
@@ -485,6 +510,8 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us)
 		break;
 	case JOB_NFT:
 	case JOB_LINK_DEL:
+	case JOB_CT_FLUSH:
+	case JOB_RECOVER:
 	case JOB_KIND_COUNT:
 		break;
 	}

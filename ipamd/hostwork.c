@@ -89,15 +89,20 @@ static int want_block(const struct pool_block_view *block, void *arg)
 static int want_pod(const struct lease *lease, void *arg)
 {
 	struct wanted *w = arg;
-	unsigned n = w->want.pod_count;
-	struct hostnet_pod *pods = grow(w->pods, &w->pods_alloc, n + 1, sizeof(*pods));
+	struct hostnet_pod *pods = grow(w->pods, &w->pods_alloc, w->want.pod_count + IP_FAMILIES, sizeof(*pods));
 
 	if (!pods)
 		return -ENOMEM;
 	w->pods = pods;
-	w->pods[n] = (struct hostnet_pod){ .addr = lease->addr, .bound = lease->state == LEASE_BOUND };
-	lease_host_ifname(lease, w->pods[n].host_ifname);
-	w->want.pod_count++;
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		struct hostnet_pod *pod = &w->pods[w->want.pod_count];
+
+		if (lease->addrs[i].family == IP_NONE)
+			continue;
+		*pod = (struct hostnet_pod){ .addr = lease->addrs[i], .bound = lease->state == LEASE_BOUND };
+		lease_host_ifname(lease, pod->host_ifname);
+		w->want.pod_count++;
+	}
 	return 0;
 }
 

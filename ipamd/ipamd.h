@@ -63,6 +63,7 @@ struct ipamd_stats {
 	int64_t last_list_us;
 };
 
+#define IPAMD_FLUSH_MAX 256 /* addresses of one flush: one walk over the table of flows, whatever their number */
 #define IPAMD_MISSING_MAX                                                                                              \
 	256 /* blocks that one list may lack before we call the list wrong rather than the blocks gone */
 
@@ -88,7 +89,7 @@ struct ipamd {
 	struct cloud_identity *identity; /* NULL until known */
 	struct cloud_limits limits;
 	bool limits_known, listed, swept, conflist_written;
-	int64_t list_due_us, sweep_due_us, spool_due_us;
+	int64_t list_due_us, glance_due_us, sweep_due_us, spool_due_us;
 	int64_t mutated_us
 		[CLOUD_NICS_MAX]; /* by slot: when its last mutation ended; an older list says nothing of it */
 	unsigned missing_count;
@@ -96,10 +97,16 @@ struct ipamd {
 	struct lease *early;                      /* leases of the store that wait for the first list; owned */
 	unsigned early_count;
 
+	uint64_t *suspects; /* leases whose sandbox the last look did not find, by key hash; owned */
+	unsigned suspect_count;
+	int64_t look_due_us;
+
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
-	struct backoff start, list, grow, shrink, nft;
+	struct backoff start, list, glance, grow, shrink, nft, flush;
+	unsigned flush_count;
+	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
 
 	/* the host */
 	bool host_dirty;
@@ -157,13 +164,26 @@ extern const struct server_ops ipamd_server_ops;
 int64_t requests_serve_waiters(struct ipamd *d, int64_t now_us);
 /** requests_drop_waiters() - answer all with "ending". */
 void requests_drop_waiters(struct ipamd *d);
-/** requests_replay_spool() - DELs that found no daemon, or one that hung: do them, remove the files. Return: when to look
- *  again. */
-int64_t requests_replay_spool(struct ipamd *d, int64_t now_us);
-/** requests_reclaim() - release leases that were reserved and never confirmed. Return: when the next one is due. */
-int64_t requests_reclaim(struct ipamd *d, int64_t now_us);
+/** requests_del() - cancel a waiting ADD of that key, release its lease, take the pod down; no lease is success.
+ *  Errors: those of the store; then the lease stays. */
+int requests_del(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err);
 /** requests_why() - the one reason why no address can be leased now; *@ret_err: the error behind it or NULL. */
 enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err);
+
+/* ---- reclaim.c, spool.c ---- */
+
+/** reclaim_due() - release leases that nobody will give back. Return: when to look again. */
+int64_t reclaim_due(struct ipamd *d, int64_t now_us);
+/** spool_replay_due() - DELs that found no daemon, or one that hung: do them, remove the files. Return: when to look
+ *  again. */
+int64_t spool_replay_due(struct ipamd *d, int64_t now_us);
+
+/* ---- flush.c ---- */
+
+/** flush_due() - have the flows of addresses that have cooled forgotten. Return: when to look again. */
+int64_t flush_due(struct ipamd *d, int64_t now_us);
+/** flush_finish() - a batch came back: its addresses are FREE. */
+void flush_finish(struct ipamd *d, const struct job *job, int64_t now_us);
 
 /* ---- cloudwork.c ---- */
 
@@ -177,8 +197,12 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us);
 /** view_merge() - an authoritative list against the pool: adopt what is new, give up only what two lists lack.
  *  @submitted_us: when it was asked for; NICs that were mutated since are left alone. */
 void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us);
+/** view_differs() - do metadata and pool differ in a way that time does not explain? A reason to list, nothing more. */
+bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t now_us);
 /** view_restore() - after the first list: leases of the store and pods that only the kernel knows enter the pool. */
 void view_restore(struct ipamd *d, int64_t now_us);
+/** lease_is_adopted() - of a pod that only the kernel knew: it has no netns path and is named by its host end. */
+bool lease_is_adopted(const struct lease *lease);
 /** lease_host_ifname() - the name of a lease's host end; an adopted lease carries it as its container. */
 void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE]);
 /** adopted_key() - the key under which a pod that only the kernel knew is kept: by the name of its host end. */

@@ -12,6 +12,8 @@ struct list {
 
 /** list_entry() - the struct of @type whose @member this link is. */
 #define list_entry(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
+/** list_entry_const() - the same, read only. */
+#define list_entry_const(link, type, member) ((const type *)(const void *)((const char *)(link)-offsetof(type, member)))
 
 static inline void list_init(struct list *list)
 {

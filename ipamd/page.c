@@ -24,7 +24,7 @@ static void addresses(const struct ipamd *d, struct strbuf *out)
 {
 	struct pool_counts c;
 
-	pool_count(d->pool, &c);
+	pool_count(d->pool, IP_V4, &c);
 	metrics_family(out, "berth_addresses", "gauge", "Addresses of this node by state.");
 	metrics_u64(out, "berth_addresses", "state=\"free\"", c.free);
 	metrics_u64(out, "berth_addresses", "state=\"leased\"", c.leased);

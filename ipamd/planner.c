@@ -103,6 +103,8 @@ static int survey_block(const struct pool_block_view *block, void *arg)
 	struct nic_sum *sum = sum_of(d, block->nic_slot);
 	int64_t quiet_us = block->changed_us + d->input->targets.release_delay_us;
 
+	if (block->prefix.addr.family != IP_V4)
+		return 0;
 	sum->supply_count += block->supply_count;
 	sum->lost_count += block->state == BLOCK_LOST;
 	if (block->changed_us > sum->changed_us)
@@ -118,13 +120,14 @@ static void survey(struct decision *d)
 {
 	const struct pool *pool = d->input->pool;
 
-	pool_count(pool, &d->counts);
+	pool_count(pool, IP_V4, &d->counts);
 	d->next_quiet_us = INT64_MAX;
 	for (const struct pool_nic *nic = pool_nic_next(pool, NULL); nic; nic = pool_nic_next(pool, nic)) {
 		struct nic_sum *sum = &d->nics[d->nic_count++];
 
-		*sum = (struct nic_sum){ .nic = nic, .changed_us = nic->block_count > 0 ? INT64_MIN : nic->since_us };
-		if (nic->block_count == 0 && !quiet_for(d, nic->since_us) &&
+		*sum = (struct nic_sum){ .nic = nic,
+					 .changed_us = nic->block_count[0] > 0 ? INT64_MIN : nic->since_us };
+		if (nic->block_count[0] == 0 && !quiet_for(d, nic->since_us) &&
 		    nic->since_us + d->input->targets.release_delay_us < d->next_quiet_us)
 			d->next_quiet_us = nic->since_us + d->input->targets.release_delay_us;
 	}
@@ -137,7 +140,7 @@ static void set_targets(struct decision *d)
 	unsigned in_use = add_sat(d->counts.leased, d->input->waiting);
 
 	d->plan->wanted = min_u(max_u(add_sat(in_use, targets->warm_ips), targets->min_ips), targets->max_pods);
-	d->plan->supply = d->counts.free + d->counts.leased + d->counts.pending + d->counts.incoming * d->unit_size;
+	d->plan->supply = d->counts.free + d->counts.leased + d->counts.pending + d->counts.incoming;
 }
 
 /* ---- growing ---- */
@@ -147,12 +150,12 @@ static unsigned fill(struct decision *d, unsigned units, bool now)
 {
 	for (unsigned i = 0; i < d->nic_count && units > 0; i++) {
 		const struct pool_nic *nic = d->nics[i].nic;
-		unsigned used = nic->block_count - d->nics[i].lost_count + nic->incoming;
+		unsigned used = nic->block_count[0] - d->nics[i].lost_count + nic->incoming_units[0];
 		unsigned room, count;
 
-		if (!in_service(nic) || may_mutate(nic) != now || used >= d->input->limits.units_per_nic_max)
+		if (!in_service(nic) || may_mutate(nic) != now || used >= d->input->limits.units[0].per_nic_max)
 			continue;
-		room = d->input->limits.units_per_nic_max - used;
+		room = d->input->limits.units[0].per_nic_max - used;
 		count = min_u(room, units);
 		if (now)
 			(void)add_action(d->plan, PLAN_ASSIGN, nic->slot, count);
@@ -169,7 +172,7 @@ static unsigned nics_allowed(const struct decision *d)
 	unsigned ours_max = d->input->targets.max_nics ? d->input->targets.max_nics : total_max;
 	unsigned ours = 0;
 
-	if (!limits->can_attach_nic || limits->units_per_nic_max == 0)
+	if (!limits->can_attach_nic || limits->units[0].per_nic_max == 0)
 		return 0;
 	for (unsigned i = 0; i < d->nic_count; i++)
 		ours += is_ours(d->nics[i].nic);
@@ -192,7 +195,7 @@ static unsigned attach(struct decision *d, unsigned units)
 	unsigned slot = 0;
 
 	for (unsigned left = nics_allowed(d); left > 0 && units > 0; left--) {
-		unsigned count = min_u(units, d->input->limits.units_per_nic_max);
+		unsigned count = min_u(units, d->input->limits.units[0].per_nic_max);
 
 		/* Slot 0 is the primary NIC's, which no attach can be. */
 		slot = free_slot(d, slot + 1);
@@ -205,7 +208,7 @@ static unsigned attach(struct decision *d, unsigned units)
 /* Units that may still be bought before the node owns more than max pods, rounded up. */
 static unsigned units_allowed(const struct decision *d)
 {
-	unsigned owned = d->counts.total + d->counts.incoming * d->unit_size;
+	unsigned owned = d->counts.total + d->counts.incoming;
 	unsigned max_pods = d->input->targets.max_pods;
 
 	return owned >= max_pods ? 0 : round_up_div(max_pods - owned, d->unit_size);
@@ -242,7 +245,7 @@ static void detach_if_idle(struct decision *d, struct nic_sum *sum)
 	const struct pool_nic *nic = sum->nic;
 	bool settled = nic->state == NIC_READY || nic->state == NIC_CONFIGURING || nic->state == NIC_DRAINING;
 
-	if (nic->primary || !settled || nic->leased_count > 0 || nic->cooling_count > 0 || nic->incoming > 0 ||
+	if (nic->primary || !settled || nic->leased_count > 0 || nic->cooling_count > 0 || nic->incoming[0] > 0 ||
 	    (int64_t)sum->supply_count > d->surplus)
 		return;
 	sum->kept_for_detach = true;
@@ -317,13 +320,13 @@ void planner_decide(const struct plan_input *input, struct plan *ret)
 {
 	struct decision d = { .input = input, .plan = ret };
 
-	CHECK(input->limits.unit_len <= V4_BITS && input->limits.unit_len >= UNIT_LEN_MIN);
+	CHECK(input->limits.units[0].len <= V4_BITS && input->limits.units[0].len >= UNIT_LEN_MIN);
 	CHECK(input->targets.release_delay_us >= 0);
 	ret->action_count = 0;
 	ret->block_count = 0;
 	ret->short_because = FAIL_NONE;
 	ret->wake_us = INT64_MAX;
-	d.unit_size = 1U << (V4_BITS - input->limits.unit_len);
+	d.unit_size = 1U << (V4_BITS - input->limits.units[0].len);
 	survey(&d);
 	set_targets(&d);
 	if (d.nic_count == 0)

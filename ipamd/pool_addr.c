@@ -7,187 +7,226 @@
 
 #define BIT(n) (1U << (unsigned)(n))
 
-/* What may follow what; FREE -> COOLING is what the store tells at start, LEASED -> FREE is undo. */
+#define RANGE_LEN_MIN 64U /* offsets are 64 bits; no cloud gives a NIC more than a /64 */
+
+/* What may follow what; FREE -> COOLING and COOLING -> LEASED are what the store tells, LEASED -> FREE is undo. */
 static const unsigned addr_edges[ADDR_STATE_COUNT] = {
 	[ADDR_FREE] = BIT(ADDR_LEASED) | BIT(ADDR_COOLING),
 	[ADDR_LEASED] = BIT(ADDR_COOLING) | BIT(ADDR_FREE),
-	[ADDR_COOLING] = BIT(ADDR_FREE),
+	[ADDR_COOLING] = BIT(ADDR_FREE) | BIT(ADDR_LEASED),
 };
+
+/* ---- the store ---- */
 
 bool addr_store_fits(const struct prefix *prefix)
 {
+	if (prefix->addr.family == IP_V6)
+		return prefix->len >= RANGE_LEN_MIN;
 	return prefix->addr.family == IP_V4 && prefix_size(prefix) <= POOL_BLOCK_SIZE_MAX;
 }
 
-struct pool_block *addr_store_new(const struct prefix *prefix, struct pool_nic *nic, int64_t now_us)
+unsigned pool_block_size(enum ip_family family, unsigned len)
 {
-	unsigned size = (unsigned)prefix_size(prefix);
-	struct pool_block *block = calloc(1, sizeof(*block) + size * sizeof(struct pool_addr));
+	const struct prefix prefix = { .addr.family = (uint8_t)family, .len = (uint8_t)len };
+	uint64_t size = prefix_size(&prefix);
+
+	if (size <= POOL_BLOCK_SIZE_MAX)
+		return (unsigned)size;
+	return size > POOL_RANGE_COUNT_MAX ? POOL_RANGE_COUNT_MAX : (unsigned)size - 1;
+}
+
+static void init_addr(struct pool_addr *addr, struct pool_block *block)
+{
+	list_init(&addr->link);
+	list_init(&addr->near);
+	addr->block = block;
+	addr->state = ADDR_FREE;
+	addr->heap_at = NOT_IN_HEAP;
+}
+
+struct pool_block *addr_store_new(struct pool *pool, const struct prefix *prefix, struct held_nic *nic, int64_t now_us)
+{
+	unsigned size = pool_block_size((enum ip_family)prefix->addr.family, prefix->len);
+	bool range = prefix_size(prefix) > POOL_BLOCK_SIZE_MAX;
+	unsigned addr_count = range ? 1 : size;
+	struct pool_block *block;
 
 	CHECK(addr_store_fits(prefix));
-	if (!block)
+	if (!range && cool_reserve(pool, size) < 0)
 		return NULL;
-	block->prefix = *prefix;
-	block->nic = nic;
-	block->state = BLOCK_PENDING;
-	block->changed_us = now_us;
-	block->size = size;
-	block->counts[ADDR_FREE] = size;
-	nic->free_count += size;
-	for (unsigned i = 0; i < size; i++) {
-		list_init(&block->addrs[i].link);
-		block->addrs[i].block = block;
-		block->addrs[i].state = ADDR_FREE;
+	block = calloc(1, sizeof(*block) + addr_count * sizeof(struct pool_addr));
+	if (!block) {
+		cool_unreserve(pool, range ? 0 : size);
+		return NULL;
 	}
+	*block = (struct pool_block){ .prefix = *prefix,
+				      .nic = nic,
+				      .state = BLOCK_PENDING,
+				      .changed_us = now_us,
+				      .size = size,
+				      .counts = { [ADDR_FREE] = size } };
+	list_init(&block->used);
+	for (unsigned i = 0; i < addr_count; i++)
+		init_addr(&block->addrs[i], block);
+	if (range)
+		range_init(block);
 	return block;
 }
 
-struct pool_addr *addr_in(struct pool_block *block, const struct ipaddr *addr)
+void addr_store_free(struct pool *pool, struct pool_block *block)
 {
-	CHECK(prefix_contains(&block->prefix, addr));
-	return &block->addrs[prefix_offset(&block->prefix, addr)];
+	CHECK(block->counts[ADDR_LEASED] == 0);
+	addr_block_dequeue(block);
+	block->nic->pub.cooling_count -= block->counts[ADDR_COOLING];
+	if (block_is_range(block)) {
+		range_forget(pool, block);
+	} else {
+		for (unsigned i = 0; i < block->size; i++)
+			cool_remove(pool, &block->addrs[i]);
+		cool_unreserve(pool, block->size);
+	}
+	free(block);
+}
+
+struct pool_addr *addr_find(const struct pool *pool, struct pool_block *block, const struct ipaddr *addr)
+{
+	uint64_t offset = prefix_offset(&block->prefix, addr);
+
+	return block_is_range(block) ? range_find(pool, block, offset) : &block->addrs[offset];
+}
+
+struct pool_addr *addr_hold(struct pool *pool, struct pool_block *block, const struct ipaddr *addr)
+{
+	struct pool_addr *found = addr_find(pool, block, addr);
+
+	if (found || block->counts[ADDR_FREE] == 0)
+		return found;
+	return range_hold(pool, block, prefix_offset(&block->prefix, addr));
+}
+
+struct pool_addr *addr_pick(struct pool *pool, unsigned family, const struct held_nic *near)
+{
+	struct pool_addr *addr;
+
+	if (near && !list_empty(&near->free[family]))
+		addr = list_entry(near->free[family].next, struct pool_addr, near);
+	else if (!list_empty(&pool->free[family]))
+		addr = list_entry(pool->free[family].next, struct pool_addr, link);
+	else
+		return NULL;
+	return block_is_range(addr->block) ? range_pick(pool, addr->block) : addr;
+}
+
+void addr_unhold(struct pool *pool, struct pool_addr *addr)
+{
+	if (addr && addr->state == ADDR_FREE && block_is_range(addr->block))
+		range_put(pool, addr, true);
 }
 
 struct ipaddr addr_value(const struct pool_addr *addr)
 {
-	return ipaddr_add(&addr->block->prefix.addr, (uint64_t)(addr - addr->block->addrs));
+	const struct pool_block *block = addr->block;
+
+	return ipaddr_add(&block->prefix.addr,
+			  block_is_range(block) ? range_offset(addr) : (uint64_t)(addr - block->addrs));
 }
 
-static void queue_free(struct pool *pool, struct pool_addr *addr, bool first)
+/* ---- the free queues ---- */
+
+void addr_enqueue(struct pool *pool, struct pool_addr *addr, bool first)
 {
-	if (!pool_block_leasable(addr->block))
-		return;
-	list_add_after(first ? &pool->free : pool->free.prev, &addr->link);
-	pool->free_count++;
+	unsigned family = block_family(addr->block);
+	struct list *all = &pool->free[family], *near = &addr->block->nic->free[family];
+
+	CHECK(addr->block->use == USE_LEASE);
+	list_add_after(first ? all : all->prev, &addr->link);
+	list_add_after(first ? near : near->prev, &addr->near);
 }
 
-static void unqueue_free(struct pool *pool, struct pool_addr *addr)
+void addr_dequeue(struct pool_addr *addr)
 {
-	if (list_empty(&addr->link))
-		return;
 	list_remove(&addr->link);
-	pool->free_count--;
-}
-
-/* Nearly always at the end: only what comes from the store, or a clock that a test sets, is out of order. */
-static void queue_cooling(struct pool *pool, struct pool_addr *addr)
-{
-	struct list *after = pool->cooling.prev;
-
-	while (after != &pool->cooling && list_entry(after, struct pool_addr, link)->until_us > addr->until_us)
-		after = after->prev;
-	list_add_after(after, &addr->link);
+	list_remove(&addr->near);
 }
 
 void addr_block_enqueue(struct pool *pool, struct pool_block *block)
 {
-	CHECK(pool_block_leasable(block));
-	for (unsigned i = 0; i < block->size; i++)
-		if (block->addrs[i].state == ADDR_FREE)
-			queue_free(pool, &block->addrs[i], false);
-}
-
-void addr_block_dequeue(struct pool *pool, struct pool_block *block)
-{
-	for (unsigned i = 0; i < block->size; i++)
-		if (block->addrs[i].state == ADDR_FREE)
-			unqueue_free(pool, &block->addrs[i]);
-}
-
-static unsigned *nic_counter(struct pool_nic *nic, enum addr_state state)
-{
-	switch (state) {
-	case ADDR_FREE:
-		return &nic->free_count;
-	case ADDR_LEASED:
-		return &nic->leased_count;
-	case ADDR_COOLING:
-		return &nic->cooling_count;
-	case ADDR_STATE_COUNT:
-		break;
+	if (block_is_range(block)) {
+		range_requeue(pool, block);
+		return;
 	}
-	CHECK_NEVER("no address state");
+	for (unsigned i = 0; i < block->size; i++)
+		if (block->addrs[i].state == ADDR_FREE)
+			addr_enqueue(pool, &block->addrs[i], false);
 }
 
-/* The one place where an address changes its state: edge, queue it leaves, counters. */
+void addr_block_dequeue(struct pool_block *block)
+{
+	unsigned count = block_is_range(block) ? 1 : block->size;
+
+	for (unsigned i = 0; i < count; i++)
+		if (block->addrs[i].state == ADDR_FREE)
+			addr_dequeue(&block->addrs[i]);
+}
+
+/* ---- states ---- */
+
+static void count_addr(struct pool *pool, struct pool_block *block, enum addr_state state, bool add)
+{
+	unsigned by = add ? 1 : UINT32_MAX; /* unsigned: minus one */
+
+	block->counts[state] += by;
+	pool->sums[block_family(block)][block->use][state] += by;
+	if (state == ADDR_LEASED)
+		block->nic->pub.leased_count += by;
+	else if (state == ADDR_COOLING)
+		block->nic->pub.cooling_count += by;
+}
+
+/* The one place where an address changes its state: edge, queue or heap that it leaves, counters. */
 static void addr_set_state(struct pool *pool, struct pool_addr *addr, enum addr_state state, int64_t now_us)
 {
 	struct pool_block *block = addr->block;
 
 	CHECK(addr_edges[addr->state] & BIT(state));
 	CHECK((addr->state == ADDR_LEASED) == (addr->lease != NULL));
-	if (addr->state == ADDR_FREE)
-		unqueue_free(pool, addr);
-	else
-		list_remove(&addr->link);
-	block->counts[addr->state]--;
-	(*nic_counter(block->nic, addr->state))--;
+	if (addr->state == ADDR_COOLING)
+		cool_remove(pool, addr);
+	else if (addr->state == ADDR_FREE && !block_is_range(block))
+		addr_dequeue(addr);
+	count_addr(pool, block, addr->state, false);
+	count_addr(pool, block, state, true);
 	addr->state = state;
 	addr->lease = NULL;
-	addr->until_us = 0;
-	block->counts[state]++;
-	(*nic_counter(block->nic, state))++;
 	block->changed_us = now_us;
-}
-
-void addr_block_forget(struct pool *pool, struct pool_block *block)
-{
-	CHECK(block->counts[ADDR_LEASED] == 0);
-	addr_block_dequeue(pool, block);
-	for (unsigned i = 0; i < block->size; i++)
-		if (block->addrs[i].state == ADDR_COOLING)
-			list_remove(&block->addrs[i].link);
-	block->nic->free_count -= block->counts[ADDR_FREE];
-	block->nic->cooling_count -= block->counts[ADDR_COOLING];
-}
-
-struct pool_addr *addr_least_recent(struct pool *pool)
-{
-	if (list_empty(&pool->free))
-		return NULL;
-	return list_entry(pool->free.next, struct pool_addr, link);
+	if (block_is_range(block))
+		range_requeue(pool, block);
 }
 
 void addr_lease(struct pool *pool, struct pool_addr *addr, struct lease_entry *lease, int64_t now_us)
 {
+	unsigned family = block_family(addr->block);
+
 	addr_set_state(pool, addr, ADDR_LEASED, now_us);
 	addr->lease = lease;
-	lease->addr = addr;
+	lease->addrs[family] = addr;
+	lease->lease.addrs[family] = addr_value(addr);
 }
 
 void addr_cool(struct pool *pool, struct pool_addr *addr, int64_t until_us, int64_t now_us)
 {
 	addr_set_state(pool, addr, ADDR_COOLING, now_us);
 	addr->until_us = until_us;
-	queue_cooling(pool, addr);
-}
-
-void addr_extend(struct pool *pool, struct pool_addr *addr, int64_t until_us)
-{
-	CHECK(addr->state == ADDR_COOLING);
-	if (until_us <= addr->until_us)
-		return;
-	list_remove(&addr->link);
-	addr->until_us = until_us;
-	queue_cooling(pool, addr);
+	cool_add(pool, addr);
 }
 
 void addr_free(struct pool *pool, struct pool_addr *addr, bool first, int64_t now_us)
 {
 	addr_set_state(pool, addr, ADDR_FREE, now_us);
-	queue_free(pool, addr, first);
-}
-
-int64_t pool_tick(struct pool *pool, int64_t now_us)
-{
-	while (!list_empty(&pool->cooling)) {
-		struct pool_addr *addr = list_entry(pool->cooling.next, struct pool_addr, link);
-
-		if (addr->until_us > now_us)
-			return addr->until_us;
-		addr_free(pool, addr, false, now_us);
-	}
-	return INT64_MAX;
+	if (block_is_range(addr->block))
+		range_put(pool, addr, first);
+	else if (addr->block->use == USE_LEASE)
+		addr_enqueue(pool, addr, first);
 }
 
 int pool_addresses(const struct pool *pool, const struct prefix *prefix,
@@ -198,6 +237,8 @@ int pool_addresses(const struct pool *pool, const struct prefix *prefix,
 
 	if (!block || prefix_cmp(&block->prefix, prefix) != 0)
 		return 0;
+	if (block_is_range(block))
+		return range_addresses(block, fn, arg);
 	for (unsigned i = 0; i < block->size; i++) {
 		const struct pool_addr *addr = &block->addrs[i];
 		struct ipaddr value = addr_value(addr);

@@ -1,175 +1,273 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sums over the pool, and the walk that compares every counter and queue with what it should be. */
+/* The walk over all of the pool that compares every counter, queue and table with what it should be. */
+#include <string.h>
+
 #include "berth/err.h"
-#include "berth/ipaddr.h"
 #include "ipamd/pool_impl.h"
-
-static bool nic_lost_or_going(const struct pool_nic *nic)
-{
-	return nic->state == NIC_DETACHING || nic->state == NIC_LOST;
-}
-
-static void count_block(const struct pool_block *block, struct pool_counts *counts)
-{
-	bool owned = block->state == BLOCK_PENDING || block->state == BLOCK_READY || block->state == BLOCK_DRAINING;
-
-	if (owned && !nic_lost_or_going(block->nic))
-		counts->total += block->size;
-	if (pool_block_coming(block))
-		counts->pending += block->counts[ADDR_FREE];
-	if (block->state == BLOCK_LOST || block->nic->state == NIC_LOST)
-		counts->lost += block->counts[ADDR_LEASED];
-	counts->leased += block->counts[ADDR_LEASED];
-	counts->cooling += block->counts[ADDR_COOLING];
-}
-
-void pool_count(const struct pool *pool, struct pool_counts *ret)
-{
-	struct pool_counts counts = { .free = pool->free_count, .reserved = pool->reserved_count };
-
-	for (unsigned i = 0; i < pool->block_count; i++)
-		count_block(pool->blocks[i], &counts);
-	for (unsigned i = 0; i < pool->nic_count; i++)
-		counts.incoming += pool->nics[i]->incoming;
-	*ret = counts;
-}
 
 /* What the walk has seen, to be compared at its end. */
 struct tally {
-	unsigned in_free_queue, in_cooling_queue, leased, reserved;
+	const struct pool *pool;
+	struct err *err;
+	unsigned sums[IP_FAMILIES][BLOCK_USE_COUNT][ADDR_STATE_COUNT];
+	unsigned queued[IP_FAMILIES];   /* elements of the free queues */
+	unsigned reserved[IP_FAMILIES]; /* addresses */
+	unsigned leased;                /* the same, with a lease */
+	unsigned in_heap, in_ranges, addr_count;
 	struct pool_nic nics[CLOUD_NICS_MAX]; /* counters only, by position */
 };
 
-static int bad_addr(const struct pool_addr *addr, const char *what, struct err *err)
+static int bad_addr(const struct tally *t, const struct pool_addr *addr, const char *what)
 {
 	struct ipaddr value = addr_value(addr);
 	char text[IPADDR_STRLEN];
 
-	return err_set(err, ERR_BUG, "pool", "%s (%s): %s", ipaddr_str(&value, text), addr_state_name(addr->state),
+	return err_set(t->err, ERR_BUG, "pool", "%s (%s): %s", ipaddr_str(&value, text), addr_state_name(addr->state),
 		       what);
 }
 
-static int check_addr(const struct pool_addr *addr, struct tally *tally, struct err *err)
+static int bad_block(const struct tally *t, const struct pool_block *block, const char *what)
 {
-	bool leasable = pool_block_leasable(addr->block);
+	char text[PREFIX_STRLEN];
+
+	return err_set(t->err, ERR_BUG, "pool", "%s (%s): %s", prefix_str(&block->prefix, text),
+		       block_state_name(block->state), what);
+}
+
+/* ---- addresses ---- */
+
+static int check_lease_of(const struct tally *t, const struct pool_addr *addr)
+{
+	unsigned family = block_family(addr->block);
 	struct ipaddr value = addr_value(addr);
 
 	if ((addr->state == ADDR_LEASED) != (addr->lease != NULL))
-		return bad_addr(addr, "lease and state differ", err);
-	if (addr->lease && (addr->lease->addr != addr || !ipaddr_equal(&addr->lease->lease.addr, &value)))
-		return bad_addr(addr, "its lease holds another address", err);
-	if (list_empty(&addr->link) != (addr->state == ADDR_LEASED || (addr->state == ADDR_FREE && !leasable)))
-		return bad_addr(addr, "in a queue, or not, against its state", err);
-	tally->in_free_queue += addr->state == ADDR_FREE && leasable;
-	tally->in_cooling_queue += addr->state == ADDR_COOLING;
-	tally->leased += addr->state == ADDR_LEASED;
-	tally->reserved += addr->lease && addr->lease->lease.state == LEASE_RESERVED;
+		return bad_addr(t, addr, "lease and state differ");
+	if (addr->lease &&
+	    (addr->lease->addrs[family] != addr || !ipaddr_equal(&addr->lease->lease.addrs[family], &value)))
+		return bad_addr(t, addr, "its lease holds another address");
 	return 0;
 }
 
-static int check_block(const struct pool *pool, unsigned at, struct tally *tally, struct err *err)
+static int check_heap_of(const struct tally *t, const struct pool_addr *addr)
 {
-	const struct pool_block *block = pool->blocks[at];
-	unsigned counts[ADDR_STATE_COUNT] = { 0 };
-	unsigned nic = 0;
-	char text[PREFIX_STRLEN];
+	const struct pool *pool = t->pool;
 
-	while (nic < pool->nic_count && pool->nics[nic] != block->nic)
-		nic++;
-	if (nic == pool->nic_count || block->nic->state == NIC_FOREIGN)
-		return err_set(err, ERR_BUG, "pool", "%s: on no NIC of ours", prefix_str(&block->prefix, text));
+	if (addr->heap_at == NOT_IN_HEAP)
+		return 0; /* not COOLING, or being flushed */
+	if (addr->state != ADDR_COOLING || addr->heap_at >= pool->cooling_count || pool->cooling[addr->heap_at] != addr)
+		return bad_addr(t, addr, "its place among the cooling ones is not its own");
+	if (addr->heap_at > 0 && pool->cooling[(addr->heap_at - 1) / 2]->until_us > addr->until_us)
+		return bad_addr(t, addr, "rests longer than what it stands before");
+	return 0;
+}
+
+static int check_addr(struct tally *t, const struct pool_addr *addr)
+{
+	if (check_lease_of(t, addr) < 0 || check_heap_of(t, addr) < 0)
+		return -1;
+	t->in_heap += addr->heap_at != NOT_IN_HEAP;
+	t->leased += addr->state == ADDR_LEASED;
+	t->reserved[block_family(addr->block)] += addr->lease && addr->lease->lease.state == LEASE_RESERVED;
+	return 0;
+}
+
+/* Is what stands in the queues for a free address, or for what is free in a range, in both or in none, as it should? */
+static int check_queued(struct tally *t, const struct pool_addr *addr, bool should)
+{
+	if (!list_empty(&addr->near) != should || (should && list_empty(&addr->link)))
+		return bad_addr(t, addr, "in a free queue, or not, against its state");
+	t->queued[block_family(addr->block)] += should;
+	return 0;
+}
+
+/* ---- blocks ---- */
+
+static int check_singles(struct tally *t, const struct pool_block *block, unsigned counts[ADDR_STATE_COUNT])
+{
+	for (unsigned i = 0; i < block->size; i++) {
+		const struct pool_addr *addr = &block->addrs[i];
+		bool free_now = addr->state == ADDR_FREE && block->use == USE_LEASE;
+
+		if (addr->block != block || check_addr(t, addr) < 0 || check_queued(t, addr, free_now) < 0)
+			return -1;
+		if (!free_now && !list_empty(&addr->link))
+			return bad_addr(t, addr, "in a queue that is not its own");
+		counts[addr->state]++;
+	}
+	t->addr_count += block->size;
+	return 0;
+}
+
+static int check_range(struct tally *t, const struct pool_block *block, unsigned counts[ADDR_STATE_COUNT])
+{
+	unsigned in_use = 0;
+
+	for (const struct list *link = block->used.next; link != &block->used; link = link->next) {
+		const struct pool_addr *addr = list_entry_const(link, struct pool_addr, link);
+
+		if (addr->block != block || addr->state == ADDR_FREE || !list_empty(&addr->near))
+			return bad_addr(t, addr, "free or foreign, yet held by a range");
+		if (range_offset(addr) > block->last || range_find(t->pool, block, range_offset(addr)) != addr)
+			return bad_addr(t, addr, "not found in its range");
+		if (check_addr(t, addr) < 0)
+			return -1;
+		counts[addr->state]++;
+		if (++in_use > block->size)
+			return bad_block(t, block, "more in use than it has");
+	}
+	counts[ADDR_FREE] = block->size - in_use;
+	t->in_ranges += in_use;
+	t->addr_count += in_use;
+	if (block->cursor == 0 || block->cursor > block->last)
+		return bad_block(t, block, "cursor outside");
+	return check_queued(t, &block->addrs[0], block->use == USE_LEASE && counts[ADDR_FREE] > 0);
+}
+
+static int check_place(const struct tally *t, unsigned at)
+{
+	const struct pool *pool = t->pool;
+	const struct pool_block *block = pool->blocks[at];
+
+	if (block->nic != pool_find_nic(pool, block->nic->pub.slot) || block->nic->pub.state == NIC_FOREIGN)
+		return bad_block(t, block, "on no NIC of ours");
 	if (at > 0 && (prefix_cmp(&pool->blocks[at - 1]->prefix, &block->prefix) >= 0 ||
 		       prefix_overlaps(&pool->blocks[at - 1]->prefix, &block->prefix)))
-		return err_set(err, ERR_BUG, "pool", "%s: order or overlap", prefix_str(&block->prefix, text));
-	for (unsigned i = 0; i < block->size; i++) {
-		if (check_addr(&block->addrs[i], tally, err) < 0)
-			return -1;
-		counts[block->addrs[i].state]++;
-	}
-	for (unsigned i = 0; i < ADDR_STATE_COUNT; i++)
-		if (counts[i] != block->counts[i])
-			return err_set(err, ERR_BUG, "pool", "%s: %u addresses are %s, counter says %u",
-				       prefix_str(&block->prefix, text), counts[i], addr_state_name((enum addr_state)i),
-				       block->counts[i]);
+		return bad_block(t, block, "order or overlap");
+	if (block->use != block_use_of(pool, block))
+		return bad_block(t, block, "its use does not follow from its state and its NIC's");
+	return 0;
+}
+
+static int check_block(struct tally *t, unsigned at)
+{
+	const struct pool_block *block = t->pool->blocks[at];
+	unsigned counts[ADDR_STATE_COUNT] = { 0 };
+	unsigned nic = 0;
+
+	if (check_place(t, at) < 0 ||
+	    (block_is_range(block) ? check_range(t, block, counts) : check_singles(t, block, counts)) < 0)
+		return -1;
+	if (memcmp(counts, block->counts, sizeof(counts)) != 0)
+		return bad_block(t, block, "counters differ from its addresses");
 	if (block->state == BLOCK_RELEASING && counts[ADDR_LEASED] > 0)
-		return err_set(err, ERR_BUG, "pool", "%s: released with leases", prefix_str(&block->prefix, text));
-	tally->nics[nic].block_count++;
-	tally->nics[nic].free_count += counts[ADDR_FREE];
-	tally->nics[nic].leased_count += counts[ADDR_LEASED];
-	tally->nics[nic].cooling_count += counts[ADDR_COOLING];
+		return bad_block(t, block, "released with leases");
+	while (t->pool->nics[nic] != block->nic)
+		nic++;
+	t->nics[nic].block_count[block_family(block)]++;
+	t->nics[nic].leased_count += counts[ADDR_LEASED];
+	t->nics[nic].cooling_count += counts[ADDR_COOLING];
+	for (unsigned i = 0; i < ADDR_STATE_COUNT; i++)
+		t->sums[block_family(block)][block->use][i] += counts[i];
 	return 0;
 }
 
-static int check_nic(const struct pool *pool, unsigned at, const struct tally *tally, struct err *err)
-{
-	const struct pool_nic *nic = pool->nics[at], *seen = &tally->nics[at];
+/* ---- NICs and the pool ---- */
 
-	if (at > 0 && pool->nics[at - 1]->slot >= nic->slot)
-		return err_set(err, ERR_BUG, "pool", "nic %u: order", nic->slot);
-	if (nic->block_count != seen->block_count || nic->free_count != seen->free_count ||
+static int check_nic(const struct tally *t, unsigned at)
+{
+	const struct pool_nic *nic = &t->pool->nics[at]->pub, *seen = &t->nics[at];
+
+	if (at > 0 && t->pool->nics[at - 1]->pub.slot >= nic->slot)
+		return err_set(t->err, ERR_BUG, "pool", "nic %u: order", nic->slot);
+	if (memcmp(nic->block_count, seen->block_count, sizeof(nic->block_count)) != 0 ||
 	    nic->leased_count != seen->leased_count || nic->cooling_count != seen->cooling_count)
-		return err_set(err, ERR_BUG, "pool", "nic %u: counters differ from its blocks", nic->slot);
-	if (nic->busy == NIC_IDLE && nic->incoming > 0)
-		return err_set(err, ERR_BUG, "pool", "nic %u: idle, yet %u units incoming", nic->slot, nic->incoming);
+		return err_set(t->err, ERR_BUG, "pool", "nic %u: counters differ from its blocks", nic->slot);
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		if (nic->busy == NIC_IDLE && (nic->incoming[i] > 0 || nic->incoming_units[i] > 0))
+			return err_set(t->err, ERR_BUG, "pool", "nic %u: idle, yet %u addresses incoming", nic->slot,
+				       nic->incoming[i]);
 	if (nic->state == NIC_DETACHING && nic->leased_count > 0)
-		return err_set(err, ERR_BUG, "pool", "nic %u: detached with leases", nic->slot);
+		return err_set(t->err, ERR_BUG, "pool", "nic %u: detached with leases", nic->slot);
 	return 0;
 }
 
-/* Length of a queue; stops at @limit so that a broken list ends too. */
-static unsigned queue_length(const struct list *head, unsigned limit)
+/* The queue of a NIC must be the queue of the pool without the others' addresses. Bounded: a broken list ends too. */
+static int check_queue(const struct tally *t, unsigned family)
 {
+	const struct pool *pool = t->pool;
+	const struct list *all = &pool->free[family], *near[CLOUD_NICS_MAX];
 	unsigned length = 0;
 
-	for (const struct list *link = head->next; link != head && length <= limit; link = link->next)
+	for (unsigned i = 0; i < pool->nic_count; i++)
+		near[i] = pool->nics[i]->free[family].next;
+	for (const struct list *link = all->next; link != all && length <= t->queued[family]; link = link->next) {
+		const struct pool_addr *addr = list_entry_const(link, struct pool_addr, link);
+		unsigned nic = 0;
+
+		while (pool->nics[nic] != addr->block->nic)
+			nic++;
+		if (near[nic] != &addr->near || block_family(addr->block) != family)
+			return bad_addr(t, addr, "free queues of pool and NIC differ");
+		near[nic] = near[nic]->next;
 		length++;
-	return length;
-}
-
-static int check_queues(const struct pool *pool, const struct tally *tally, struct err *err)
-{
-	int64_t before_us = INT64_MIN;
-
-	if (pool->free_count != tally->in_free_queue ||
-	    queue_length(&pool->free, tally->in_free_queue) != tally->in_free_queue)
-		return err_set(err, ERR_BUG, "pool", "free queue: %u addresses belong there, counter says %u",
-			       tally->in_free_queue, pool->free_count);
-	if (queue_length(&pool->cooling, tally->in_cooling_queue) != tally->in_cooling_queue)
-		return err_set(err, ERR_BUG, "pool", "cooling queue: %u addresses belong there",
-			       tally->in_cooling_queue);
-	for (struct list *link = pool->cooling.next; link != &pool->cooling; link = link->next) {
-		const struct pool_addr *addr = list_entry(link, struct pool_addr, link);
-
-		if (addr->until_us < before_us)
-			return bad_addr(addr, "cooling queue: order", err);
-		before_us = addr->until_us;
 	}
-	if (pool->leases.count != tally->leased || pool->reserved_count != tally->reserved)
-		return err_set(err, ERR_BUG, "pool", "%zu leases (%u reserved) for %u leased addresses (%u reserved)",
-			       pool->leases.count, pool->reserved_count, tally->leased, tally->reserved);
+	for (unsigned i = 0; i < pool->nic_count; i++)
+		if (near[i] != &pool->nics[i]->free[family])
+			return err_set(t->err, ERR_BUG, "pool", "nic %u: longer free queue than the pool's",
+				       pool->nics[i]->pub.slot);
+	if (length != t->queued[family])
+		return err_set(t->err, ERR_BUG, "pool", "free queue of %s: %u elements, %u belong there",
+			       family ? "v6" : "v4", length, t->queued[family]);
 	return 0;
 }
+
+static int check_totals(const struct tally *t)
+{
+	const struct pool *pool = t->pool;
+
+	if (memcmp(pool->sums, t->sums, sizeof(t->sums)) != 0)
+		return err_set(t->err, ERR_BUG, "pool", "sums differ from the blocks");
+	if (memcmp(pool->reserved, t->reserved, sizeof(t->reserved)) != 0)
+		return err_set(t->err, ERR_BUG, "pool", "reserved v4 %u, v6 %u, counters say %u, %u", t->reserved[0],
+			       t->reserved[1], pool->reserved[0], pool->reserved[1]);
+	if (pool->cooling_count != t->in_heap)
+		return err_set(t->err, ERR_BUG, "pool", "%u addresses cool, %u places", t->in_heap,
+			       pool->cooling_count);
+	if (pool->in_use.count != t->in_ranges)
+		return err_set(t->err, ERR_BUG, "pool", "%zu addresses of ranges in use, the ranges know %u",
+			       pool->in_use.count, t->in_ranges);
+	if (pool->addr_count != t->addr_count || pool->addr_count > pool->cooling_alloc)
+		return err_set(t->err, ERR_BUG, "pool", "room for %u addresses to cool, there are %u",
+			       pool->cooling_alloc, t->addr_count);
+	return 0;
+}
+
+/* ---- leases ---- */
 
 static int check_lease(const struct lease *lease, void *arg)
 {
-	const struct pool *pool = arg;
+	struct tally *t = arg;
 
-	return pool_lease_by_addr(pool, &lease->addr) != lease || pool_lease_find(pool, &lease->key) != lease;
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		if (lease->addrs[i].family == IP_NONE)
+			continue;
+		if (pool_lease_by_addr(t->pool, &lease->addrs[i]) != lease)
+			return err_set(t->err, ERR_BUG, "pool", "lease of %s is not found by its address",
+				       lease->key.container);
+		t->leased--;
+	}
+	if (pool_lease_find(t->pool, &lease->key) != lease)
+		return err_set(t->err, ERR_BUG, "pool", "lease of %s is not found by its key", lease->key.container);
+	return 0;
 }
 
 int pool_check(const struct pool *pool, struct err *err)
 {
-	struct tally tally = { 0 };
+	struct tally t = { .pool = pool, .err = err };
 
 	for (unsigned i = 0; i < pool->block_count; i++)
-		if (check_block(pool, i, &tally, err) < 0)
+		if (check_block(&t, i) < 0)
 			return -1;
 	for (unsigned i = 0; i < pool->nic_count; i++)
-		if (check_nic(pool, i, &tally, err) < 0)
+		if (check_nic(&t, i) < 0)
 			return -1;
-	if (check_queues(pool, &tally, err) < 0)
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		if (check_queue(&t, i) < 0)
+			return -1;
+	if (check_totals(&t) < 0 || pool_leases(pool, check_lease, &t) < 0)
 		return -1;
-	if (pool_leases(pool, check_lease, (void *)(uintptr_t)pool) != 0)
-		return err_set(err, ERR_BUG, "pool", "a lease is not found by its key or address");
+	if (t.leased != 0)
+		return err_set(err, ERR_BUG, "pool", "addresses are leased to leases that do not exist");
 	return 0;
 }

@@ -21,7 +21,7 @@ struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t no
 	d->random = random ? random : 1;
 	d->stats.started_us = now_us;
 	(void)snprintf(d->socket_path, sizeof(d->socket_path), "%s/%s", config->run_dir, PROTO_SOCKET);
-	d->pool = pool_new(config->cooldown_us);
+	d->pool = pool_new(config->cooldown_us, POOL_SERVES_V4);
 	if (!d->pool) {
 		free(d);
 		return NULL;
@@ -37,6 +37,7 @@ void ipamd_free(struct ipamd *d)
 	pool_free(d->pool);
 	free(d->identity);
 	free(d->early);
+	free(d->suspects);
 	free(d->nft_applied);
 	free(d->nft_running);
 	free(d);

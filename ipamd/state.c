@@ -28,7 +28,8 @@ static const char *const busy_names[] = { [NIC_IDLE] = "",
 					  [NIC_BUSY_ASSIGN] = "assign",
 					  [NIC_BUSY_RELEASE] = "release",
 					  [NIC_BUSY_ATTACH] = "attach",
-					  [NIC_BUSY_DETACH] = "detach" };
+					  [NIC_BUSY_DETACH] = "detach",
+					  [NIC_BUSY_RECOVER] = "recover" };
 
 struct builder {
 	struct ipamd *d;
@@ -106,7 +107,7 @@ static json_t *addresses_json(const struct ipamd *d)
 {
 	struct pool_counts c;
 
-	pool_count(d->pool, &c);
+	pool_count(d->pool, IP_V4, &c);
 	return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "total", (int)c.total, "free", (int)c.free, "leased",
 			 (int)c.leased, "cooling", (int)c.cooling, "pending", (int)c.pending, "lost", (int)c.lost,
 			 "waiting", (int)d->waiting);
@@ -125,8 +126,8 @@ static void set_node(const struct ipamd *d, json_t *obj)
 	if (d->limits_known)
 		(void)json_object_set_new(obj, "limits",
 					  json_pack("{s:i,s:i,s:i}", "nics", (int)d->limits.nics_max, "units_per_nic",
-						    (int)d->limits.units_per_nic_max, "unit_len",
-						    (int)d->limits.unit_len));
+						    (int)d->limits.units[0].per_nic_max, "unit_len",
+						    (int)d->limits.units[0].len));
 }
 
 /* Is less here than is wanted? What a call in flight may bring is not here: while the last one failed, the next may too. */
@@ -134,7 +135,7 @@ static bool is_short(const struct ipamd *d)
 {
 	struct pool_counts counts;
 
-	pool_count(d->pool, &counts);
+	pool_count(d->pool, IP_V4, &counts);
 	return counts.free + counts.leased + counts.pending < d->plan.wanted;
 }
 

@@ -358,7 +358,7 @@ int store_lease_put(struct store *store, const struct lease *lease, struct err *
 	char addr[IPADDR_STRLEN];
 
 	bind_key(st, &lease->key);
-	bind_text(st, 4, ipaddr_str(&lease->addr, addr));
+	bind_text(st, 4, ipaddr_str(&lease->addrs[0], addr));
 	bind_text(st, 5, lease_state_name(lease->state));
 	bind_int(st, 6, lease->since_us);
 	bind_text(st, 7, lease->pod.namespace);
@@ -523,7 +523,7 @@ static int read_lease(struct row *row, const struct reader *reader)
 	read_text(row, 0, lease.key.container, sizeof(lease.key.container));
 	read_text(row, 1, lease.key.ifname, sizeof(lease.key.ifname));
 	read_text(row, 2, lease.key.network, sizeof(lease.key.network));
-	read_addr(row, 3, &lease.addr);
+	read_addr(row, 3, &lease.addrs[0]);
 	read_state(row, 4, &lease.state);
 	read_text(row, 6, lease.pod.namespace, sizeof(lease.pod.namespace));
 	read_text(row, 7, lease.pod.name, sizeof(lease.pod.name));

@@ -13,28 +13,48 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "berth/clock.h"
 #include "berth/log.h"
 #include "berth/str.h"
 #include "berth/version.h"
+
+#define METADATA_LAG_US (30 * USEC_PER_SEC) /* a few seconds as measured by others; rarely tens of seconds */
 
 #define ADOPTED_IFNAME "adopted" /* no runtime asks for an interface of that name in a pod that it names by our link */
 
 /* ---- leases ---- */
 
-/* A lease whose address no block holds: the cloud took it while we were away. The pod runs on, so does its lease. */
-static int restore_lost(struct ipamd *d, const struct lease *lease, int64_t now_us)
+/* The address by which a lease is named in the log. */
+static const struct ipaddr *first_addr(const struct lease *lease)
+{
+	return &lease->addrs[lease->addrs[0].family == IP_NONE];
+}
+
+static int hold_lost(struct ipamd *d, const struct lease *lease, const struct ipaddr *addr, int64_t now_us)
 {
 	const struct pool_nic *primary = pool_nic_next(d->pool, NULL);
-	struct prefix prefix = prefix_host(&lease->addr);
+	struct prefix prefix = prefix_host(addr);
 	char text[IPADDR_STRLEN];
 	int r = primary ? pool_block_add(d->pool, primary->slot, &prefix, now_us) : -ENOENT;
 
 	if (r < 0)
 		return r;
 	log_error("a running pod has an address that the cloud does not show", "addr=%s container=%s",
-		  ipaddr_str(&lease->addr, text), lease->key.container);
+		  ipaddr_str(addr, text), lease->key.container);
 	pool_block_set_state(d->pool, &prefix, BLOCK_LOST, now_us);
-	return pool_lease_restore(d->pool, lease);
+	return 0;
+}
+
+/* A lease whose address no block holds: the cloud took it while we were away. The pod runs on, so does its lease. */
+static int restore_lost(struct ipamd *d, const struct lease *lease, int64_t now_us)
+{
+	struct pool_block_view block;
+	int r = 0;
+
+	for (unsigned i = 0; i < IP_FAMILIES && r == 0; i++)
+		if (lease->addrs[i].family != IP_NONE && !pool_block_of(d->pool, &lease->addrs[i], &block))
+			r = hold_lost(d, lease, &lease->addrs[i], now_us);
+	return r < 0 ? r : pool_lease_restore(d->pool, lease);
 }
 
 static void restore_lease(struct ipamd *d, const struct lease *lease, int64_t now_us)
@@ -45,8 +65,8 @@ static void restore_lease(struct ipamd *d, const struct lease *lease, int64_t no
 	if (r == -ENOENT)
 		r = restore_lost(d, lease, now_us);
 	if (r < 0)
-		log_error("cannot restore a lease", "addr=%s container=%s err=\"%s\"", ipaddr_str(&lease->addr, text),
-			  lease->key.container, errno_str(-r));
+		log_error("cannot restore a lease", "addr=%s container=%s err=\"%s\"",
+			  ipaddr_str(first_addr(lease), text), lease->key.container, errno_str(-r));
 }
 
 /* ---- NICs and blocks ---- */
@@ -94,15 +114,20 @@ static int find_lost(const struct pool_block_view *block, void *arg)
 	return 0;
 }
 
+static bool is_moving_addr(const struct moving *m, const struct ipaddr *addr)
+{
+	for (unsigned i = 0; i < m->from_count; i++)
+		if (prefix_contains(&m->from[i], addr))
+			return true;
+	return false;
+}
+
 static int find_moving_lease(const struct lease *lease, void *arg)
 {
 	struct moving *m = arg;
-	unsigned i = 0;
 	struct lease *grown;
 
-	while (i < m->from_count && !prefix_contains(&m->from[i], &lease->addr))
-		i++;
-	if (i == m->from_count)
+	if (!is_moving_addr(m, &lease->addrs[0]) && !is_moving_addr(m, &lease->addrs[1]))
 		return 0;
 	grown = realloc(m->leases, (m->lease_count + 1) * sizeof(*grown));
 	if (!grown)
@@ -122,7 +147,7 @@ static int move_lost(struct ipamd *d, unsigned slot, const struct prefix *to, in
 		r = pool_leases(d->pool, find_moving_lease, &m);
 	if (r == 0) {
 		for (unsigned i = 0; i < m.lease_count; i++)
-			(void)pool_lease_release(d->pool, &m.leases[i].key, now_us, NULL, NULL);
+			(void)pool_lease_release(d->pool, &m.leases[i].key, now_us, NULL);
 		for (unsigned i = 0; i < m.from_count; i++)
 			pool_block_remove(d->pool, &m.from[i]);
 		r = pool_block_add(d->pool, slot, to, now_us);
@@ -259,6 +284,11 @@ static bool has_live_blocks(const struct ipamd *d, unsigned slot)
 	return live.count > 0;
 }
 
+static bool holds_blocks(const struct pool_nic *nic)
+{
+	return nic->block_count[0] + nic->block_count[1] > 0;
+}
+
 static void give_up_nics(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us)
 {
 	const struct pool_nic *nic = NULL;
@@ -271,12 +301,12 @@ static void give_up_nics(struct ipamd *d, const struct cloud_view *view, int64_t
 			gone[count++] = nic->slot;
 	for (unsigned i = 0; i < count; i++) {
 		nic = pool_nic_by_slot(d->pool, gone[i]);
-		if (nic->state == NIC_LOST && nic->block_count)
+		if (nic->state == NIC_LOST && holds_blocks(nic))
 			continue; /* said before; its pods keep it */
 		log_warn("a NIC is gone", "nic=%s slot=%u pods=%u", nic->id, nic->slot, nic->leased_count);
 		if (nic->state != NIC_FOREIGN && nic->state != NIC_LOST)
 			pool_nic_set_state(d->pool, gone[i], NIC_LOST, now_us);
-		if (!nic->block_count)
+		if (!holds_blocks(nic))
 			pool_nic_remove(d->pool, gone[i]);
 		d->host_dirty = true;
 	}
@@ -301,6 +331,56 @@ void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitte
 	give_up_nics(d, view, submitted_us, now_us);
 }
 
+/* ---- metadata ---- */
+
+struct unseen {
+	const struct ipamd *d;
+	const struct cloud_view *view;
+	int64_t before_us;
+	unsigned count; /* blocks of NICs that metadata may speak of, and which it does not show */
+};
+
+/* Metadata follows the cloud by seconds, by its own words: what was mutated a moment ago may differ. */
+static bool is_settled(const struct ipamd *d, const struct pool_nic *nic, int64_t before_us)
+{
+	return nic->busy == NIC_IDLE && d->mutated_us[nic->slot] < before_us &&
+	       (nic->state == NIC_READY || nic->state == NIC_CONFIGURING);
+}
+
+static int count_unseen(const struct pool_block_view *block, void *arg)
+{
+	struct unseen *u = arg;
+	const struct pool_nic *nic = pool_nic_by_slot(u->d->pool, block->nic_slot);
+
+	if (nic && is_settled(u->d, nic, u->before_us) && block->state != BLOCK_LOST)
+		u->count += !view_has_block(u->view, nic->id, &block->prefix);
+	return 0;
+}
+
+static bool nic_differs(const struct ipamd *d, const struct cloud_nic *seen, int64_t before_us)
+{
+	const struct pool_nic *nic = pool_nic_by_id(d->pool, seen->id);
+	struct pool_block_view block;
+
+	if (!nic)
+		return !d->running[JOB_ATTACH] && !d->running[JOB_DETACH];
+	for (unsigned i = 0; is_settled(d, nic, before_us) && i < seen->block_count; i++)
+		if (!pool_block_get(d->pool, &seen->blocks[i].prefix, &block))
+			return true;
+	return false;
+}
+
+bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t now_us)
+{
+	struct unseen u = { .d = d, .view = view, .before_us = now_us - METADATA_LAG_US };
+
+	for (unsigned i = 0; i < view->nic_count; i++)
+		if (nic_differs(d, &view->nics[i], u.before_us))
+			return true;
+	(void)pool_blocks(d->pool, count_unseen, &u);
+	return u.count > 0;
+}
+
 /* ---- leases after a start ---- */
 
 void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_key *ret)
@@ -311,9 +391,14 @@ void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_ke
 	(void)str_copy(ret->ifname, sizeof(ret->ifname), ADOPTED_IFNAME);
 }
 
+bool lease_is_adopted(const struct lease *lease)
+{
+	return str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS);
+}
+
 void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE])
 {
-	if (str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS))
+	if (lease_is_adopted(lease))
 		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->key.container);
 	else
 		proto_host_ifname(&lease->key, ret);
@@ -336,7 +421,7 @@ struct adopt {
 static int adopt_route(const struct net_route *route, void *arg)
 {
 	struct adopt *a = arg;
-	struct lease lease = { .state = LEASE_BOUND, .since_us = a->now_us, .addr = route->dst.addr };
+	struct lease lease = { .state = LEASE_BOUND, .since_us = a->now_us, .addrs[0] = route->dst.addr };
 	struct net_link link;
 	char text[IPADDR_STRLEN];
 	struct err err;

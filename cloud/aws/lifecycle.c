@@ -255,7 +255,7 @@ static int create(struct attaching *a, struct err *err)
 		.cluster = a->aws->cluster,
 		.created_at = when,
 		.token = a->want->token,
-		.unit_count = a->want->unit_count,
+		.unit_count = a->want->wants[0].count,
 	};
 
 	created_at(a->aws, when);

@@ -10,7 +10,8 @@
 #include "berth/err.h"
 #include "berth/str.h"
 
-#define DOMAIN "aws"
+#define DOMAIN  "aws"
+#define V4_BITS 32
 
 #define ITEM_PATH_SIZE 128U /* "network/interfaces/macs/" MAC "/" and the longest key */
 
@@ -143,9 +144,8 @@ static int aws_limits(struct cloud *cloud, int64_t deadline_us, struct cloud_lim
 	units = type.ipv4_per_nic - 1;
 	*ret = (struct cloud_limits){
 		.nics_max = (unsigned)(nics < CLOUD_NICS_MAX ? nics : CLOUD_NICS_MAX),
-		.units_per_nic_max = (unsigned)(units < CLOUD_BLOCKS_MAX ? units : CLOUD_BLOCKS_MAX),
-		.unit_len = 32,
 		.can_attach_nic = nics > 1,
+		.units[0] = { (unsigned)(units < CLOUD_BLOCKS_MAX ? units : CLOUD_BLOCKS_MAX), V4_BITS, V4_BITS },
 	};
 	return 0;
 }
@@ -285,16 +285,17 @@ static unsigned fewer(unsigned count)
 	return count <= 3 ? 1 : count / 2;
 }
 
-static int aws_assign(struct cloud *cloud, const char *nic, unsigned count, int64_t deadline_us, struct cloud_nic *ret,
-		      struct err *err)
+static int aws_assign(struct cloud *cloud, const char *nic, const struct cloud_want *wants, int64_t deadline_us,
+		      struct cloud_nic *ret, struct err *err)
 {
 	struct aws *aws = aws_of(cloud);
+	unsigned count = wants[0].count;
 	const unsigned tries[] = { count, fewer(count), 1 };
 	struct cloud_nic got = { 0 };
 	struct err why;
 	int r = -1;
 
-	if (count == 0)
+	if (count == 0 || wants[0].len != V4_BITS || wants[1].count)
 		return err_set(err, ERR_BUG, DOMAIN, "assign of nothing to %s", nic);
 	for (unsigned i = 0; r < 0 && i < ARRAY_SIZE(tries); i++) {
 		if (i > 0 && tries[i] >= tries[i - 1])

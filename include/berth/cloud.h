@@ -37,12 +37,18 @@ struct cloud_identity {
 	struct prefix vpc_prefixes[CLOUD_VPC_PREFIXES]; /* the network's own ranges: no SNAT towards them */
 };
 
+/** struct cloud_units - blocks of one address family on this instance. */
+struct cloud_units {
+	unsigned per_nic_max; /* on one NIC, beside its primary address; 0: the family is not served */
+	uint8_t len;          /* prefix length of the unit that is wanted: 32, 28, 80, 128, ... */
+	uint8_t single_len; /* what is bought instead while no unit of @len is to be had; equal to @len: nothing else */
+};
+
 /** struct cloud_limits - what this instance may have. */
 struct cloud_limits {
-	unsigned nics_max;          /* the primary included */
-	unsigned units_per_nic_max; /* blocks on one NIC, beside its primary address */
-	uint8_t unit_len;           /* prefix length of one unit in force: 32, 28, ... */
+	unsigned nics_max; /* the primary included */
 	bool can_attach_nic;
+	struct cloud_units units[IP_FAMILIES]; /* by ip_index() */
 };
 
 struct cloud_block {
@@ -78,11 +84,17 @@ int cloud_nic_add_block(struct cloud_nic *nic, const struct prefix *prefix);
 /** cloud_view_add_nic() - append an empty NIC. Return: borrowed, or NULL (no memory, CLOUD_NICS_MAX). */
 struct cloud_nic *cloud_view_add_nic(struct cloud_view *view);
 
+/** struct cloud_want - blocks of one family that are asked for. */
+struct cloud_want {
+	unsigned count; /* units; 0: nothing of this family */
+	uint8_t len;    /* prefix length of each */
+};
+
 /** struct cloud_attach - a new NIC, with its first units in the same call where the cloud can. */
 struct cloud_attach {
-	unsigned slot;       /* wanted device index; the provider takes the next free one if it is occupied */
-	unsigned unit_count; /* first units */
-	char token[64];      /* idempotency token, unique per wanted NIC; repeating it never makes a second one */
+	unsigned slot; /* wanted device index; the provider takes the next free one if it is occupied */
+	struct cloud_want wants[IP_FAMILIES]; /* first units, by ip_index() */
+	char token[64]; /* idempotency token, unique per wanted NIC; repeating it never makes a second one */
 };
 
 struct cloud; /* one provider instance; thread-safe */
@@ -104,9 +116,19 @@ struct cloud_ops {
 	int (*limits)(struct cloud *cloud, int64_t deadline_us, struct cloud_limits *ret, struct err *err);
 	/** list - authoritative NICs and blocks of this node, never from metadata alone. */
 	int (*list)(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err);
-	/** assign - @count more units on a NIC; *ret: only @ret->blocks that came (may be fewer) and id are filled. */
-	int (*assign)(struct cloud *cloud, const char *nic, unsigned count, int64_t deadline_us, struct cloud_nic *ret,
-		      struct err *err);
+	/** assign - more units on a NIC, @wants[IP_FAMILIES] by ip_index(); *ret: only @ret->blocks that came (may be
+	 *  fewer: what came before a later part failed is a success) and id are filled. EXHAUSTED for a @len that is no
+	 *  single address may mean no more than fragmentation. */
+	int (*assign)(struct cloud *cloud, const char *nic, const struct cloud_want *wants, int64_t deadline_us,
+		      struct cloud_nic *ret, struct err *err);
+	/** recover - exactly these blocks on that NIC again, which the cloud took away while pods used them; *ret: those
+	 *  that came. Errors: CONFLICT or EXHAUSTED when another holds them, INVALID when this cloud lets nobody choose. */
+	int (*recover)(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count,
+		       int64_t deadline_us, struct cloud_nic *ret, struct err *err);
+	/** glance - NICs and blocks as the metadata service tells them: cheap, often late, never authoritative. A
+	 *  difference from what we hold is a reason to list, never to add or drop. Foreign and primary marks may lack.
+	 *  NULL: this cloud's metadata says nothing of blocks. */
+	int (*glance)(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err);
 	/** release - these blocks of a NIC; a block that is not there is success. */
 	int (*release)(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count,
 		       int64_t deadline_us, struct err *err);

@@ -8,6 +8,19 @@
 
 enum ip_family { IP_NONE = 0, IP_V4 = 4, IP_V6 = 6 };
 
+/* Arrays with one element per family are indexed by ip_index(): 0 is v4, 1 is v6. */
+#define IP_FAMILIES 2
+/** ip_index() - of IP_V4 or IP_V6, nothing else. */
+static inline unsigned ip_index(unsigned family)
+{
+	return family == IP_V6;
+}
+/** ip_family_at() - the reverse. */
+static inline enum ip_family ip_family_at(unsigned index)
+{
+	return index ? IP_V6 : IP_V4;
+}
+
 /** struct ipaddr - bytes in network order; v4 uses the first four, the others are zero; {0} is "no address". */
 struct ipaddr {
 	uint8_t family; /* enum ip_family */

@@ -161,12 +161,14 @@ static inline int assign(struct world *w, const char *nic, unsigned count, struc
 {
 	memset(ret, 0, sizeof(*ret));
 	memset(&w->err, 0, sizeof(w->err));
-	return w->cloud->ops->assign(w->cloud, nic, count, in_seconds(20), ret, &w->err);
+	const struct cloud_want wants[IP_FAMILIES] = { { count, 32 } };
+
+	return w->cloud->ops->assign(w->cloud, nic, wants, in_seconds(20), ret, &w->err);
 }
 
 static inline int attach_with(struct world *w, const char *token, unsigned slot, unsigned units, struct cloud_nic *ret)
 {
-	struct cloud_attach want = { .slot = slot, .unit_count = units };
+	struct cloud_attach want = { .slot = slot, .wants = { { units, 32 } } };
 
 	memset(ret, 0, sizeof(*ret));
 	memset(&w->err, 0, sizeof(w->err));

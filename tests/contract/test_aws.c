@@ -4,6 +4,8 @@
 
 /* ---- identity, limits, list ---- */
 
+static const struct cloud_want one[IP_FAMILIES] = { { 1, 32 } };
+
 static void test_identify__from_metadata(void **state)
 {
 	struct cloud_stats stats;
@@ -58,8 +60,8 @@ static void test_limits__of_the_type(void **state)
 		if (w.cloud->ops->limits(w.cloud, in_seconds(20), &limits, &w.err) < 0)
 			fail_msg("%s", w.err.msg);
 		assert_int_equal(limits.nics_max, rows[i].nics);
-		assert_int_equal(limits.units_per_nic_max, rows[i].units);
-		assert_int_equal(limits.unit_len, 32);
+		assert_int_equal(limits.units[0].per_nic_max, rows[i].units);
+		assert_int_equal(limits.units[0].len, 32);
 		assert_true(limits.can_attach_nic);
 		end(&w);
 	}
@@ -270,7 +272,7 @@ static void test_assign__throttled_until_the_deadline(void **state)
 	start(&w, PLAIN, false);
 	identify(&w);
 	fault(&w, "AssignPrivateIpAddresses", FAULT_THROTTLE, FAULT_FOREVER, "", "");
-	assert_int_equal(w.cloud->ops->assign(w.cloud, w.self.nic, 1, in_seconds(2), &got, &w.err), -1);
+	assert_int_equal(w.cloud->ops->assign(w.cloud, w.self.nic, one, in_seconds(2), &got, &w.err), -1);
 	assert_int_equal(w.err.class, ERR_THROTTLED);
 	end(&w);
 }
@@ -380,7 +382,7 @@ static void test_stop__ends_a_back_off(void **state)
 	fault(&w, "AssignPrivateIpAddresses", FAULT_THROTTLE, FAULT_FOREVER, "", "");
 	assert_int_equal(pthread_create(&thread, NULL, stop_later, &w), 0);
 	before = clock_now(&clock_boot);
-	assert_int_equal(w.cloud->ops->assign(w.cloud, w.self.nic, 1, in_seconds(600), &got, &w.err), -1);
+	assert_int_equal(w.cloud->ops->assign(w.cloud, w.self.nic, one, in_seconds(600), &got, &w.err), -1);
 	assert_true(clock_now(&clock_boot) - before < 10 * USEC_PER_SEC);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	end(&w);

@@ -46,6 +46,16 @@ static inline struct cloud_nic cloud_nic_of(unsigned slot)
 	return nic;
 }
 
+/* What a mutation asks for. */
+struct wants {
+	struct cloud_want units[IP_FAMILIES];
+};
+
+static inline struct wants units_v4(unsigned units, uint8_t len)
+{
+	return (struct wants){ { { units, len } } };
+}
+
 static inline void add_nic(struct pool *pool, unsigned slot)
 {
 	struct cloud_nic nic = cloud_nic_of(slot);
@@ -70,16 +80,21 @@ static inline void assert_sound(const struct pool *pool)
 		fail_msg("%s", err.msg);
 }
 
-static inline struct pool_counts count(const struct pool *pool)
+static inline struct pool_counts count_of(const struct pool *pool, enum ip_family family)
 {
 	struct pool_counts counts;
 
-	pool_count(pool, &counts);
+	pool_count(pool, family, &counts);
 	return counts;
 }
 
+static inline struct pool_counts count(const struct pool *pool)
+{
+	return count_of(pool, IP_V4);
+}
+
 /* The address that pod @number gets, as text; "-" when there is none. */
-static const char *take(struct pool *pool, unsigned number, int64_t now_us)
+static _unused_ const char *take(struct pool *pool, unsigned number, int64_t now_us)
 {
 	static char text[IPADDR_STRLEN];
 	const struct pod_name pod = { .namespace = "ns", .name = "p" };
@@ -87,7 +102,7 @@ static const char *take(struct pool *pool, unsigned number, int64_t now_us)
 	bool is_new;
 	const struct lease *lease = pool_lease(pool, &key, &pod, "/run/netns/x", now_us, &is_new);
 
-	return lease ? ipaddr_str(&lease->addr, text) : "-";
+	return lease ? ipaddr_str(&lease->addrs[0], text) : "-";
 }
 
 static inline int64_t give(struct pool *pool, unsigned number, int64_t now_us)
@@ -95,13 +110,13 @@ static inline int64_t give(struct pool *pool, unsigned number, int64_t now_us)
 	const struct lease_key key = key_of(number);
 	int64_t until_us = 0;
 
-	assert_true(pool_lease_release(pool, &key, now_us, NULL, &until_us));
+	assert_true(pool_lease_release(pool, &key, now_us, &until_us));
 	return until_us;
 }
 
 static inline int setup(void **state)
 {
-	struct pool *pool = pool_new(COOLDOWN_US);
+	struct pool *pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
 
 	if (!pool || check_fds_setup(state) < 0)
 		return -1;

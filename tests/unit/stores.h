@@ -13,7 +13,7 @@ static inline struct lease lease_of(unsigned number)
 {
 	struct lease lease = { .key = { .network = "berth", .ifname = "eth0" },
 			       .pod = { .namespace = "default", .uid = "6b4a2c3e-0000-4000-8000-000000000001" },
-			       .addr = ipaddr_v4(0x0a000000U + number),
+			       .addrs = { ipaddr_v4(0x0a000000U + number) },
 			       .state = LEASE_RESERVED,
 			       .since_us = 1000 + number };
 

@@ -68,7 +68,7 @@ static void test_planner_decide__counts_what_is_in_flight(void **state)
 	_cleanup_world_ struct world *w = world_new(&m5_large, 8);
 
 	(void)state;
-	pool_nic_set_busy(w->pool, 0, NIC_BUSY_ASSIGN, 8);
+	pool_nic_set_busy(w->pool, 0, NIC_BUSY_ASSIGN, wants_of(w, 8).units);
 	decide(w);
 	assert_int_equal(w->plan.supply, 8);
 	assert_int_equal(w->plan.action_count, 0);
@@ -92,7 +92,7 @@ static void test_planner_decide__counts_a_nic_that_is_being_attached(void **stat
 	(void)state;
 	add_blocks(w, 0, 9);
 	w->waiting = 10;
-	assert_non_null(pool_nic_attaching(w->pool, 1, 3, w->now_us));
+	assert_non_null(pool_nic_attaching(w->pool, 1, wants_of(w, 3).units, w->now_us));
 	decide(w);
 	assert_int_equal(w->plan.supply, 12);
 	assert_int_equal(w->plan.action_count, 0);
@@ -376,7 +376,7 @@ static void test_planner_decide__the_primary_is_only_emptied(void **state)
 	w->now_us += DELAY_US;
 	assert_int_equal(step(w), 1);
 	assert_non_null(pool_nic_by_slot(w->pool, 0));
-	assert_int_equal(pool_nic_by_slot(w->pool, 0)->block_count, 0);
+	assert_int_equal(pool_nic_by_slot(w->pool, 0)->block_count[0], 0);
 }
 
 static void test_planner_decide__an_empty_nic_goes_too(void **state)
@@ -397,7 +397,7 @@ static void test_planner_decide__an_empty_nic_goes_too(void **state)
 
 static void test_planner_decide__not_more_blocks_than_a_plan_holds(void **state)
 {
-	static const struct cloud_limits large = { 8, CLOUD_BLOCKS_MAX, 32, true };
+	static const struct cloud_limits large = { 8, true, { { CLOUD_BLOCKS_MAX, 32, 32 } } };
 	_cleanup_world_ struct world *w = world_new(&large, 0);
 	unsigned rounds = 0;
 
@@ -409,7 +409,7 @@ static void test_planner_decide__not_more_blocks_than_a_plan_holds(void **state)
 	/* One pod on each keeps them from being detached. */
 	for (unsigned i = 0; i < 3; i++) {
 		const struct ipaddr addr = ipaddr_v4(0x0a000000U + i * 200 * 256);
-		const struct lease lease = { .key = key_of(i), .addr = addr, .state = LEASE_BOUND };
+		const struct lease lease = { .key = key_of(i), .addrs = { addr }, .state = LEASE_BOUND };
 
 		assert_int_equal(pool_lease_restore(w->pool, &lease), 0);
 	}

@@ -4,7 +4,7 @@
 
 static unsigned capacity(const struct world *w)
 {
-	return w->limits.nics_max * w->limits.units_per_nic_max * unit_size(w);
+	return w->limits.nics_max * w->limits.units[0].per_nic_max * unit_size(w);
 }
 
 static unsigned min_u(unsigned a, unsigned b)
@@ -52,7 +52,7 @@ static void assert_settled(struct world *w)
 	if (w->plan.supply > w->plan.wanted)
 		(void)pool_blocks(w->pool, find_surplus, w);
 	while ((nic = pool_nic_next(w->pool, nic)))
-		assert_true(nic->primary || nic->block_count > 0);
+		assert_true(nic->primary || nic->block_count[0] > 0);
 }
 
 static const struct cloud_limits *const all_limits[] = { &m5_large, &t3_nano, &m5_4xlarge, &m5_large_prefixes,
@@ -86,7 +86,7 @@ static void test_planner_decide__down_from_every_pod_count(void **state)
 			assert_int_equal(w->growths, 0);
 			if (pods == 0)
 				assert_int_equal(counts_of(w).total,
-						 min_u(capacity(w), w->limits.unit_len == 32 ? 8 : 16));
+						 min_u(capacity(w), w->limits.units[0].len == 32 ? 8 : 16));
 		}
 	}
 }
@@ -148,7 +148,9 @@ static void random_nic(struct world *w, unsigned slot)
 
 	(void)snprintf(from.id, sizeof(from.id), "nic-%u", slot);
 	if (slot > 0 && roll(w, 8) == 0) {
-		assert_non_null(pool_nic_attaching(w->pool, slot, 1 + roll(w, w->limits.units_per_nic_max), w->now_us));
+		assert_non_null(pool_nic_attaching(w->pool, slot,
+						   wants_of(w, 1 + roll(w, w->limits.units[0].per_nic_max)).units,
+						   w->now_us));
 		return;
 	}
 	assert_non_null(pool_nic_add(w->pool, &from, w->now_us - roll(w, 200) * USEC_PER_SEC));
@@ -163,7 +165,7 @@ static void random_nic(struct world *w, unsigned slot)
 
 static void random_block(struct world *w, unsigned slot)
 {
-	unsigned len = roll(w, 6) ? w->limits.unit_len : 32;
+	unsigned len = roll(w, 6) ? w->limits.units[0].len : 32;
 	int64_t now_us = w->now_us;
 	struct prefix prefix;
 	struct pool_block_view view;
@@ -177,13 +179,13 @@ static void random_block(struct world *w, unsigned slot)
 		pool_block_set_state(w->pool, &prefix, BLOCK_DRAINING, w->now_us);
 	w->now_us = now_us;
 	for (unsigned i = 0; i < view.size; i++) {
-		struct lease lease = { .state = LEASE_BOUND, .addr = ipaddr_add(&prefix.addr, i) };
+		struct lease lease = { .state = LEASE_BOUND, .addrs = { ipaddr_add(&prefix.addr, i) } };
 
 		(void)snprintf(lease.key.container, sizeof(lease.key.container), "%x", w->next_addr + i);
 		if (roll(w, 3) == 0)
 			assert_int_equal(pool_lease_restore(w->pool, &lease), 0);
 		else if (roll(w, 6) == 0)
-			assert_int_equal(pool_cooldown_restore(w->pool, &lease.addr, w->now_us + roll(w, 30)), 0);
+			assert_int_equal(pool_cooldown_restore(w->pool, &lease.addrs[0], w->now_us + roll(w, 30)), 0);
 	}
 }
 
@@ -210,10 +212,10 @@ static struct world *random_world(uint64_t seed)
 		nic = pool_nic_by_slot(w->pool, slot);
 		if (nic->state == NIC_FOREIGN || nic->state == NIC_ATTACHING)
 			continue;
-		for (unsigned i = roll(w, w->limits.units_per_nic_max + 1); i > 0; i--)
+		for (unsigned i = roll(w, w->limits.units[0].per_nic_max + 1); i > 0; i--)
 			random_block(w, slot);
 		if (roll(w, 5) == 0)
-			pool_nic_set_busy(w->pool, slot, NIC_BUSY_ASSIGN, roll(w, 3));
+			pool_nic_set_busy(w->pool, slot, NIC_BUSY_ASSIGN, wants_of(w, roll(w, 3)).units);
 		if (roll(w, 8) == 0)
 			pool_nic_set_stale(w->pool, slot, true);
 	}

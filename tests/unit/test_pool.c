@@ -68,16 +68,15 @@ static void test_pool_lease_release__rests_for_the_cooldown(void **state)
 {
 	struct pool *pool = *state;
 	const struct lease_key key = key_of(1);
-	struct ipaddr addr;
+	const struct ipaddr addr = ip("10.0.0.9");
 	int64_t until_us;
 
 	add_nic(pool, 0);
 	add_block(pool, 0, "10.0.0.9/32");
-	(void)take(pool, 1, START_US);
-	assert_true(pool_lease_release(pool, &key, START_US + 7, &addr, &until_us));
+	assert_string_equal(take(pool, 1, START_US), "10.0.0.9");
+	assert_true(pool_lease_release(pool, &key, START_US + 7, &until_us));
 	assert_int_equal(until_us, START_US + 7 + COOLDOWN_US);
-	assert_true(ipaddr_equal(&addr, &(struct ipaddr){ .family = IP_V4, .bytes = { 10, 0, 0, 9 } }));
-	assert_false(pool_lease_release(pool, &key, START_US + 8, NULL, NULL));
+	assert_false(pool_lease_release(pool, &key, START_US + 8, NULL));
 	assert_null(pool_lease_find(pool, &key));
 	assert_null(pool_lease_by_addr(pool, &addr));
 	assert_int_equal(count(pool).cooling, 1);
@@ -157,7 +156,7 @@ static void test_pool_leases__thousands_are_found_by_key_and_address(void **stat
 		const struct lease *lease = pool_lease_find(pool, &key);
 
 		assert_non_null(lease);
-		assert_ptr_equal(pool_lease_by_addr(pool, &lease->addr), lease);
+		assert_ptr_equal(pool_lease_by_addr(pool, &lease->addrs[0]), lease);
 	}
 	assert_int_equal(pool_leases(pool, count_lease, &seen), 0);
 	assert_int_equal(seen, total);
@@ -173,7 +172,7 @@ static void test_pool_leases__thousands_are_found_by_key_and_address(void **stat
 static void test_pool_lease_restore__as_it_was(void **state)
 {
 	struct pool *pool = *state;
-	struct lease lease = { .key = key_of(1), .addr = ip("10.0.0.5"), .state = LEASE_BOUND, .since_us = 77 };
+	struct lease lease = { .key = key_of(1), .addrs = { ip("10.0.0.5") }, .state = LEASE_BOUND, .since_us = 77 };
 	const struct lease *found;
 
 	assert_int_equal(pool_lease_restore(pool, &lease), -ENOENT);
@@ -188,7 +187,7 @@ static void test_pool_lease_restore__as_it_was(void **state)
 	lease.key = key_of(2);
 	assert_int_equal(pool_lease_restore(pool, &lease), -EEXIST);
 	lease.key = key_of(1);
-	lease.addr = ip("10.0.0.6");
+	lease.addrs[0] = ip("10.0.0.6");
 	assert_int_equal(pool_lease_restore(pool, &lease), -EEXIST);
 	assert_int_equal(count(pool).leased, 1);
 	assert_int_equal(count(pool).pending, 15);
@@ -202,13 +201,13 @@ static void test_pool_lease_restore__as_it_was(void **state)
 static void test_pool_lease_restore__ends_a_cooldown(void **state)
 {
 	struct pool *pool = *state;
-	struct lease lease = { .key = key_of(1), .addr = ip("10.0.0.5"), .state = LEASE_RESERVED };
+	struct lease lease = { .key = key_of(1), .addrs = { ip("10.0.0.5") }, .state = LEASE_RESERVED };
 
 	add_nic(pool, 0);
 	add_block(pool, 0, "10.0.0.5/32");
-	assert_int_equal(pool_cooldown_restore(pool, &lease.addr, START_US + 5), 0);
+	assert_int_equal(pool_cooldown_restore(pool, &lease.addrs[0], START_US + 5), 0);
 	assert_int_equal(pool_lease_restore(pool, &lease), 0);
-	assert_int_equal(pool_cooldown_restore(pool, &lease.addr, START_US + 5), -EBUSY);
+	assert_int_equal(pool_cooldown_restore(pool, &lease.addrs[0], START_US + 5), -EBUSY);
 	assert_int_equal(count(pool).cooling, 0);
 	assert_int_equal(count(pool).reserved, 1);
 	assert_int_equal(pool_tick(pool, START_US + 5), INT64_MAX);
@@ -244,7 +243,7 @@ static void test_pool_block_add__what_cannot_be_held(void **state)
 	struct pool *pool = *state;
 	struct cloud_nic foreign = cloud_nic_of(3);
 	const struct prefix good = pfx("10.0.0.16/28"), inner = pfx("10.0.0.17/32"), outer = pfx("10.0.0.0/24"),
-			    large = pfx("10.1.0.0/23"), v6 = pfx("2001:db8::/80"), below = pfx("10.0.0.15/32"),
+			    large = pfx("10.1.0.0/23"), v6 = pfx("2001:db8::/63"), below = pfx("10.0.0.15/32"),
 			    above = pfx("10.0.0.32/28");
 
 	foreign.foreign = true;
@@ -261,7 +260,7 @@ static void test_pool_block_add__what_cannot_be_held(void **state)
 	assert_int_equal(pool_block_add(pool, 3, &above, START_US), -ENOENT);
 	assert_int_equal(pool_block_add(pool, 0, &below, START_US), 0);
 	assert_int_equal(pool_block_add(pool, 0, &above, START_US), 0);
-	assert_int_equal(pool_nic_by_slot(pool, 0)->block_count, 3);
+	assert_int_equal(pool_nic_by_slot(pool, 0)->block_count[0], 3);
 	for (unsigned i = 3; i < CLOUD_BLOCKS_MAX; i++) {
 		const struct ipaddr addr = ipaddr_v4(0x0a020000U + i);
 		const struct prefix prefix = prefix_host(&addr);
@@ -469,7 +468,7 @@ static void test_pool_block_remove__takes_its_addresses_along(void **state)
 	pool_block_remove(pool, &block);
 	assert_int_equal(count(pool).cooling, 0);
 	assert_int_equal(count(pool).free, 2);
-	assert_int_equal(pool_nic_by_slot(pool, 0)->block_count, 1);
+	assert_int_equal(pool_nic_by_slot(pool, 0)->block_count[0], 1);
 	assert_int_equal(pool_tick(pool, START_US + COOLDOWN_US), INT64_MAX);
 	assert_sound(pool);
 }
@@ -483,7 +482,7 @@ static void test_pool_nic_attached__perhaps_at_another_slot(void **state)
 	const struct pool_nic *nic;
 
 	add_nic(pool, 0);
-	nic = pool_nic_attaching(pool, 1, 9, START_US);
+	nic = pool_nic_attaching(pool, 1, units_v4(9, 32).units, START_US);
 	assert_non_null(nic);
 	assert_int_equal(nic->state, NIC_ATTACHING);
 	assert_int_equal(nic->busy, NIC_BUSY_ATTACH);
@@ -515,7 +514,7 @@ static void test_pool_nic_add__up_to_the_limit(void **state)
 		assert_non_null(pool_nic_add(pool, &from, START_US));
 	}
 	assert_null(pool_nic_add(pool, &(struct cloud_nic){ .slot = CLOUD_NICS_MAX }, START_US));
-	assert_null(pool_nic_attaching(pool, CLOUD_NICS_MAX, 1, START_US));
+	assert_null(pool_nic_attaching(pool, CLOUD_NICS_MAX, units_v4(1, 32).units, START_US));
 	while ((nic = pool_nic_next(pool, nic)))
 		assert_int_equal(nic->slot, seen++);
 	assert_int_equal(seen, CLOUD_NICS_MAX);

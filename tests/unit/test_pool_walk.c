@@ -67,11 +67,11 @@ static void commit_crime(struct pool *pool, enum crime crime)
 		pool_nic_remove(pool, 1);
 		return;
 	case CRIME_BUSY_TWICE:
-		pool_nic_set_busy(pool, 1, NIC_BUSY_ASSIGN, 1);
-		pool_nic_set_busy(pool, 1, NIC_BUSY_RELEASE, 0);
+		pool_nic_set_busy(pool, 1, NIC_BUSY_ASSIGN, units_v4(1, 32).units);
+		pool_nic_set_busy(pool, 1, NIC_BUSY_RELEASE, NULL);
 		return;
 	case CRIME_SLOT_TWICE:
-		(void)pool_nic_attaching(pool, 1, 1, START_US);
+		(void)pool_nic_attaching(pool, 1, units_v4(1, 32).units, START_US);
 		return;
 	case CRIME_UNDO_BOUND:
 		(void)pool_lease_confirm(pool, &key, START_US);
@@ -94,7 +94,7 @@ static int status_after(enum crime crime)
 
 		(void)setrlimit(RLIMIT_CORE, &none);
 		(void)close(STDERR_FILENO);
-		commit_crime(pool_new(COOLDOWN_US), crime);
+		commit_crime(pool_new(COOLDOWN_US, POOL_SERVES_V4), crime);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -148,7 +148,7 @@ static void walk_add(struct walk *w, unsigned pod)
 		assert_int_equal(count(w->pool).free, 0);
 		return;
 	}
-	addr = lease->addr.bytes[3];
+	addr = lease->addrs[0].bytes[3];
 	assert_int_equal(is_new, w->pod_addr[pod] == 0);
 	if (!is_new) {
 		assert_int_equal(addr + 1, w->pod_addr[pod]);
@@ -156,7 +156,7 @@ static void walk_add(struct walk *w, unsigned pod)
 	}
 	assert_false(w->leased[addr]);
 	assert_true(w->rests_until_us[addr] <= w->now_us);
-	assert_true(pool_block_of(w->pool, &lease->addr, &view));
+	assert_true(pool_block_of(w->pool, &lease->addrs[0], &view));
 	assert_int_equal(view.state, BLOCK_READY);
 	assert_int_equal(pool_nic_by_slot(w->pool, view.nic_slot)->state, NIC_READY);
 	w->leased[addr] = true;
@@ -167,7 +167,7 @@ static void walk_del(struct walk *w, unsigned pod)
 {
 	const struct lease_key key = key_of(pod);
 	int64_t until_us;
-	bool had = pool_lease_release(w->pool, &key, w->now_us, NULL, &until_us);
+	bool had = pool_lease_release(w->pool, &key, w->now_us, &until_us);
 
 	assert_int_equal(had, w->pod_addr[pod] != 0);
 	if (!had)

@@ -33,7 +33,7 @@ static void assert_same_lease(const struct lease *a, const struct lease *b)
 	assert_string_equal(a->pod.name, b->pod.name);
 	assert_string_equal(a->pod.uid, b->pod.uid);
 	assert_string_equal(a->netns, b->netns);
-	assert_true(ipaddr_equal(&a->addr, &b->addr));
+	assert_true(ipaddr_equal(&a->addrs[0], &b->addrs[0]));
 	assert_int_equal(a->state, b->state);
 	assert_int_equal(a->since_us, b->since_us);
 }
@@ -124,14 +124,14 @@ static void test_store_lease_put__updates_by_key(void **state)
 	(void)state;
 	store = new_store(path);
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
-	lease.addr = ip("10.9.9.9");
+	lease.addrs[0] = ip("10.9.9.9");
 	lease.state = LEASE_BOUND;
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
 	seen = contents_of(store);
 	assert_int_equal(seen.lease_count, 1);
 	assert_same_lease(&seen.last_lease, &lease);
 	/* The pool decides who holds an address: a row that it has outlived gives way. */
-	other.addr = lease.addr;
+	other.addrs[0] = lease.addrs[0];
 	assert_int_equal(store_lease_put(store, &other, NULL), 0);
 	seen = contents_of(store);
 	assert_int_equal(seen.lease_count, 1);
@@ -155,7 +155,7 @@ static void test_store_lease_put__the_longest_of_everything(void **state)
 	memset(lease.pod.name, 'p', sizeof(lease.pod.name) - 1);
 	memset(lease.pod.uid, 'u', sizeof(lease.pod.uid) - 1);
 	memset(lease.netns, 'x', sizeof(lease.netns) - 1);
-	lease.addr = ip("2001:db8::ffff:1");
+	lease.addrs[0] = ip("2001:db8::ffff:1");
 	lease.since_us = INT64_MAX;
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
 	seen = contents_of(store);
@@ -198,17 +198,17 @@ static void test_store_lease_release__lease_goes_and_address_cools(void **state)
 	store = new_store(path);
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
 	assert_int_equal(store_lease_put(store, &other, NULL), 0);
-	assert_int_equal(store_lease_release(store, &lease.key, &lease.addr, 5000, NULL), 0);
+	assert_int_equal(store_lease_release(store, &lease.key, &lease.addrs[0], 5000, NULL), 0);
 	store_close(store);
 	store = open_store(path);
 	seen = contents_of(store);
 	assert_int_equal(seen.lease_count, 1);
 	assert_same_lease(&seen.last_lease, &other);
 	assert_int_equal(seen.cooldown_count, 1);
-	assert_true(ipaddr_equal(&seen.last_addr, &lease.addr));
+	assert_true(ipaddr_equal(&seen.last_addr, &lease.addrs[0]));
 	assert_int_equal(seen.last_until_us, 5000);
 	/* Again, without a lease: the later end counts. */
-	assert_int_equal(store_lease_release(store, &lease.key, &lease.addr, 6000, NULL), 0);
+	assert_int_equal(store_lease_release(store, &lease.key, &lease.addrs[0], 6000, NULL), 0);
 	seen = contents_of(store);
 	assert_int_equal(seen.cooldown_count, 1);
 	assert_int_equal(seen.last_until_us, 6000);
@@ -232,7 +232,7 @@ static void test_store_lease_release__whole_or_not_at_all(void **state)
 	store = new_store(path);
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
 	sql(path, "CREATE TRIGGER no BEFORE INSERT ON cooldown BEGIN SELECT RAISE(FAIL, 'no'); END");
-	assert_int_equal(store_lease_release(store, &lease.key, &lease.addr, 5, &err), -1);
+	assert_int_equal(store_lease_release(store, &lease.key, &lease.addrs[0], 5, &err), -1);
 	assert_int_equal(err.class, ERR_BUG);
 	sql(path, "DROP TRIGGER no");
 	assert_int_equal(store_lease_put(store, &other, NULL), 0);
@@ -575,7 +575,7 @@ static void test_store_lease_put__while_somebody_else_writes(void **state)
 	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(store_lease_put(store, &lease, &err), -1);
 	assert_int_equal(err.class, ERR_RETRY);
-	assert_int_equal(store_lease_release(store, &lease.key, &lease.addr, 1, &err), -1);
+	assert_int_equal(store_lease_release(store, &lease.key, &lease.addrs[0], 1, &err), -1);
 	assert_int_equal(err.class, ERR_RETRY);
 	assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);

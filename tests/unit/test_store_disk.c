@@ -78,7 +78,7 @@ static int on_a_full_disk(const char *dir)
 	EXPECT(look(store, &seen, NULL) == 0 && seen.lease_count == stored);
 	/* A release is whole or not at all. */
 	lease = lease_of(0);
-	rc = store_lease_release(store, &lease.key, &lease.addr, 1, &err);
+	rc = store_lease_release(store, &lease.key, &lease.addrs[0], 1, &err);
 	EXPECT(rc == 0 || err.class == ERR_EXHAUSTED);
 	EXPECT(look(store, &seen, NULL) == 0 && seen.lease_count + seen.cooldown_count == stored);
 	EXPECT(seen.cooldown_count == (rc == 0 ? 1 : 0));

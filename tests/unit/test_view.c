@@ -39,7 +39,7 @@ static int world_setup(void **state)
 	*state = w;
 	(void)str_copy(w->d.config.network, sizeof(w->d.config.network), "berth");
 	w->now_us = LIST_US;
-	w->d.pool = pool_new(COOLDOWN_US);
+	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
 	if (!w->d.pool ||
 	    store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, aside, NULL) < 0)
 		return -1;
@@ -133,7 +133,7 @@ static void test_merge__takes_in_what_is_new(void **state)
 	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32", "10.0.1.32/32"));
 	assert_string_equal(state_of(w, "10.0.1.21/32"), "pending");
 	assert_string_equal(state_of(w, "10.0.1.32/32"), "pending");
-	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->block_count, 2);
+	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->block_count[0], 2);
 	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->state, NIC_CONFIGURING);
 	assert_true(w->d.host_dirty);
 }
@@ -249,7 +249,7 @@ static void test_merge__mutation_in_flight(void **state)
 	struct world *w = *state;
 
 	make_node(w, "10.0.1.21/32");
-	pool_nic_set_busy(w->d.pool, PRIMARY, NIC_BUSY_ASSIGN, 1);
+	pool_nic_set_busy(w->d.pool, PRIMARY, NIC_BUSY_ASSIGN, (const struct cloud_want[IP_FAMILIES]){ { 1, 32 } });
 	list_of(w, BLOCKS("10.0.1.99/32"), NULL);
 	list_of(w, BLOCKS("10.0.1.99/32"), NULL);
 	assert_string_equal(state_of(w, "10.0.1.21/32"), "ready");
@@ -340,7 +340,7 @@ static void test_merge__foreign_nic(void **state)
 	show_foreign(w);
 	show_foreign(w);
 	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->state, NIC_FOREIGN);
-	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->block_count, 0);
+	assert_int_equal(pool_nic_by_slot(w->d.pool, SECOND)->block_count[0], 0);
 	assert_string_equal(state_of(w, "10.0.1.31/32"), "gone");
 	list_of(w, NO_BLOCKS, NULL);
 	list_of(w, NO_BLOCKS, NULL);
@@ -410,6 +410,66 @@ static void test_merge__nic_with_pods_is_lost_and_comes_back(void **state)
 	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
 }
 
+/* ---- metadata ---- */
+
+/* What metadata shows a minute after the last mutation: the primary with these blocks, the second NIC with those. */
+static bool differs(struct world *w, const char *const *blocks, const char *const *second)
+{
+	struct cloud_view view = { 0 };
+	struct cloud_nic *nic = show_nic(&view, PRIMARY);
+	bool result;
+
+	for (; *blocks; blocks++)
+		show_block(nic, *blocks);
+	if (second)
+		nic = show_nic(&view, SECOND);
+	for (; second && *second; second++)
+		show_block(nic, *second);
+	result = view_differs(&w->d, &view, w->now_us);
+	cloud_view_done(&view);
+	return result;
+}
+
+static void test_view_differs__what_metadata_shows_and_we_lack(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->now_us += 60 * USEC_PER_SEC;
+	assert_false(differs(w, BLOCKS("10.0.1.21/32"), NULL));
+	assert_true(differs(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL));
+	assert_true(differs(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32")));
+	w->d.running[JOB_ATTACH] = 1; /* that NIC is what the attach will return */
+	assert_false(differs(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32")));
+}
+
+static void test_view_differs__what_we_hold_and_metadata_lacks(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->now_us += 60 * USEC_PER_SEC;
+	assert_true(differs(w, NO_BLOCKS, NULL));
+	w->d.mutated_us[PRIMARY] = w->now_us - USEC_PER_SEC; /* metadata is late */
+	assert_false(differs(w, NO_BLOCKS, NULL));
+	w->now_us += 60 * USEC_PER_SEC;
+	assert_true(differs(w, NO_BLOCKS, NULL));
+}
+
+static void test_view_differs__changes_nothing__aws_3887(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->now_us += 60 * USEC_PER_SEC;
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(differs(w, BLOCKS("10.0.1.22/32"), BLOCKS("10.0.1.31/32")));
+	assert_string_equal(state_of(w, "10.0.1.21/32"), "ready");
+	assert_string_equal(state_of(w, "10.0.1.22/32"), "gone");
+	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
+	assert_int_equal(w->d.missing_count, 0);
+}
+
 /* ---- after a start ---- */
 
 static void remember(struct world *w, const struct lease *lease)
@@ -428,7 +488,7 @@ static void test_restore__leases_and_cooldowns(void **state)
 	const struct ipaddr cooling = ip("10.0.1.22");
 	struct world *w = *state;
 
-	lease.addr = ip("10.0.1.21");
+	lease.addrs[0] = ip("10.0.1.21");
 	remember(w, &lease);
 	must(store_lease_release(w->d.store, &(struct lease_key){ .container = "gone" }, &cooling,
 				 LIST_US + 5 * COOLDOWN_US, &err));
@@ -444,7 +504,7 @@ static void test_restore__leases_and_cooldowns(void **state)
 static void restore_lost_lease(struct world *w, struct lease *lease)
 {
 	*lease = lease_of(1);
-	lease->addr = ip("10.0.1.31");
+	lease->addrs[0] = ip("10.0.1.31");
 	remember(w, lease);
 	list_of(w, BLOCKS("10.0.1.21/32"), NULL);
 	view_restore(&w->d, w->now_us);
@@ -475,7 +535,7 @@ static void test_restore__lost_block_turns_up_on_another_nic(void **state)
 	restore_lost_lease(w, &lease);
 	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
 	assert_string_equal(state_of(w, "10.0.1.31/32"), "pending");
-	assert_true(pool_block_of(w->d.pool, &lease.addr, &block));
+	assert_true(pool_block_of(w->d.pool, &lease.addrs[0], &block));
 	assert_int_equal(block.nic_slot, SECOND);
 	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
 	assert_int_equal(count(w->d.pool).lost, 0);
@@ -525,7 +585,7 @@ static void test_restore__pods_that_only_the_kernel_knows(void **state)
 	struct lease_key key;
 	struct contents seen;
 
-	known.addr = ip("10.0.1.21");
+	known.addrs[0] = ip("10.0.1.21");
 	remember(w, &known);
 	make_route(w, "bth00000001", "10.0.1.21/32", BERTH_RTPROT);
 	make_route(w, "bth00000002", "10.0.1.22/32", BERTH_RTPROT);
@@ -566,6 +626,9 @@ int main(void)
 		view_test(test_merge__empty_nic_is_gone),
 		view_test(test_merge__primary_stays),
 		view_test(test_merge__nic_with_pods_is_lost_and_comes_back),
+		view_test(test_view_differs__what_metadata_shows_and_we_lack),
+		view_test(test_view_differs__what_we_hold_and_metadata_lacks),
+		view_test(test_view_differs__changes_nothing__aws_3887),
 		view_test(test_restore__leases_and_cooldowns),
 		view_test(test_restore__lease_on_a_block_that_nobody_shows),
 		view_test(test_restore__lost_block_turns_up_on_another_nic),

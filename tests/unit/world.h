@@ -42,11 +42,11 @@ struct world {
 };
 
 /* NICs, units on each, length of a unit: as EC2 has them. */
-static _unused_ const struct cloud_limits m5_large = { 3, 9, 32, true };
-static _unused_ const struct cloud_limits t3_nano = { 2, 1, 32, true };
-static _unused_ const struct cloud_limits m5_4xlarge = { 8, 29, 32, true };
-static _unused_ const struct cloud_limits m5_large_prefixes = { 3, 9, 28, true };
-static _unused_ const struct cloud_limits t3_nano_prefixes = { 2, 1, 28, true };
+static _unused_ const struct cloud_limits m5_large = { 3, true, { { 9, 32, 32 } } };
+static _unused_ const struct cloud_limits t3_nano = { 2, true, { { 1, 32, 32 } } };
+static _unused_ const struct cloud_limits m5_4xlarge = { 8, true, { { 29, 32, 32 } } };
+static _unused_ const struct cloud_limits m5_large_prefixes = { 3, true, { { 9, 28, 28 } } };
+static _unused_ const struct cloud_limits t3_nano_prefixes = { 2, true, { { 1, 28, 28 } } };
 
 static inline void open_nic(struct world *w, unsigned slot)
 {
@@ -62,7 +62,7 @@ static inline struct world *world_new(const struct cloud_limits *limits, unsigne
 	struct world *w = calloc(1, sizeof(*w));
 
 	assert_non_null(w);
-	w->pool = pool_new(COOLDOWN_US);
+	w->pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
 	assert_non_null(w->pool);
 	w->limits = *limits;
 	w->targets = (struct plan_targets){ .warm_ips = warm, .max_pods = 110, .release_delay_us = DELAY_US };
@@ -107,7 +107,17 @@ static inline uint64_t test_seed(void)
 
 static inline unsigned unit_size(const struct world *w)
 {
-	return 1U << (32 - w->limits.unit_len);
+	return 1U << (32 - w->limits.units[0].len);
+}
+
+/* What asks for so many units of the wanted length. */
+struct wants {
+	struct cloud_want units[IP_FAMILIES];
+};
+
+static inline struct wants wants_of(const struct world *w, unsigned count)
+{
+	return (struct wants){ { { count, w->limits.units[0].len } } };
 }
 
 /* A block of @len on a NIC, READY if the NIC is, of addresses that nobody had. */
@@ -126,7 +136,7 @@ static inline struct prefix add_block(struct world *w, unsigned slot, unsigned l
 static inline void add_blocks(struct world *w, unsigned slot, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		(void)add_block(w, slot, w->limits.unit_len);
+		(void)add_block(w, slot, w->limits.units[0].len);
 }
 
 static inline struct lease_key key_of(unsigned pod)
@@ -151,7 +161,7 @@ static inline void pod_down(struct world *w, unsigned pod)
 {
 	const struct lease_key key = key_of(pod);
 
-	assert_true(pool_lease_release(w->pool, &key, w->now_us, NULL, NULL));
+	assert_true(pool_lease_release(w->pool, &key, w->now_us, NULL));
 	w->up[pod] = false;
 }
 
@@ -159,7 +169,7 @@ static inline struct pool_counts counts_of(const struct world *w)
 {
 	struct pool_counts counts;
 
-	pool_count(w->pool, &counts);
+	pool_count(w->pool, IP_V4, &counts);
 	return counts;
 }
 
@@ -238,7 +248,7 @@ static inline void assert_action_allowed(const struct world *w, const struct pla
 	if (action->kind == PLAN_ATTACH) {
 		assert_null(nic);
 		assert_true(action->slot > 0);
-		assert_true(action->count <= w->limits.units_per_nic_max);
+		assert_true(action->count <= w->limits.units[0].per_nic_max);
 		return;
 	}
 	assert_non_null(nic);
@@ -247,7 +257,7 @@ static inline void assert_action_allowed(const struct world *w, const struct pla
 	assert_true(nic->state == NIC_READY || nic->state == NIC_CONFIGURING ||
 		    (nic->state == NIC_DRAINING && action->kind == PLAN_DETACH));
 	if (action->kind == PLAN_ASSIGN)
-		assert_true(blocks_on(w, action->slot).shown_count + action->count <= w->limits.units_per_nic_max);
+		assert_true(blocks_on(w, action->slot).shown_count + action->count <= w->limits.units[0].per_nic_max);
 	if (action->kind == PLAN_RELEASE)
 		assert_release_allowed(w, action);
 	if (action->kind == PLAN_DETACH) {
@@ -280,7 +290,7 @@ static inline void assert_plan_allowed(const struct world *w)
 		    count_nics(w, false) + attaches <= w->targets.max_nics);
 	if (grown > 0) {
 		assert_true(w->now_us >= w->grow_us);
-		assert_true(counts.total + counts.incoming * unit_size(w) + grown < w->targets.max_pods + unit_size(w));
+		assert_true(counts.total + counts.incoming + grown < w->targets.max_pods + unit_size(w));
 		assert_true(plan->supply + grown < plan->wanted + unit_size(w));
 	}
 	assert_true(shrinks == 0 || w->now_us >= w->shrink_us);
@@ -325,7 +335,7 @@ static inline void obey_attach(struct world *w, const struct plan_action *action
 	struct cloud_nic nic = { .slot = action->slot, .attached = true };
 
 	(void)snprintf(nic.id, sizeof(nic.id), "nic-%u", action->slot);
-	assert_non_null(pool_nic_attaching(w->pool, action->slot, action->count, w->now_us));
+	assert_non_null(pool_nic_attaching(w->pool, action->slot, wants_of(w, action->count).units, w->now_us));
 	assert_int_equal(pool_nic_attached(w->pool, action->slot, &nic, w->now_us), 0);
 	pool_nic_set_state(w->pool, action->slot, NIC_READY, w->now_us);
 	add_blocks(w, action->slot, action->count);
