@@ -4,7 +4,8 @@
  *
  * struct ipamd as the daemon has it, driven by the daemon's own cloudwork_reconcile() and cloudwork_finish(): what is
  * listed, planned, backed off and given up is decided there. Stand-ins are below: the executor starts a job as a sequence
- * of calls (fleet_jobs.c) with as many threads as the real one, the store forgets, the kernel is a delay.
+ * of calls (fleet_jobs.c) at once (the real one has a thread for each that may be under way), the store forgets, the
+ * kernel is a delay.
  *
  * A turn is ipamd_reconcile()'s: rest addresses, host, waiters, cloud.
  */
@@ -19,18 +20,15 @@
 #include "cloud/aws/api.h"
 #include "cloud/budget.h"
 #include "cloud/retry.h"
+#include "ipamd/demand.h"
 #include "ipamd/ipamd.h"
 
-#define CLOUD_THREADS  4                    /* lane_threads[LANE_CLOUD] of ipamd/executor.c */
-#define HOST_US        (25 * USEC_PER_MSEC) /* links, routes and an nft batch of 12-30 ms before a block is READY */
-#define UNITS_AT       0x0a000000U          /* 10.0.0.0: block number n of a node begins n blocks behind it */
-#define MARK_BITS_NICS 62U                  /* hostnet_slots_max(0x7e) */
+#define HOST_US  (25 * USEC_PER_MSEC) /* links, routes and an nft batch of 12-30 ms before a block is READY */
+#define UNITS_AT 0x0a000000U          /* 10.0.0.0: block number n of a node begins n blocks behind it */
 
 struct executor {
 	struct fleet *f;
 	struct fleet_node *node;
-	unsigned running;
-	struct fleet_op *waiting, **waiting_tail; /* jobs without a thread */
 };
 
 struct berth_node {
@@ -40,7 +38,9 @@ struct berth_node {
 	struct executor executor;
 	struct budget budget;
 	struct random random;
-	int64_t host_us; /* when the kernel and nft will know what the pool holds; 0: they do */
+	struct demand demand;
+	int64_t decided_us; /* when the growth that the host is told of next was decided; 0: none */
+	int64_t host_us;    /* when the kernel and nft will know what the pool holds; 0: they do */
 };
 
 /* ---- stand-ins: the executor ---- */
@@ -54,7 +54,7 @@ void job_done(struct job *job)
 {
 	if (job->kind == JOB_IDENTIFY)
 		free(job->identity);
-	else if (job->kind == JOB_LIST)
+	else if (job->kind == JOB_LIST || job->kind == JOB_GLANCE)
 		cloud_view_done(&job->view);
 	else if (job->kind == JOB_ASSIGN || job->kind == JOB_ATTACH)
 		cloud_nic_done(&job->nic_result);
@@ -63,12 +63,6 @@ void job_done(struct job *job)
 }
 
 static bool claim_nic(struct fleet *f, struct fleet_op *op, const struct job *job);
-
-static void executor_start(struct executor *ex, struct fleet_op *op)
-{
-	ex->running++;
-	berth_op_start(ex->f, op);
-}
 
 int executor_submit_take(struct executor *ex, struct job *job, struct err *err)
 {
@@ -85,26 +79,8 @@ int executor_submit_take(struct executor *ex, struct job *job, struct err *err)
 	copy->submitted_us = ex->f->now_us;
 	memset(job, 0, sizeof(*job));
 	op->job = copy;
-	if (ex->running < CLOUD_THREADS) {
-		executor_start(ex, op);
-		return 0;
-	}
-	*ex->waiting_tail = op;
-	ex->waiting_tail = &op->next;
+	berth_op_start(ex->f, op);
 	return 0;
-}
-
-static void executor_ended(struct executor *ex)
-{
-	struct fleet_op *op = ex->waiting;
-
-	ex->running--;
-	if (!op)
-		return;
-	ex->waiting = op->next;
-	if (!ex->waiting)
-		ex->waiting_tail = &ex->waiting;
-	executor_start(ex, op);
 }
 
 /* ---- stand-ins: store and kernel ---- */
@@ -167,11 +143,6 @@ int net_link_by_index(_unused_ struct net *net, _unused_ int index, _unused_ str
 	return err_set(err, ERR_NOTFOUND, "sim", "no links here");
 }
 
-unsigned hostnet_slots_max(_unused_ uint32_t mark_mask)
-{
-	return MARK_BITS_NICS;
-}
-
 /* ---- what the cloud answers, in the daemon's words ---- */
 
 static struct prefix block_of(const struct fleet *f, uint32_t unit)
@@ -229,9 +200,8 @@ static struct cloud_limits limits_of(const struct fleet_instance *instance)
 {
 	return (struct cloud_limits){
 		.nics_max = instance->nics_max,
-		.units_per_nic_max = instance->units_per_nic,
-		.unit_len = instance->unit_len,
 		.can_attach_nic = instance->nics_max > 1,
+		.units[0] = { instance->units_per_nic, instance->unit_len, instance->unit_len },
 	};
 }
 
@@ -245,6 +215,7 @@ static bool fill_result(struct fleet *f, struct fleet_op *op, struct job *job)
 		job->limits = limits_of(&f->options->instance);
 		return true;
 	case JOB_LIST:
+	case JOB_GLANCE:
 		return fill_view(f, op->node, &job->view);
 	case JOB_ASSIGN:
 		return describe(f, op->cnic, op->first_unit, &job->nic_result);
@@ -255,8 +226,10 @@ static bool fill_result(struct fleet *f, struct fleet_op *op, struct job *job)
 		return true;
 	case JOB_RELEASE:
 	case JOB_DETACH:
+	case JOB_RECOVER:
 	case JOB_NFT:
 	case JOB_LINK_DEL:
+	case JOB_CT_FLUSH:
 	case JOB_KIND_COUNT:
 		break;
 	}
@@ -269,7 +242,7 @@ static bool claim_nic(struct fleet *f, struct fleet_op *op, const struct job *jo
 	struct fleet_node *node = op->node;
 
 	op->slot = job->slot;
-	op->count = job->kind == JOB_ASSIGN || job->kind == JOB_ATTACH ? job->count : 0;
+	op->count = job->kind == JOB_ASSIGN || job->kind == JOB_ATTACH ? job->wants[0].count : 0;
 	if (job->kind == JOB_ASSIGN || job->kind == JOB_RELEASE || job->kind == JOB_DETACH) {
 		op->cnic = cloud_nic(node, job->slot);
 		if (op->cnic)
@@ -312,9 +285,10 @@ void berth_op_done(struct fleet *f, struct fleet_op *op, enum err_class class)
 	job->rc = class == ERR_NONE ? 0 : err_set(&job->err, class, "sim", "%s", err_class_name(class));
 	cloud_unclaim(f, op);
 	d->running[job->kind]--;
+	if (class == ERR_NONE && (job->kind == JOB_ASSIGN || job->kind == JOB_ATTACH))
+		berth->decided_us = job->submitted_us;
 	cloudwork_finish(d, job, f->now_us);
 	op_free(f, op);
-	executor_ended(&berth->executor);
 	berth_turn(f, node);
 	node_account(f, node);
 }
@@ -353,6 +327,9 @@ static int64_t host(struct berth_node *berth, int64_t now_us)
 	if (berth->host_us != 0 && now_us >= berth->host_us) {
 		berth->host_us = 0;
 		promote(berth->d, now_us);
+		if (berth->decided_us)
+			demand_provisioned(&berth->demand, now_us - berth->decided_us);
+		berth->decided_us = 0;
 	}
 	if (berth->host_us == 0 && berth->d->host_dirty) {
 		berth->d->host_dirty = false;
@@ -365,8 +342,23 @@ static bool has_address(const struct ipamd *d)
 {
 	struct pool_counts counts;
 
-	pool_count(d->pool, &counts);
+	pool_count(d->pool, IP_V4, &counts);
 	return counts.free > 0 || counts.leased > 0;
+}
+
+/* warmIPs "auto". Return: when time alone lowers it. */
+static int64_t warm_auto(struct fleet *f, struct berth_node *berth)
+{
+	int64_t wake;
+
+	berth->d->config.warm_ips =
+		demand_warm(&berth->demand, f->now_us, 1U << (32U - f->options->instance.unit_len), &wake);
+	return wake;
+}
+
+void berth_arrived(struct fleet *f, struct fleet_node *node)
+{
+	demand_arrived(&node->berth->demand, f->now_us);
 }
 
 void berth_turn(struct fleet *f, struct fleet_node *node)
@@ -380,6 +372,8 @@ void berth_turn(struct fleet *f, struct fleet_node *node)
 		node_ready(f, node);
 	wake = clock_earlier(wake, pods_serve(f, node));
 	d->waiting = node->ready ? node->waiting : 0;
+	if (f->policy->warm_ips == FLEET_WARM_AUTO)
+		wake = clock_earlier(wake, warm_auto(f, berth));
 	wake = clock_earlier(wake, cloudwork_reconcile(d, f->now_us));
 	node_wake(f, node, wake);
 }
@@ -409,7 +403,7 @@ void berth_release(struct fleet *f, struct fleet_node *node, unsigned pod)
 {
 	const struct lease_key key = key_of(pod);
 
-	(void)pool_lease_release(node->berth->d->pool, &key, f->now_us, NULL, NULL);
+	(void)pool_lease_release(node->berth->d->pool, &key, f->now_us, NULL);
 }
 
 /* ---- life ---- */
@@ -473,7 +467,7 @@ void berth_boot(struct fleet *f, struct fleet_node *node)
 	berth->cloud.ops = &stats_only;
 	berth->random = (struct random){ node_random, &node->dice };
 	berth->executor = (struct executor){ .f = f, .node = node };
-	berth->executor.waiting_tail = &berth->executor.waiting;
+	demand_init(&berth->demand, f->now_us);
 	berth->d = new_daemon(f, node);
 	if (!berth->d || budget_init(&berth->budget, ec2_budget_limits, &f->clock, &berth->random, NULL) < 0) {
 		f->failed = true;
@@ -482,15 +476,10 @@ void berth_boot(struct fleet *f, struct fleet_node *node)
 	berth_turn(f, node);
 }
 
-void berth_die(struct fleet *f, struct fleet_node *node)
+void berth_die(struct fleet_node *node)
 {
 	struct berth_node *berth = node->berth;
-	struct fleet_op *next;
 
-	for (struct fleet_op *op = berth->executor.waiting; op; op = next) {
-		next = op->next;
-		op_free(f, op);
-	}
 	budget_done(&berth->budget);
 	ipamd_free(berth->d);
 	free(berth);

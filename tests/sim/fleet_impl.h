@@ -140,7 +140,6 @@ typedef void fleet_step(struct fleet *f, struct fleet_op *op, enum err_class cla
 /** struct fleet_op - a sequence of calls that one node makes. */
 struct fleet_op {
 	struct fleet_node *node;
-	struct fleet_op *next; /* of a node that waits for a free thread */
 	fleet_step *step;      /* goes on when a call is decided or a sleep is over */
 	unsigned phase;        /* whose: step's */
 	enum err_class failed; /* what will be reported after cleaning up */
@@ -241,7 +240,9 @@ struct fleet {
 
 /* Each node kind. */
 void berth_boot(struct fleet *f, struct fleet_node *node);
-void berth_die(struct fleet *f, struct fleet_node *node);
+void berth_die(struct fleet_node *node);
+/** berth_arrived() - an ADD that needs a new address came. */
+void berth_arrived(struct fleet *f, struct fleet_node *node);
 void berth_turn(struct fleet *f, struct fleet_node *node);
 /** berth_lease() - an address for a pod. Return: was there one? */
 bool berth_lease(struct fleet *f, struct fleet_node *node, unsigned pod);

@@ -247,6 +247,7 @@ void berth_op_start(struct fleet *f, struct fleet_op *op)
 	op->end_us = op->deadline_us = job->deadline_us;
 	switch (job->kind) {
 	case JOB_IDENTIFY:
+	case JOB_GLANCE:
 		call_after(f, op, ACTION_COUNT, METADATA_US);
 		return;
 	case JOB_LIMITS:
@@ -272,8 +273,12 @@ void berth_op_start(struct fleet *f, struct fleet_op *op)
 		op->step = detach_step;
 		go(f, op, PHASE_LOOK, ACTION_DESCRIBE_NICS);
 		return;
+	case JOB_RECOVER:
+		finish(f, op, ERR_CONFLICT); /* nothing is lost here that could be had back by name */
+		return;
 	case JOB_NFT:
 	case JOB_LINK_DEL:
+	case JOB_CT_FLUSH:
 	case JOB_KIND_COUNT:
 		break;
 	}

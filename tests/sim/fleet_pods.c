@@ -128,6 +128,8 @@ void pod_arrive(struct fleet *f, unsigned index)
 	}
 	if (pod->arrive_us == f->now_us)
 		node->missing++;
+	if (node->berth && node->ready)
+		berth_arrived(f, node);
 	if (!node->ready)
 		push(node, f, index, INT64_MAX);
 	else if (node->waiting == 0 && lease(f, node, index))
@@ -148,6 +150,8 @@ void node_ready(struct fleet *f, struct fleet_node *node)
 	while (count-- > 0) {
 		unsigned index = pop(node, f);
 
+		if (node->berth)
+			berth_arrived(f, node);
 		if (add_wait_us(f) > 0)
 			push(node, f, index, f->now_us + add_wait_us(f));
 		else if (lease(f, node, index))

@@ -89,7 +89,7 @@ static void die(struct fleet *f, struct fleet_node *node)
 	}
 	node->alive = false;
 	if (node->berth)
-		berth_die(f, node);
+		berth_die(node);
 	else
 		peer_die(node);
 	cloud_node_dies(f, node);

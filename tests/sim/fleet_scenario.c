@@ -23,7 +23,7 @@
 #define ARRIVE_US       (20 * MINUTE_US)
 #define OUTAGE_FROM_US  (5 * MINUTE_US)
 #define OUTAGE_UNTIL_US (15 * MINUTE_US)
-#define FIRST_PODS      3   /* of a node that is up: DaemonSets */
+#define FIRST_PODS      3 /* of a node that is up: DaemonSets */
 #define DEATH_US        (2 * MINUTE_US)
 #define SWEEP_US        (75 * MINUTE_US) /* every hourly sweep of leaks has run, and what it found is deleted */
 #define FOREVER_US      INT64_MAX

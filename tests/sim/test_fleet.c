@@ -8,7 +8,7 @@
 #include "tests/sim/fleet.h"
 
 #define NODES        500U
-#define QUIET_TENTHS 50U /* the first 5 s: all nodes boot at the same instant, which no retry can help */
+#define QUIET_TENTHS 50U  /* the first 5 s: all nodes boot at the same instant, which no retry can help */
 #define WATCH_TENTHS 600U /* the minute behind them: most nodes are refused, and try again */
 
 static void options_of(struct fleet_options *ret)
