@@ -72,8 +72,8 @@ static int wire(const struct cni_run *run, struct podnet *podnet, const struct p
 	const struct podnet_wish wish = {
 		.ifname = run->args.ifname,
 		.host_ifname = reply->host_ifname[0] ? reply->host_ifname : host_ifname,
-		.addr = reply->address.addr,
-		.gateway = reply->gateway,
+		.addr_count = 1,
+		.addrs = { { .addr = reply->address.addr, .gateway = reply->gateway } },
 		.mtu = reply->mtu,
 	};
 	struct podnet_made made;

@@ -230,8 +230,12 @@ static int fill_job(struct ipamd *d, const struct plan_action *action, int64_t n
 
 static int put_intent(struct ipamd *d, const struct plan_action *action, struct job *job, struct err *err)
 {
-	struct intent intent = { .slot = action->slot, .count = action->count };
+	struct intent intent = { .slot = action->slot };
 
+	if (is_growth(action->kind))
+		memcpy(intent.wants, job->wants, sizeof(intent.wants));
+	else
+		intent.count = action->count;
 	(void)str_copy(intent.kind, sizeof(intent.kind), plan_kind_name(action->kind));
 	(void)str_copy(intent.nic, sizeof(intent.nic), job->nic);
 	(void)str_copy(intent.token, sizeof(intent.token), job->token);

@@ -12,8 +12,8 @@
 
 #define BIT(n) (1U << (unsigned)(n))
 
-static_assert((uint64_t)POOL_RANGE_COUNT_MAX * CLOUD_NICS_MAX * CLOUD_BLOCKS_MAX * 2 <= (uint64_t)INT32_MAX + 1,
-	      "total and incoming of one family fit an int together");
+static_assert((uint64_t)POOL_RANGE_COUNT_MAX * CLOUD_NICS_MAX * CLOUD_BLOCKS_MAX <= INT32_MAX / 2 + 1,
+	      "the addresses of all blocks can be counted, and those in flight added");
 
 static const char *const nic_state_names[] = { "attaching", "configuring", "ready", "draining",
 					       "detaching", "foreign",     "lost" };
@@ -191,12 +191,13 @@ const struct pool_nic *pool_nic_add(struct pool *pool, const struct cloud_nic *f
 static void set_incoming(struct pool_nic *nic, const struct cloud_want *wants)
 {
 	for (unsigned i = 0; i < IP_FAMILIES; i++) {
-		unsigned units = wants ? wants[i].count : 0;
-
-		if (units > CLOUD_BLOCKS_MAX)
-			units = CLOUD_BLOCKS_MAX; /* more than a NIC is held with */
-		nic->incoming_units[i] = units;
-		nic->incoming[i] = units ? units * pool_block_size(ip_family_at(i), wants[i].len) : 0;
+		nic->incoming_units[i] = 0;
+		nic->incoming[i] = 0;
+		if (!wants || wants[i].count == 0)
+			continue;
+		/* More than CLOUD_BLOCKS_MAX is not held of what comes. */
+		nic->incoming_units[i] = wants[i].count < CLOUD_BLOCKS_MAX ? wants[i].count : CLOUD_BLOCKS_MAX;
+		nic->incoming[i] = nic->incoming_units[i] * pool_block_size(ip_family_at(i), wants[i].len);
 	}
 }
 

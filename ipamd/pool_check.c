@@ -57,8 +57,8 @@ static int check_heap_of(const struct tally *t, const struct pool_addr *addr)
 		return 0; /* not COOLING, or being flushed */
 	if (addr->state != ADDR_COOLING || addr->heap_at >= pool->cooling_count || pool->cooling[addr->heap_at] != addr)
 		return bad_addr(t, addr, "its place among the cooling ones is not its own");
-	if (addr->heap_at > 0 && pool->cooling[(addr->heap_at - 1) / 2]->until_us > addr->until_us)
-		return bad_addr(t, addr, "rests longer than what it stands before");
+	if (addr->heap_at > 0 && cool_before(addr, pool->cooling[(addr->heap_at - 1) / 2]))
+		return bad_addr(t, addr, "rests shorter than what it stands behind");
 	return 0;
 }
 
@@ -186,7 +186,7 @@ static int check_nic(const struct tally *t, unsigned at)
 static int check_queue(const struct tally *t, unsigned family)
 {
 	const struct pool *pool = t->pool;
-	const struct list *all = &pool->free[family], *near[CLOUD_NICS_MAX];
+	const struct list *all = &pool->free[family], *near[CLOUD_NICS_MAX] = { NULL };
 	unsigned length = 0;
 
 	for (unsigned i = 0; i < pool->nic_count; i++)

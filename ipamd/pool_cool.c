@@ -33,7 +33,7 @@ void cool_unreserve(struct pool *pool, unsigned count)
 	pool->addr_count -= count;
 }
 
-static bool ends_before(const struct pool_addr *a, const struct pool_addr *b)
+bool cool_before(const struct pool_addr *a, const struct pool_addr *b)
 {
 	return a->until_us != b->until_us ? a->until_us < b->until_us : a->turn < b->turn;
 }
@@ -46,7 +46,7 @@ static void put(struct pool *pool, struct pool_addr *addr, unsigned at)
 
 static void sift_up(struct pool *pool, struct pool_addr *addr, unsigned at)
 {
-	while (at > 0 && ends_before(addr, pool->cooling[(at - 1) / 2])) {
+	while (at > 0 && cool_before(addr, pool->cooling[(at - 1) / 2])) {
 		put(pool, pool->cooling[(at - 1) / 2], at);
 		at = (at - 1) / 2;
 	}
@@ -56,9 +56,9 @@ static void sift_up(struct pool *pool, struct pool_addr *addr, unsigned at)
 static void sift_down(struct pool *pool, struct pool_addr *addr, unsigned at)
 {
 	for (unsigned child = 2 * at + 1; child < pool->cooling_count; child = 2 * at + 1) {
-		if (child + 1 < pool->cooling_count && ends_before(pool->cooling[child + 1], pool->cooling[child]))
+		if (child + 1 < pool->cooling_count && cool_before(pool->cooling[child + 1], pool->cooling[child]))
 			child++;
-		if (!ends_before(pool->cooling[child], addr))
+		if (!cool_before(pool->cooling[child], addr))
 			break;
 		put(pool, pool->cooling[child], at);
 		at = child;
@@ -86,7 +86,7 @@ void cool_remove(struct pool *pool, struct pool_addr *addr)
 	moved = pool->cooling[--pool->cooling_count];
 	if (moved == addr)
 		return;
-	if (at > 0 && ends_before(moved, pool->cooling[(at - 1) / 2]))
+	if (at > 0 && cool_before(moved, pool->cooling[(at - 1) / 2]))
 		sift_up(pool, moved, at);
 	else
 		sift_down(pool, moved, at);

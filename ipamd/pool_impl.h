@@ -182,6 +182,8 @@ int range_addresses(const struct pool_block *block,
 /** cool_reserve() - room for @count addresses more that may cool at once. Return: 0 or -ENOMEM. */
 int cool_reserve(struct pool *pool, unsigned count);
 void cool_unreserve(struct pool *pool, unsigned count);
+/** cool_before() - does the cooldown of @a end before that of @b? */
+bool cool_before(const struct pool_addr *a, const struct pool_addr *b);
 /** cool_add() - @addr is COOLING, until_us is set. */
 void cool_add(struct pool *pool, struct pool_addr *addr);
 /** cool_remove() - fine for one that is being flushed. */

@@ -38,9 +38,9 @@ uint64_t range_offset(const struct pool_addr *addr)
 
 void range_init(struct pool_block *block)
 {
-	block->last = prefix_size(&block->prefix) - 1;
-	if (block->prefix.len == ipaddr_bits(&block->prefix.addr) / 2)
-		block->last = UINT64_MAX; /* where prefix_size() saturates */
+	uint64_t size = prefix_size(&block->prefix);
+
+	block->last = size == UINT64_MAX ? size : size - 1; /* a /64: the size saturates, the last offset does not */
 	block->cursor = 1;
 }
 

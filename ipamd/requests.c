@@ -320,7 +320,7 @@ static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_u
 
 	if (!lease)
 		return 0;
-	if (store_lease_release(d->store, &lease->key, &lease->addrs[0], now_us + d->config.cooldown_us, err) < 0)
+	if (store_lease_release(d->store, &lease->key, lease->addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
 	proto_host_ifname(key, ifname);
 	hostwork_pod_down(d, &lease->addrs[0], ifname);
@@ -351,7 +351,7 @@ static int release(struct ipamd *d, const struct lease *lease, const char *host_
 	const struct lease_key key = lease->key;
 	const struct ipaddr addr = lease->addrs[0];
 
-	if (store_lease_release(d->store, &key, &addr, now_us + d->config.cooldown_us, err) < 0)
+	if (store_lease_release(d->store, &key, lease->addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
 	(void)pool_lease_release(d->pool, &key, now_us, NULL);
 	hostwork_pod_down(d, &addr, host_ifname);

@@ -55,15 +55,34 @@ static int load_lease(const struct lease *lease, void *arg)
 	return 0;
 }
 
+#define ASIDE_FMT "store=\"%s\" kept_as=\"%s\" cause=\"%s\""
+
+static void report_aside(const char *path, const struct store_aside *aside)
+{
+	switch (aside->why) {
+	case STORE_ASIDE_DAMAGED:
+		log_error("lease store was damaged; set aside, leases are rebuilt from the kernel", ASIDE_FMT, path,
+			  aside->path, aside->cause);
+		return;
+	case STORE_ASIDE_UNKNOWN:
+		log_error("lease store is of a version that is not known here; set aside, leases are rebuilt from the "
+			  "kernel",
+			  ASIDE_FMT, path, aside->path, aside->cause);
+		return;
+	case STORE_KEPT:
+	case STORE_ASIDE_COUNT:
+		return;
+	}
+}
+
 int ipamd_open_store(struct ipamd *d, const char *path, struct err *err)
 {
-	char set_aside[256];
+	struct store_aside aside;
+	int rc = store_open(path, &d->store, &aside, err);
 
-	if (store_open(path, &d->store, set_aside, err) < 0)
+	report_aside(path, &aside);
+	if (rc < 0)
 		return -1;
-	if (set_aside[0])
-		log_error("lease store was damaged; set aside, leases are rebuilt from the kernel",
-			  "store=\"%s\" kept_as=\"%s\"", path, set_aside);
 	if (store_leases(d->store, load_lease, d, err) < 0)
 		return err_wrap(err, "load leases of %s", path);
 	log_info("lease store open", "store=\"%s\" leases=%u", path, d->early_count);

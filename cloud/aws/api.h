@@ -99,6 +99,9 @@ _must_check_ int ec2_nic_detach(struct ec2 *ec2, const char *attachment, int64_t
 _must_check_ int ec2_nic_delete(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err);
 _must_check_ int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadline_us,
 			    struct cloud_nic *ret, struct err *err);
+/** ec2_assign_these() - exactly these addresses and /28 prefixes, all or none; never taken from another interface. */
+_must_check_ int ec2_assign_these(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,
+				  int64_t deadline_us, struct cloud_nic *ret, struct err *err);
 _must_check_ int ec2_unassign(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,
 			      int64_t deadline_us, struct err *err);
 

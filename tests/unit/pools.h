@@ -93,16 +93,43 @@ static inline struct pool_counts count(const struct pool *pool)
 	return count_of(pool, IP_V4);
 }
 
-/* The address that pod @number gets, as text; "-" when there is none. */
-static _unused_ const char *take(struct pool *pool, unsigned number, int64_t now_us)
+/* What pod @number gets, as text: "-" of a family that it has no address of, "-" twice when there is no lease. */
+struct got {
+	char v4[IPADDR_STRLEN], v6[IPADDR_STRLEN];
+};
+
+static inline struct got take_both(struct pool *pool, unsigned number, int64_t now_us)
 {
-	static char text[IPADDR_STRLEN];
 	const struct pod_name pod = { .namespace = "ns", .name = "p" };
 	const struct lease_key key = key_of(number);
+	struct got got = { "-", "-" };
 	bool is_new;
 	const struct lease *lease = pool_lease(pool, &key, &pod, "/run/netns/x", now_us, &is_new);
 
-	return lease ? ipaddr_str(&lease->addrs[0], text) : "-";
+	if (lease) {
+		(void)ipaddr_str(&lease->addrs[0], got.v4);
+		(void)ipaddr_str(&lease->addrs[1], got.v6);
+	}
+	return got;
+}
+
+/* The address of one family that pod @number gets; "-" when there is none. Overwritten by the next one. */
+static inline const char *take_of(struct pool *pool, enum ip_family family, unsigned number, int64_t now_us)
+{
+	static struct got got;
+
+	got = take_both(pool, number, now_us);
+	return family == IP_V6 ? got.v6 : got.v4;
+}
+
+static inline const char *take(struct pool *pool, unsigned number, int64_t now_us)
+{
+	return take_of(pool, IP_V4, number, now_us);
+}
+
+static inline const char *take6(struct pool *pool, unsigned number, int64_t now_us)
+{
+	return take_of(pool, IP_V6, number, now_us);
 }
 
 static inline int64_t give(struct pool *pool, unsigned number, int64_t now_us)
@@ -114,14 +141,36 @@ static inline int64_t give(struct pool *pool, unsigned number, int64_t now_us)
 	return until_us;
 }
 
-static inline int setup(void **state)
+static inline void rest(struct pool *pool, const char *text, int64_t until_us)
 {
-	struct pool *pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
+	const struct ipaddr addr = ip(text);
+
+	assert_int_equal(pool_cooldown_restore(pool, &addr, until_us), 0);
+}
+
+static inline int setup_serving(void **state, unsigned serves)
+{
+	struct pool *pool = pool_new(COOLDOWN_US, serves);
 
 	if (!pool || check_fds_setup(state) < 0)
 		return -1;
 	*state = pool;
 	return 0;
+}
+
+static inline int setup(void **state)
+{
+	return setup_serving(state, POOL_SERVES_V4);
+}
+
+static inline int setup_v6(void **state)
+{
+	return setup_serving(state, POOL_SERVES_V6);
+}
+
+static inline int setup_dual(void **state)
+{
+	return setup_serving(state, POOL_SERVES_V4 | POOL_SERVES_V6);
 }
 
 static inline int teardown(void **state)
@@ -135,6 +184,9 @@ static inline int teardown(void **state)
 	return check_fds_teardown(state) < 0 || rc < 0 ? -1 : 0;
 }
 
-#define pool_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+/* A test of a pool that serves v4, v6 or both. */
+#define pool_test(f)      cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define pool_test_v6(f)   cmocka_unit_test_setup_teardown(f, setup_v6, teardown)
+#define pool_test_dual(f) cmocka_unit_test_setup_teardown(f, setup_dual, teardown)
 
 #endif

@@ -32,7 +32,8 @@ struct world {
 static int world_setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	char path[PATH_MAX], aside[256];
+	struct store_aside aside;
+	char path[PATH_MAX];
 
 	if (!w || check_fds_setup(state) < 0 || unshare(CLONE_NEWNET) < 0)
 		return -1;
@@ -41,7 +42,7 @@ static int world_setup(void **state)
 	w->now_us = LIST_US;
 	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
 	if (!w->d.pool ||
-	    store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, aside, NULL) < 0)
+	    store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, &aside, NULL) < 0)
 		return -1;
 	return net_open(&w->d.net, NULL);
 }
@@ -485,12 +486,12 @@ static void remember(struct world *w, const struct lease *lease)
 static void test_restore__leases_and_cooldowns(void **state)
 {
 	struct lease lease = lease_of(1);
-	const struct ipaddr cooling = ip("10.0.1.22");
+	const struct ipaddr cooling[IP_FAMILIES] = { ip("10.0.1.22") };
 	struct world *w = *state;
 
 	lease.addrs[0] = ip("10.0.1.21");
 	remember(w, &lease);
-	must(store_lease_release(w->d.store, &(struct lease_key){ .container = "gone" }, &cooling,
+	must(store_lease_release(w->d.store, &(struct lease_key){ .container = "gone" }, cooling,
 				 LIST_US + 5 * COOLDOWN_US, &err));
 	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL);
 	view_restore(&w->d, w->now_us);
