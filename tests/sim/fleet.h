@@ -35,6 +35,7 @@ struct fleet_policy {
 	const struct rule *rule; /* NULL: berth */
 	unsigned warm_ips;       /* berth: as its setting; FLEET_WARM_AUTO */
 	unsigned min_ips;        /* berth */
+	int64_t list_period_us;  /* berth; 0: its default */
 };
 #define FLEET_WARM_AUTO UINT32_MAX
 
@@ -83,6 +84,7 @@ struct fleet_result {
 	uint64_t throttled[FLEET_CLASS_COUNT];
 	unsigned leaked;      /* NICs that no living node has, an hour and a quarter later */
 	unsigned leaked_dead; /* of those: of instances that are gone */
+	unsigned cut_off;     /* pods whose address went back to the cloud under them */
 	double unused_mean;   /* addresses held and used by no pod, over time and nodes */
 	unsigned unused_max;  /* of one node */
 	uint32_t *per_second; /* owned: calls in each second, FLEET_SECONDS_MAX */

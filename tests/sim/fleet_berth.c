@@ -3,9 +3,9 @@
  * DOC: a node of berth
  *
  * struct ipamd as the daemon has it, driven by the daemon's own cloudwork_reconcile() and cloudwork_finish(): what is
- * listed, planned, backed off and given up is decided there. Stand-ins are below: the executor starts a job as a sequence
- * of calls (fleet_jobs.c) at once (the real one has a thread for each that may be under way), the store forgets, the
- * kernel is a delay.
+ * listed, planned, backed off and given up is decided there. Stand-ins: the executor starts a job as a sequence of calls
+ * (fleet_jobs.c) at once (the real one has a thread for each that may be under way), the store forgets and the kernel
+ * knows nothing (fleet_standins.c) but takes its time.
  *
  * A turn is ipamd_reconcile()'s: rest addresses, host, waiters, cloud.
  */
@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "berth/net.h"
 #include "berth/str.h"
 #include "cloud/aws/api.h"
 #include "cloud/budget.h"
@@ -81,66 +80,6 @@ int executor_submit_take(struct executor *ex, struct job *job, struct err *err)
 	op->job = copy;
 	berth_op_start(ex->f, op);
 	return 0;
-}
-
-/* ---- stand-ins: store and kernel ---- */
-
-int store_open(_unused_ const char *path, struct store **ret, char ret_set_aside[static 256], _unused_ struct err *err)
-{
-	*ret = NULL;
-	ret_set_aside[0] = '\0';
-	return 0;
-}
-
-void store_close(_unused_ struct store *store)
-{
-}
-
-int store_lease_put(_unused_ struct store *store, _unused_ const struct lease *lease, _unused_ struct err *err)
-{
-	return 0;
-}
-
-int store_intent_put(_unused_ struct store *store, struct intent *intent, _unused_ struct err *err)
-{
-	intent->id = 1;
-	return 0;
-}
-
-int store_intent_del(_unused_ struct store *store, _unused_ int64_t id, _unused_ struct err *err)
-{
-	return 0;
-}
-
-int store_leases(_unused_ struct store *store, _unused_ int (*fn)(const struct lease *lease, void *arg),
-		 _unused_ void *arg, _unused_ struct err *err)
-{
-	return 0;
-}
-
-int store_cooldowns(_unused_ struct store *store,
-		    _unused_ int (*fn)(const struct ipaddr *addr, int64_t until_us, void *arg), _unused_ void *arg,
-		    _unused_ struct err *err)
-{
-	return 0;
-}
-
-int store_intents(_unused_ struct store *store, _unused_ int (*fn)(const struct intent *intent, void *arg),
-		  _unused_ void *arg, _unused_ struct err *err)
-{
-	return 0;
-}
-
-int net_routes(_unused_ struct net *net, _unused_ enum ip_family family, _unused_ uint32_t table,
-	       _unused_ int (*fn)(const struct net_route *route, void *arg), _unused_ void *arg,
-	       _unused_ struct err *err)
-{
-	return 0;
-}
-
-int net_link_by_index(_unused_ struct net *net, _unused_ int index, _unused_ struct net_link *ret, struct err *err)
-{
-	return err_set(err, ERR_NOTFOUND, "sim", "no links here");
 }
 
 /* ---- what the cloud answers, in the daemon's words ---- */
@@ -445,6 +384,8 @@ static struct ipamd *new_daemon(struct fleet *f, struct fleet_node *node)
 	config_defaults(&config);
 	config.max_pods = f->options->instance.max_pods;
 	config.min_ips = f->policy->min_ips;
+	if (f->policy->list_period_us)
+		config.list_period_us = f->policy->list_period_us;
 	if (f->policy->warm_ips != FLEET_WARM_AUTO)
 		config.warm_ips = f->policy->warm_ips;
 	d = ipamd_new(&config, f->options->no_jitter ? 1 : dice_next(&node->dice), f->now_us);
@@ -474,6 +415,14 @@ void berth_boot(struct fleet *f, struct fleet_node *node)
 		return;
 	}
 	berth_turn(f, node);
+}
+
+unsigned berth_cut_off(const struct fleet_node *node)
+{
+	struct pool_counts counts;
+
+	pool_count(node->berth->d->pool, IP_V4, &counts);
+	return counts.lost;
 }
 
 void berth_die(struct fleet_node *node)

@@ -5,7 +5,7 @@
  *   fleet_queue.c    what happens next: a binary heap, by time, then by order of arrival
  *   fleet_cloud.c    the account: buckets, latencies, the outage; the NICs and blocks that exist
  *   fleet_call.c     one API call with its client's retries: berth's budget and back-off, or the AWS SDK's
- *   fleet_berth.c    a node of berth: turns of the daemon; stand-ins for executor, store, kernel
+ *   fleet_berth.c    a node of berth: turns of the daemon; fleet_standins.c: its store and kernel
  *   fleet_jobs.c     the daemon's jobs as sequences of calls, as cloud/aws does them
  *   fleet_peer.c     a node of another system: its loop
  *   fleet_pods.c     pods: arrival, waiting, trying again, end
@@ -247,6 +247,8 @@ void berth_turn(struct fleet *f, struct fleet_node *node);
 /** berth_lease() - an address for a pod. Return: was there one? */
 bool berth_lease(struct fleet *f, struct fleet_node *node, unsigned pod);
 void berth_release(struct fleet *f, struct fleet_node *node, unsigned pod);
+/** berth_cut_off() - pods whose address the cloud does not show any more. */
+unsigned berth_cut_off(const struct fleet_node *node);
 /** berth_op_start() - begin the calls of op->job. */
 void berth_op_start(struct fleet *f, struct fleet_op *op);
 /** berth_op_done() - the job's result is in; takes @op. */

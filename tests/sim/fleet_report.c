@@ -25,6 +25,10 @@ static const struct rule aws_warm_ips = {
 
 static const struct fleet_policy policies[] = {
 	{ .name = "berth", .warm_ips = FLEET_WARM_AUTO },
+	{ .name = "berth, minIPs=14 listPeriod=30m",
+	  .warm_ips = FLEET_WARM_AUTO,
+	  .min_ips = 14,
+	  .list_period_us = 1800 * USEC_PER_SEC },
 	{ .name = "amazon-vpc-cni-k8s, default", .rule = &aws_warm_nic },
 	{ .name = "amazon-vpc-cni-k8s, WARM_IP_TARGET=2 MINIMUM_IP_TARGET=10", .rule = &aws_warm_ips },
 };
@@ -73,11 +77,11 @@ static void row(const struct fleet_policy *policy, const struct fleet_result *r,
 {
 	(void)fprintf(out,
 		      "| %s | %.1f %% | %.0f s | %.1f s | %.1f s | %" PRIu64 " (%.0f %%) | %" PRIu64
-		      " (%.0f %%) | %.1f | %u (%u) |\n",
+		      " (%.0f %%) | %.1f | %u | %u (%u) |\n",
 		      policy->name, percent(r->served, r->pods), SECONDS(r->last_served_us), SECONDS(r->p50_us),
 		      SECONDS(r->p99_us), r->calls[FLEET_READ], percent(r->throttled[FLEET_READ], r->calls[FLEET_READ]),
 		      r->calls[FLEET_MUTATE], percent(r->throttled[FLEET_MUTATE], r->calls[FLEET_MUTATE]),
-		      r->unused_mean, r->leaked, r->leaked_dead);
+		      r->unused_mean, r->cut_off, r->leaked, r->leaked_dead);
 }
 
 static int scenario(const struct fleet_options *options, enum fleet_scenario which)
@@ -87,8 +91,8 @@ static int scenario(const struct fleet_options *options, enum fleet_scenario whi
 
 	(void)fprintf(options->out,
 		      "\n**%s**\n\n| rule | served | last pod after | wait p50 | p99 | reads (throttled) | "
-		      "mutations (throttled) | unused per node | leaked NICs (of dead nodes) |\n"
-		      "|---|---|---|---|---|---|---|---|---|\n",
+		      "mutations (throttled) | unused per node | pods cut off | leaked NICs (of dead nodes) |\n"
+		      "|---|---|---|---|---|---|---|---|---|---|\n",
 		      fleet_scenario_name(which));
 	for (unsigned i = 0; r == 0 && i < sizeof(policies) / sizeof(policies[0]); i++) {
 		r = fleet_scenario_run(options, which, &policies[i], &results[i]);

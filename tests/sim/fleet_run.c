@@ -212,6 +212,8 @@ void fleet_sum_up(struct fleet *f)
 
 		if (node->alive)
 			node_account(f, node);
+		if (node->berth)
+			f->result.cut_off += berth_cut_off(node);
 		if (node->accounted_us <= f->count_from_us)
 			continue;
 		integral += node->unused_integral;
