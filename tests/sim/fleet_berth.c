@@ -183,9 +183,10 @@ static bool claim_nic(struct fleet *f, struct fleet_op *op, const struct job *jo
 	op->slot = job->slot;
 	op->count = job->kind == JOB_ASSIGN || job->kind == JOB_ATTACH ? job->wants[0].count : 0;
 	if (job->kind == JOB_ASSIGN || job->kind == JOB_RELEASE || job->kind == JOB_DETACH) {
-		op->cnic = cloud_nic(node, job->slot);
-		if (op->cnic)
-			op->cnic->claimed = true;
+		struct cnic *nic = cloud_nic(node, job->slot);
+
+		if (nic)
+			cloud_claim(op, nic);
 	}
 	if (job->kind != JOB_RELEASE)
 		return true;

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "berth/check.h"
+
 #define MS USEC_PER_MSEC
 
 #define CALL_TIMEOUT_US   (10 * USEC_PER_SEC) /* HTTP_TIMEOUT of amazon-vpc-cni-k8s, and berth's */
@@ -195,7 +197,9 @@ static void drop_nic(struct fleet *f, struct cnic *nic)
 	while (*at != nic)
 		at = &(*at)->of_node;
 	*at = nic->of_node;
-	free_nic(nic);
+	nic->state = CNIC_GONE;
+	if (nic->claims == 0)
+		free_nic(nic);
 }
 
 static void add_units(struct fleet *f, struct cnic *nic, unsigned count)
@@ -268,7 +272,7 @@ static void apply_create(struct fleet *f, struct fleet_op *op)
 	op->cnic = new_nic(f, op->node);
 	if (!op->cnic)
 		return;
-	op->cnic->claimed = true;
+	op->cnic->claims = 1;
 	list_available(f, op->cnic);
 	add_units(f, op->cnic, op->count);
 }
@@ -306,7 +310,6 @@ static void apply_delete(struct fleet *f, struct fleet_op *op)
 		return;
 	}
 	drop_nic(f, op->cnic);
-	op->cnic = NULL;
 }
 
 static bool needs_nic(enum fleet_action action)
@@ -316,9 +319,11 @@ static bool needs_nic(enum fleet_action action)
 
 void cloud_apply(struct fleet *f, struct fleet_op *op)
 {
-	op->error = !op->cnic && needs_nic(op->action) ? ERR_NOTFOUND : ERR_NONE;
-	if (op->error != ERR_NONE)
+	op->error = ERR_NONE;
+	if (needs_nic(op->action) && (!op->cnic || op->cnic->state == CNIC_GONE)) {
+		op->error = ERR_NOTFOUND;
 		return;
+	}
 	switch (op->action) {
 	case ACTION_CREATE:
 		apply_create(f, op);
@@ -361,7 +366,7 @@ void cloud_node_dies(struct fleet *f, struct fleet_node *node)
 		next = nic->of_node;
 		if (nic->state == CNIC_AVAILABLE)
 			continue;
-		if (nic->dies && !nic->claimed) {
+		if (nic->dies && nic->claims == 0) {
 			drop_nic(f, nic);
 			continue;
 		}
@@ -372,6 +377,12 @@ void cloud_node_dies(struct fleet *f, struct fleet_node *node)
 	}
 }
 
+void cloud_claim(struct fleet_op *op, struct cnic *nic)
+{
+	op->cnic = nic;
+	nic->claims++;
+}
+
 void cloud_unclaim(struct fleet *f, struct fleet_op *op)
 {
 	struct cnic *nic = op->cnic;
@@ -379,8 +390,12 @@ void cloud_unclaim(struct fleet *f, struct fleet_op *op)
 	op->cnic = NULL;
 	if (!nic)
 		return;
-	nic->claimed = false;
-	if (!op->node->alive && nic->dies)
+	CHECK(nic->claims > 0);
+	nic->claims--;
+	if (nic->state == CNIC_GONE) {
+		if (nic->claims == 0)
+			free_nic(nic);
+	} else if (!op->node->alive && nic->dies && nic->claims == 0)
 		drop_nic(f, nic);
 }
 

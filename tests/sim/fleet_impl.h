@@ -82,7 +82,12 @@ bool action_mutates(enum fleet_action action);
 /** action_idempotent() - may it be made again when its answer was lost? */
 bool action_idempotent(enum fleet_action action);
 
-enum cnic_state { CNIC_AVAILABLE, CNIC_ATTACHED, CNIC_DETACHING };
+enum cnic_state {
+	CNIC_AVAILABLE, /* hangs on nothing */
+	CNIC_ATTACHED,
+	CNIC_DETACHING,
+	CNIC_GONE /* deleted; kept for the operations that still point at it */
+};
 
 /** struct cnic - a NIC as the cloud has it. */
 struct cnic {
@@ -92,9 +97,9 @@ struct cnic {
 	unsigned id;
 	unsigned slot;
 	enum cnic_state state;
-	bool dies;    /* with the instance */
-	bool claimed; /* an operation that will settle it is under way */
-	bool unknown; /* peers: and it is not, or not any more, in the datastore */
+	bool dies;       /* with the instance */
+	unsigned claims; /* operations under way that point at it and will settle it */
+	bool unknown;    /* peers: and it is not, or not any more, in the datastore */
 	int64_t created_us;
 	int64_t settled_us; /* when attaching or detaching is over */
 	unsigned unit_count, unit_alloc;
@@ -126,6 +131,8 @@ void cloud_apply(struct fleet *f, struct fleet_op *op);
 bool cloud_settle(struct fleet *f, struct cnic *nic);
 /** cloud_node_dies() - what is attached and dies with the instance goes; the rest is available. */
 void cloud_node_dies(struct fleet *f, struct fleet_node *node);
+/** cloud_claim() - the operation is about that NIC. */
+void cloud_claim(struct fleet_op *op, struct cnic *nic);
 /** cloud_unclaim() - the operation lets go of its NIC, which is then settled: swept, kept, or gone with its instance. */
 void cloud_unclaim(struct fleet *f, struct fleet_op *op);
 struct cnic *cloud_nic(const struct fleet_node *node, unsigned slot);

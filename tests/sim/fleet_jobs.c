@@ -79,6 +79,8 @@ static void removing(struct fleet *f, struct fleet_op *op, enum err_class class)
 		if (class != ERR_NONE)
 			break;
 		(void)cloud_settle(f, op->cnic);
+		if (op->cnic->state == CNIC_GONE)
+			break;
 		if (op->cnic->state == CNIC_AVAILABLE) {
 			poll_reset(op);
 			go(f, op, PHASE_DELETE, ACTION_DELETE);
@@ -109,8 +111,8 @@ static void detach_step(struct fleet *f, struct fleet_op *op, enum err_class cla
 {
 	if (op->phase != PHASE_LOOK)
 		removing(f, op, class);
-	else if (class != ERR_NONE || !op->cnic)
-		finish(f, op, class);
+	else if (class != ERR_NONE || !op->cnic || op->cnic->state == CNIC_GONE)
+		finish(f, op, op->failed != ERR_NONE ? op->failed : class);
 	else if (op->cnic->state == CNIC_ATTACHED)
 		go(f, op, PHASE_DETACH, ACTION_DETACH);
 	else
@@ -188,8 +190,8 @@ static void attach_step(struct fleet *f, struct fleet_op *op, enum err_class cla
 		go(f, op, PHASE_POLL, ACTION_DESCRIBE_NICS);
 		return;
 	case PHASE_POLL:
-		if (class != ERR_NONE)
-			clean_up(f, op, class);
+		if (class != ERR_NONE || op->cnic->state != CNIC_ATTACHED)
+			clean_up(f, op, class != ERR_NONE ? class : ERR_NOTFOUND);
 		else if (cloud_settle(f, op->cnic))
 			finish(f, op, ERR_NONE);
 		else if (!poll_again(f, op, ACTION_DESCRIBE_NICS))
@@ -218,11 +220,11 @@ static void sweep_step(struct fleet *f, struct fleet_op *op, enum err_class clas
 		finish(f, op, class);
 		return;
 	}
+	cloud_unclaim(f, op);
 	for (struct cnic *nic = op->node->nics; nic; nic = nic->of_node) {
-		if (nic->state != CNIC_AVAILABLE || nic->claimed)
+		if (nic->state != CNIC_AVAILABLE || nic->claims > 0)
 			continue;
-		nic->claimed = true;
-		op->cnic = nic;
+		cloud_claim(op, nic);
 		op->count++;
 		go(f, op, PHASE_SWEEP, ACTION_DELETE);
 		return;

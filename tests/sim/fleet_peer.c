@@ -205,12 +205,6 @@ static void go(struct fleet *f, struct fleet_op *op, enum phase phase, enum flee
 	call_start(f, op, action);
 }
 
-static void claim(struct fleet_op *op, struct cnic *nic)
-{
-	op->cnic = nic;
-	nic->claimed = true;
-}
-
 /* Blocks of one NIC without a pod, those that do not cool either first; the rest of the step stays for other NICs. */
 static bool begin_unassign(struct fleet *f, struct fleet_node *node)
 {
@@ -244,7 +238,7 @@ static bool begin_unassign(struct fleet *f, struct fleet_node *node)
 			for (unsigned n = 0; n < op->count; n++)
 				if (nic->units[i] == op->units[n])
 					nic->cooling[i] = (uint8_t)unit_size(f);
-		claim(op, nic);
+		cloud_claim(op, nic);
 		go(f, op, PHASE_UNASSIGN, ACTION_UNASSIGN);
 		return true;
 	}
@@ -271,7 +265,7 @@ static bool begin_next(struct fleet *f, struct fleet_node *node)
 			return false;
 		op->count = step.units;
 		if (nic)
-			claim(op, nic);
+			cloud_claim(op, nic);
 		if (nic)
 			go(f, op, PHASE_ASSIGN, ACTION_ASSIGN);
 		else if (is_aws(f))
@@ -288,7 +282,7 @@ static bool begin_next(struct fleet *f, struct fleet_node *node)
 	nic = cloud_nic(node, step.free_slot);
 	if (!nic || !(op = begin(f, node)))
 		return false;
-	claim(op, nic);
+	cloud_claim(op, nic);
 	nic->unknown = true; /* out of the datastore first */
 	go(f, op, PHASE_DETACH, ACTION_DETACH);
 	return true;
@@ -543,7 +537,7 @@ static void loop_step(struct fleet *f, struct fleet_op *op, enum err_class class
 static struct cnic *leaked(struct fleet *f)
 {
 	for (struct cnic *nic = f->cloud.available; nic; nic = nic->next)
-		if (!nic->claimed && f->now_us - nic->created_us >= LEAK_AGE_US)
+		if (nic->claims == 0 && f->now_us - nic->created_us >= LEAK_AGE_US)
 			return nic;
 	return NULL;
 }
@@ -557,7 +551,7 @@ static void leak_step(struct fleet *f, struct fleet_op *op, enum err_class class
 		return;
 	cloud_unclaim(f, op);
 	if (class == ERR_NONE && nic) {
-		claim(op, nic);
+		cloud_claim(op, nic);
 		go(f, op, PHASE_LEAK_DELETE, ACTION_DELETE);
 		return;
 	}

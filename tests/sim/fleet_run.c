@@ -226,8 +226,8 @@ void fleet_sum_up(struct fleet *f)
 void fleet_count_leaks(struct fleet *f)
 {
 	for (const struct cnic *nic = f->cloud.available; nic; nic = nic->next) {
-		f->result.leaked += !nic->claimed;
-		f->result.leaked_dead += !nic->claimed && !nic->owner->alive;
+		f->result.leaked += nic->claims == 0;
+		f->result.leaked_dead += nic->claims == 0 && !nic->owner->alive;
 	}
 }
 
