@@ -20,6 +20,7 @@ struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t no
 	d->host_dirty = true;
 	d->random = random ? random : 1;
 	d->stats.started_us = now_us;
+	demand_init(&d->demand, now_us);
 	(void)snprintf(d->socket_path, sizeof(d->socket_path), "%s/%s", config->run_dir, PROTO_SOCKET);
 	d->pool = pool_new(config->cooldown_us, POOL_SERVES_V4);
 	if (!d->pool) {
