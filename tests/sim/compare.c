@@ -51,6 +51,9 @@ static const struct rule *const prefix_rules[] = { &aws_prefix, &aws_prefix_ip, 
 
 static const struct fleet_policy berths[] = {
 	{ .name = "**berth** (default)", .warm_ips = FLEET_WARM_AUTO },
+	{ .name = "berth, releaseDelay=30m", .warm_ips = FLEET_WARM_AUTO, .release_delay_us = S(1800) },
+	{ .name = "berth, warmIPs=8", .warm_ips = 8 },
+	{ .name = "berth, warmIPs=20 releaseDelay=30m", .warm_ips = 20, .release_delay_us = S(1800) },
 };
 
 static const struct fleet_instance instances[] = {

@@ -2,7 +2,7 @@
 /*
  * DOC: many nodes, one account
  *
- * A simulation in virtual time, seeded: nodes that run either berth (the daemon's own cloudwork.c, planner.c, pool.c,
+ * A simulation in virtual time, seeded: nodes that run either berth (the daemon's own cloudwork.c, mutations.c, planner.c, pool.c,
  * backoff.c and the provider's budget.c and retry.c; only the executor, the store and the kernel are stand-ins) or the
  * rule of another system (rules.h), against one cloud account that throttles as EC2 does. compare.c runs one node of it
  * under a curve of pods, fleet_scenario.c thousands under a scenario.
@@ -32,12 +32,12 @@ struct fleet_bucket_limit {
 /** struct fleet_policy - what runs on the nodes. */
 struct fleet_policy {
 	const char *name;
-	const struct rule *rule; /* NULL: berth */
-	unsigned warm_ips;       /* berth: as its setting; FLEET_WARM_AUTO */
-	unsigned min_ips;        /* berth */
-	int64_t list_period_us;  /* berth; 0: its default */
+	const struct rule *rule;                  /* NULL: berth */
+	unsigned warm_ips;                        /* berth: as its setting; FLEET_WARM_AUTO */
+	unsigned min_ips;                         /* berth */
+	int64_t list_period_us, release_delay_us; /* berth; 0: its defaults */
 };
-#define FLEET_WARM_AUTO UINT32_MAX
+#define FLEET_WARM_AUTO UINT32_MAX /* CONFIG_WARM_AUTO */
 
 /** struct fleet_account - of the cloud. Defaults: fleet_account_ec2. */
 struct fleet_account {

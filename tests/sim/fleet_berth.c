@@ -2,7 +2,7 @@
 /*
  * DOC: a node of berth
  *
- * struct ipamd as the daemon has it, driven by the daemon's own cloudwork_reconcile() and cloudwork_finish(): what is
+ * struct ipamd as the daemon has it, driven by the daemon's own cloudwork.c and mutations.c: what is
  * listed, planned, backed off and given up is decided there. Stand-ins: the executor starts a job as a sequence of calls
  * (fleet_jobs.c) at once (the real one has a thread for each that may be under way), the store forgets and the kernel
  * knows nothing (fleet_standins.c) but takes its time.
@@ -11,6 +11,7 @@
  */
 #include "tests/sim/fleet_impl.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +20,12 @@
 #include "cloud/aws/api.h"
 #include "cloud/budget.h"
 #include "cloud/retry.h"
-#include "ipamd/demand.h"
 #include "ipamd/ipamd.h"
 
 #define HOST_US  (25 * USEC_PER_MSEC) /* links, routes and an nft batch of 12-30 ms before a block is READY */
 #define UNITS_AT 0x0a000000U          /* 10.0.0.0: block number n of a node begins n blocks behind it */
+
+static_assert(FLEET_WARM_AUTO == CONFIG_WARM_AUTO, "one word for it");
 
 struct executor {
 	struct fleet *f;
@@ -37,9 +39,7 @@ struct berth_node {
 	struct executor executor;
 	struct budget budget;
 	struct random random;
-	struct demand demand;
-	int64_t decided_us; /* when the growth that the host is told of next was decided; 0: none */
-	int64_t host_us;    /* when the kernel and nft will know what the pool holds; 0: they do */
+	int64_t host_us; /* when the kernel and nft will know what the pool holds; 0: they do */
 };
 
 /* ---- stand-ins: the executor ---- */
@@ -79,6 +79,17 @@ int executor_submit_take(struct executor *ex, struct job *job, struct err *err)
 	memset(job, 0, sizeof(*job));
 	op->job = copy;
 	berth_op_start(ex->f, op);
+	return 0;
+}
+
+/* As in ipamd/reconcile.c, which knows all of the daemon. */
+int ipamd_submit(struct ipamd *d, struct job *job, struct err *err)
+{
+	enum job_kind kind = job->kind;
+
+	if (executor_submit_take(d->executor, job, err) < 0)
+		return -1;
+	d->running[kind]++;
 	return 0;
 }
 
@@ -210,6 +221,17 @@ void op_free(struct fleet *f, struct fleet_op *op)
 	free(op);
 }
 
+static void finish(struct ipamd *d, struct job *job, int64_t now_us)
+{
+	bool changes = job->kind == JOB_ASSIGN || job->kind == JOB_RECOVER || job->kind == JOB_RELEASE ||
+		       job->kind == JOB_ATTACH || job->kind == JOB_DETACH;
+
+	if (changes)
+		mutations_finish(d, job, now_us);
+	else
+		cloudwork_finish(d, job, now_us);
+}
+
 void berth_op_done(struct fleet *f, struct fleet_op *op, enum err_class class)
 {
 	struct fleet_node *node = op->node;
@@ -225,9 +247,7 @@ void berth_op_done(struct fleet *f, struct fleet_op *op, enum err_class class)
 	job->rc = class == ERR_NONE ? 0 : err_set(&job->err, class, "sim", "%s", err_class_name(class));
 	cloud_unclaim(f, op);
 	d->running[job->kind]--;
-	if (class == ERR_NONE && (job->kind == JOB_ASSIGN || job->kind == JOB_ATTACH))
-		berth->decided_us = job->submitted_us;
-	cloudwork_finish(d, job, f->now_us);
+	finish(d, job, f->now_us);
 	op_free(f, op);
 	berth_turn(f, node);
 	node_account(f, node);
@@ -237,6 +257,7 @@ void berth_op_done(struct fleet *f, struct fleet_op *op, enum err_class class)
 
 struct pending {
 	struct prefix list[CLOUD_BLOCKS_MAX];
+	unsigned slots[CLOUD_BLOCKS_MAX];
 	unsigned count;
 };
 
@@ -244,8 +265,10 @@ static int find_pending(const struct pool_block_view *block, void *arg)
 {
 	struct pending *pending = arg;
 
-	if (block->state == BLOCK_PENDING && pending->count < ARRAY_SIZE(pending->list))
-		pending->list[pending->count++] = block->prefix;
+	if (block->state != BLOCK_PENDING || pending->count == ARRAY_SIZE(pending->list))
+		return 0;
+	pending->slots[pending->count] = block->nic_slot;
+	pending->list[pending->count++] = block->prefix;
 	return 0;
 }
 
@@ -257,8 +280,10 @@ static void promote(struct ipamd *d, int64_t now_us)
 		if (nic->state == NIC_CONFIGURING)
 			pool_nic_set_state(d->pool, nic->slot, NIC_READY, now_us);
 	(void)pool_blocks(d->pool, find_pending, &pending);
-	for (unsigned i = 0; i < pending.count; i++)
+	for (unsigned i = 0; i < pending.count; i++) {
 		pool_block_set_state(d->pool, &pending.list[i], BLOCK_READY, now_us);
+		mutations_grown(d, pending.slots[i], now_us);
+	}
 }
 
 /* hostwork_reconcile(): what is new reaches kernel and nft in one batch, and a batch takes its time. */
@@ -267,9 +292,6 @@ static int64_t host(struct berth_node *berth, int64_t now_us)
 	if (berth->host_us != 0 && now_us >= berth->host_us) {
 		berth->host_us = 0;
 		promote(berth->d, now_us);
-		if (berth->decided_us)
-			demand_provisioned(&berth->demand, now_us - berth->decided_us);
-		berth->decided_us = 0;
 	}
 	if (berth->host_us == 0 && berth->d->host_dirty) {
 		berth->d->host_dirty = false;
@@ -286,19 +308,9 @@ static bool has_address(const struct ipamd *d)
 	return counts.free > 0 || counts.leased > 0;
 }
 
-/* warmIPs "auto". Return: when time alone lowers it. */
-static int64_t warm_auto(struct fleet *f, struct berth_node *berth)
-{
-	int64_t wake;
-
-	berth->d->config.warm_ips =
-		demand_warm(&berth->demand, f->now_us, 1U << (32U - f->options->instance.unit_len), &wake);
-	return wake;
-}
-
 void berth_arrived(struct fleet *f, struct fleet_node *node)
 {
-	demand_arrived(&node->berth->demand, f->now_us);
+	demand_arrived(&node->berth->d->demand, f->now_us);
 }
 
 void berth_turn(struct fleet *f, struct fleet_node *node)
@@ -312,8 +324,6 @@ void berth_turn(struct fleet *f, struct fleet_node *node)
 		node_ready(f, node);
 	wake = clock_earlier(wake, pods_serve(f, node));
 	d->waiting = node->ready ? node->waiting : 0;
-	if (f->policy->warm_ips == FLEET_WARM_AUTO)
-		wake = clock_earlier(wake, warm_auto(f, berth));
 	wake = clock_earlier(wake, cloudwork_reconcile(d, f->now_us));
 	node_wake(f, node, wake);
 }
@@ -385,10 +395,11 @@ static struct ipamd *new_daemon(struct fleet *f, struct fleet_node *node)
 	config_defaults(&config);
 	config.max_pods = f->options->instance.max_pods;
 	config.min_ips = f->policy->min_ips;
+	if (f->policy->release_delay_us)
+		config.release_delay_us = f->policy->release_delay_us;
 	if (f->policy->list_period_us)
 		config.list_period_us = f->policy->list_period_us;
-	if (f->policy->warm_ips != FLEET_WARM_AUTO)
-		config.warm_ips = f->policy->warm_ips;
+	config.warm_ips = f->policy->warm_ips;
 	d = ipamd_new(&config, f->options->no_jitter ? 1 : dice_next(&node->dice), f->now_us);
 	if (d) {
 		d->cloud = &node->berth->cloud;
@@ -409,7 +420,6 @@ void berth_boot(struct fleet *f, struct fleet_node *node)
 	berth->cloud.ops = &stats_only;
 	berth->random = (struct random){ node_random, &node->dice };
 	berth->executor = (struct executor){ .f = f, .node = node };
-	demand_init(&berth->demand, f->now_us);
 	berth->d = new_daemon(f, node);
 	if (!berth->d || budget_init(&berth->budget, ec2_budget_limits, &f->clock, &berth->random, NULL) < 0) {
 		f->failed = true;
