@@ -215,11 +215,10 @@ struct mnic *cloud_create(struct world *w, const struct cloud_want *want, const 
 	(void)str_copy(nic->token, sizeof(nic->token), token);
 	while (nic->block_count < want->count && take_unit(w, want->len, &nic->blocks[nic->block_count]))
 		nic->block_count++;
-	if (nic->block_count < want->count) {
-		struct mnic *gone = nic;
-
-		(void)err_set(err, ERR_EXHAUSTED, "cloud", "%u of %u units in the subnet", nic->block_count, want->count);
-		(void)cloud_delete_nic(w, gone, NULL);
+	if (!nic->block_count && want->count) {
+		(void)err_set(err, ERR_EXHAUSTED, "cloud", "no /%u is left", want->len);
+		subnet_use(w, subnet_offset(&nic->addr), 1, SUBNET_FREE);
+		*nic = (struct mnic){ 0 };
 		return NULL;
 	}
 	w->counters.mutations++;
@@ -446,7 +445,7 @@ static void forget_cooldowns(struct world *w, const struct prefix *block)
 	unsigned at = subnet_offset(&block->addr);
 
 	for (unsigned i = 0; i < 1U << (32 - block->len); i++)
-		w->ledger[at + i].free_at_us = 0;
+		w->ledger[at + i] = (struct ledger){ w->ledger[at + i].pod, 0, true };
 }
 
 static void steal_block(struct world *w)
@@ -584,10 +583,12 @@ bool cloud_room(struct world *w)
 {
 	const struct sim_shape *shape = &w->scenario.shape;
 	unsigned at, size = 1U << (32 - shape->unit_len), ours = 0;
-	unsigned most = w->scenario.config.max_nics;
+	unsigned most = w->scenario.config.max_nics, free = 0;
 
 	if (!subnet_find(w, size, &at))
 		return false;
+	for (unsigned i = 0; i < w->cloud.subnet_size; i++)
+		free += w->cloud.subnet[i] == SUBNET_FREE;
 	for (unsigned i = 0; i < MODEL_NICS; i++) {
 		const struct mnic *nic = &w->cloud.now.nics[i];
 
@@ -595,7 +596,7 @@ bool cloud_room(struct world *w)
 			return true;
 		ours += nic->state > MNIC_AVAILABLE && !nic->foreign;
 	}
-	return attached_count(w) < shape->nics_max && (!most || ours < most);
+	return attached_count(w) < shape->nics_max && (!most || ours < most) && free > size;
 }
 
 unsigned world_cloud_nics(const struct world *w, bool attached)

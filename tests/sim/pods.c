@@ -19,6 +19,7 @@
 #define ANSWER_GRACE     (200 * USEC_PER_MSEC)                      /* after an ADD's deadline */
 #define RUNTIME_DELAY    ((struct sim_range){ 10000, 300000 })      /* until the runtime says DEL of what failed */
 #define RETRY_DELAY      ((struct sim_range){ 1000000, 12000000 })  /* kubelet: next sandbox */
+#define RETRY_SETTLING   ((struct sim_range){ 200000000, 400000000 }) /* spares the events of pods that no room is for */
 #define GC_DELAY         ((struct sim_range){ 60000000, 600000000 }) /* until a vanished container is noticed */
 #define DEL_AGAIN        ((struct sim_range){ 1000, 20000000 })
 #define GONE_DELAY       ((struct sim_range){ 1000, 10000000 })     /* a plugin that is killed while it waits */
@@ -347,7 +348,7 @@ static void on_failed(struct world *w, uint64_t arg)
 		return;
 	}
 	pod->tries++;
-	world_in(w, RETRY_DELAY, on_retry, arg);
+	world_in(w, w->settling && pod->tries > 5 ? RETRY_SETTLING : RETRY_DELAY, on_retry, arg);
 }
 
 /* ---- wire and confirm ---- */

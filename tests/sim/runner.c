@@ -74,17 +74,20 @@ bool runner_one(uint64_t seed, uint64_t steps, bool verbose, FILE *out)
 	if (!result.failed)
 		(void)fprintf(out, "seed %" PRIu64 ": %" PRIu64 " steps, trace %016" PRIx64 ", all holds\n", seed,
 			      result.steps, result.hash);
-	return result.failed;
+	return !result.failed;
 }
 
-bool runner_range(uint64_t first, uint64_t last, uint64_t stride, uint64_t steps, FILE *out)
+unsigned runner_range(const struct runner_range *range, FILE *out)
 {
-	for (uint64_t seed = first; seed <= last; seed += stride) {
+	unsigned failed = 0;
+
+	for (uint64_t seed = range->first; seed <= range->last && (!failed || range->keep_going); seed += range->stride) {
 		struct runner_result result;
 
-		runner_run(seed, steps, false, out, &result);
-		if (result.failed)
-			return true;
+		runner_run(seed, range->steps, false, range->keep_going ? NULL : out, &result);
+		failed += result.failed;
+		if (result.failed && range->keep_going)
+			(void)fprintf(out, "seed %" PRIu64 ": %s\n", seed, result.failure);
 	}
-	return false;
+	return failed;
 }

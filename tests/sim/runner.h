@@ -18,9 +18,14 @@ struct runner_result {
 
 /** runner_run() - one seed; @verbose: each event on stderr; @out: where a failure is told, NULL = nowhere. */
 void runner_run(uint64_t seed, uint64_t steps, bool verbose, FILE *out, struct runner_result *ret);
-/** runner_one() - the same for people. Return: false if all holds. */
+/** runner_one() - the same for people. Return: does all hold? */
 bool runner_one(uint64_t seed, uint64_t steps, bool verbose, FILE *out);
-/** runner_range() - every @stride-th seed; ends at the first failure. Return: false if all holds. */
-bool runner_range(uint64_t first, uint64_t last, uint64_t stride, uint64_t steps, FILE *out);
+/** struct runner_range - every @stride-th seed. */
+struct runner_range {
+	uint64_t first, last, stride, steps;
+	bool keep_going; /* behind a failure, with a line for each */
+};
+/** runner_range() - Return: how many failed; without keep_going at most one. */
+unsigned runner_range(const struct runner_range *range, FILE *out);
 
 #endif

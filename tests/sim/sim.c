@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sim --seed N [--steps M] [--verbose]         one run; prints the trace's hash
- * sim --seeds A..B [--steps M] [--jobs J]      many, in J processes
+ * sim --seeds A..B [--steps M] [--jobs J]      many, in J processes; --keep-going: a line for each that fails
  *
  * A run that fails prints what does not hold, the last events and the command that repeats it; exit 1.
  */
@@ -22,11 +22,11 @@
 #define JOBS_MAX 64
 
 static const char usage[] = "usage: sim --seed N [--steps M] [--verbose]\n"
-			    "       sim --seeds A..B [--steps M] [--jobs J]\n";
+			    "       sim --seeds A..B [--steps M] [--jobs J] [--keep-going]\n";
 
 struct options {
 	uint64_t first, last, steps, jobs;
-	bool one, verbose;
+	bool one, verbose, keep_going;
 };
 
 static int parse_range(char *text, struct options *ret)
@@ -47,6 +47,7 @@ static int parse(int argc, char **argv, struct options *ret)
 					       { "seeds", required_argument, NULL, 'r' },
 					       { "steps", required_argument, NULL, 'n' },
 					       { "jobs", required_argument, NULL, 'j' },
+					       { "keep-going", no_argument, NULL, 'k' },
 					       { "verbose", no_argument, NULL, 'v' },
 					       { 0 } };
 	int c, r = 0;
@@ -63,6 +64,8 @@ static int parse(int argc, char **argv, struct options *ret)
 			r = str_u64(optarg, 0, UINT64_MAX, &ret->steps);
 		} else if (c == 'j') {
 			r = str_u64(optarg, 1, JOBS_MAX, &ret->jobs);
+		} else if (c == 'k') {
+			ret->keep_going = true;
 		} else if (c == 'v') {
 			ret->verbose = true;
 		} else {
@@ -87,11 +90,12 @@ static unsigned run_many(const struct options *options)
 	unsigned bad = 0;
 
 	for (uint64_t job = 0; job < options->jobs; job++) {
+		const struct runner_range range = { options->first + job, options->last, options->jobs, options->steps,
+						    options->keep_going };
+
 		pids[job] = fork();
 		if (pids[job] == 0)
-			_exit(runner_range(options->first + job, options->last, options->jobs, options->steps, stdout) ?
-				      1 :
-				      0);
+			_exit(runner_range(&range, stdout) ? 1 : 0);
 	}
 	for (uint64_t job = 0; job < options->jobs; job++) {
 		int status = 0;
@@ -113,7 +117,7 @@ int main(int argc, char **argv)
 	}
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	if (options.one)
-		return runner_one(options.first, options.steps, options.verbose, stdout) ? 1 : 0;
+		return runner_one(options.first, options.steps, options.verbose, stdout) ? 0 : 1;
 	bad = run_many(&options);
 	(void)printf("sim: seeds %" PRIu64 "..%" PRIu64 ", %" PRIu64 " steps each, %.1f s: %s\n", options.first,
 		     options.last, options.steps, seconds() - start, bad ? "FAILED" : "all hold");

@@ -64,12 +64,20 @@ void store_door_lose(struct world *w)
 	store_door_close(w);
 	CHECK(keep(w, &err) == 0);
 	world_note(w, "the store is lost");
+	w->store_lost = true;
+}
+
+/* What a daemon without its store can know: pods that the kernel shows, and no cooldowns. */
+void store_door_forget(struct world *w)
+{
+	if (!w->store_lost)
+		return;
 	for (unsigned i = 0; i < MODEL_SUBNET; i++) {
 		const struct pod *pod = w->ledger[i].pod ? pods_find(w, w->ledger[i].pod) : NULL;
+		const struct kpod *have = pod ? kernel_pod(w, pod->host_ifname) : NULL;
 
 		w->ledger[i].free_at_us = 0;
-		/* Only what the kernel shows is known to anybody. */
-		if (!pod || !kernel_pod(w, pod->host_ifname))
+		if (!have || !have->route)
 			w->ledger[i].pod = 0;
 	}
 }
@@ -132,7 +140,7 @@ static void ledger_release(struct world *w, const struct lease_key *key, const s
 		pods_forget(w, pod);
 	}
 	at->pod = 0;
-	at->free_at_us = w->now_us + w->scenario.config.cooldown_us;
+	at->free_at_us = at->stolen ? 0 : w->now_us + w->scenario.config.cooldown_us;
 }
 
 /* ---- calls ---- */
@@ -185,7 +193,11 @@ int __wrap_store_intent_del(struct store *store, int64_t id, struct err *err)
 {
 	struct world *w = sim_world;
 
-	if (before(w, CRASH_INTENT_DEL_BEFORE, err) < 0 || __real_store_intent_del(store, id, err) < 0)
+	if (before(w, CRASH_INTENT_DEL_BEFORE, err) < 0) {
+		w->intents_kept++;
+		return -1;
+	}
+	if (__real_store_intent_del(store, id, err) < 0)
 		return -1;
 	(void)world_crash_at(w, CRASH_INTENT_DEL_AFTER);
 	return 0;

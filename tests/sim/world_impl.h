@@ -127,6 +127,7 @@ struct model_kernel {
 struct ledger {
 	uint32_t pod;       /* serial of the pod whose lease it is; 0: nobody's */
 	int64_t free_at_us; /* nobody's: not to be leased before */
+	bool stolen;        /* once: the cloud may bring it back at any time, and knows of no cooldown */
 };
 
 /* ---- pods ---- */
@@ -202,7 +203,8 @@ struct world {
 	struct sqlite3 *keeper; /* keeps the store's memory while no daemon has it open */
 	char store_name[64];
 	unsigned store_serial;
-	bool store_faulty; /* a put or release failed, so store and pool may differ until ... */
+	bool store_lost;       /* and no daemon has seen what the kernel shows since */
+	unsigned intents_kept; /* that this daemon could not delete: the next one does */
 	struct ledger ledger[MODEL_SUBNET];
 
 	struct pod pods[MODEL_PODS];
@@ -300,6 +302,8 @@ int store_door_open(struct world *w, struct err *err);
 void store_door_close(struct world *w);
 /** store_door_lose() - the file is gone. */
 void store_door_lose(struct world *w);
+/** store_door_forget() - the ledger knows no more than a daemon that starts without its store. */
+void store_door_forget(struct world *w);
 
 /* ---- pods.c ---- */
 
@@ -319,6 +323,8 @@ uint32_t pods_serial(const struct lease_key *key);
 
 /** invariants_check() - after every step. */
 void invariants_check(struct world *w);
+/** invariants_short() - does the daemon want more than it has? Then it goes on asking. */
+bool invariants_short(const struct world *w);
 /** invariants_rest() - when nothing has happened for a while. */
 void invariants_rest(struct world *w);
 
