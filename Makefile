@@ -140,7 +140,7 @@ tests: $(PROGRAMS) $(TEST_BINS) $(SIM_TEST)
 # real doors are never asked for.
 SIM_OBJ   := $(call objs,$(filter-out tests/sim/sim.c tests/sim/test_%.c,$(wildcard tests/sim/*.c)))
 SIM_WRAPS := store_lease_put store_lease_bind store_lease_release store_intent_put store_intent_del \
-	opendir readdir closedir fs_read fs_unlink
+	opendir readdir closedir fs_read fs_unlink fs_exists
 SIM_LD    := $(addprefix -Wl$(COMMA)--wrap=,$(SIM_WRAPS))
 SIM_TEST  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/sim/test_*.c))
 ALL_SRC   += $(wildcard tests/sim/*.c)

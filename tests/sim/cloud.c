@@ -17,10 +17,10 @@
 #include "berth/check.h"
 #include "berth/str.h"
 
-#define SUBNET_BASE     0x0a000000U /* 10.0.0.0 */
-#define RESERVED_FIRST  4U          /* addresses: network, router, DNS, future use, as EC2 keeps them */
-#define RUN_MAX         24U         /* addresses that another node holds in a row */
-#define STOLEN_FOR_LISTS 5U         /* lists after which the daemon must have given up what was taken away */
+#define SUBNET_BASE      0x0a000000U /* 10.0.0.0 */
+#define RESERVED_FIRST   4U          /* addresses: network, router, DNS, future use, as EC2 keeps them */
+#define RUN_MAX          24U         /* addresses that another node holds in a row */
+#define STOLEN_FOR_LISTS 5U          /* lists after which the daemon must have given up what was taken away */
 
 struct ipaddr subnet_addr(unsigned offset)
 {
@@ -188,10 +188,12 @@ static struct mnic *new_nic(struct world *w, bool foreign)
 			continue;
 		if (!take_unit(w, 32, &host))
 			return NULL;
-		*nic = (struct mnic){ .state = MNIC_AVAILABLE, .foreign = foreign, .addr = host.addr, .link_us = INT64_MAX };
+		*nic = (struct mnic){
+			.state = MNIC_AVAILABLE, .foreign = foreign, .addr = host.addr, .link_us = INT64_MAX
+		};
 		(void)snprintf(nic->id, sizeof(nic->id), "nic-%" PRIx64, ++w->cloud.serial);
-		nic->mac = (struct macaddr){ { 2, 0, 0, (uint8_t)(w->cloud.serial >> 16), (uint8_t)(w->cloud.serial >> 8),
-					       (uint8_t)w->cloud.serial } };
+		nic->mac = (struct macaddr){ { 2, 0, 0, (uint8_t)(w->cloud.serial >> 16),
+					       (uint8_t)(w->cloud.serial >> 8), (uint8_t)w->cloud.serial } };
 		return nic;
 	}
 	return NULL;
@@ -345,7 +347,8 @@ static void remove_block(struct world *w, struct mnic *nic, unsigned at)
 	memmove(&nic->blocks[at], &nic->blocks[at + 1], (nic->block_count - at) * sizeof(nic->blocks[0]));
 }
 
-int cloud_release_blocks(struct world *w, struct mnic *nic, const struct prefix *blocks, unsigned count, struct err *err)
+int cloud_release_blocks(struct world *w, struct mnic *nic, const struct prefix *blocks, unsigned count,
+			 struct err *err)
 {
 	if (nic->foreign) {
 		world_fail(w, "foreign NICs are never touched", "release of %s", nic->id);
@@ -360,6 +363,23 @@ int cloud_release_blocks(struct world *w, struct mnic *nic, const struct prefix 
 			remove_block(w, nic, at);
 	}
 	world_note(w, "cloud: %u units left %s", count, nic->id);
+	return 0;
+}
+
+int cloud_recover_block(struct world *w, struct mnic *nic, const struct prefix *block, struct err *err)
+{
+	unsigned size = 1U << (32 - block->len), at = subnet_offset(&block->addr);
+
+	if (nic->foreign) {
+		world_fail(w, "foreign NICs are never touched", "recover on %s", nic->id);
+		return err_set(err, ERR_INVALID, "cloud", "not ours");
+	}
+	keep_past(w);
+	w->counters.mutations++;
+	if (nic->block_count >= w->scenario.shape.units_per_nic || !run_is_free(&w->cloud, at, size))
+		return err_set(err, ERR_CONFLICT, "cloud", "another has it");
+	subnet_use(w, at, size, SUBNET_OURS);
+	nic->blocks[nic->block_count++] = *block;
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The small doors: clocks, log, randomness, conflist, and the directory of spooled DELs. */
+/* The small doors: clocks, log, randomness, conflist, the directory of spooled DELs, paths of namespaces. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -99,6 +99,8 @@ struct dirent *__wrap_readdir(DIR *dir);
 int __wrap_closedir(DIR *dir);
 int __wrap_fs_read(const char *path, size_t max_size, char **ret_text, size_t *ret_size);
 int __wrap_fs_unlink(const char *path);
+bool __real_fs_exists(const char *path);
+bool __wrap_fs_exists(const char *path);
 
 DIR *__wrap_opendir(const char *path)
 {
@@ -164,4 +166,22 @@ int __wrap_fs_unlink(const char *path)
 	if (spool_dir.at)
 		spool_dir.at--;
 	return 0;
+}
+
+/* ---- network namespaces of pods, by path ---- */
+
+bool __wrap_fs_exists(const char *path)
+{
+	uint64_t serial;
+	const struct pod *pod;
+
+	if (!str_starts(path, PODS_NETNS))
+		return __real_fs_exists(path);
+	if (str_equal(path, PODS_NETNS))
+		return true;
+	/* "/run/netns/0000000001": leading zeros are digits too */
+	if (str_u64(path + strlen(PODS_NETNS) + 1, 0, UINT32_MAX, &serial) < 0)
+		return false;
+	pod = pods_find(sim_world, (uint32_t)serial);
+	return pod && pod->state != POD_VANISHED;
 }

@@ -21,19 +21,17 @@
 #include "berth/check.h"
 #include "berth/str.h"
 
-#define CLOUD_THREADS    4U /* as executor.c has them */
-#define NFT_THREADS      1U
-#define LINK_THREADS     4U
-#define RETRIES          2U                                             /* of a provider, after "unavailable" */
-#define RETRY_WAIT       ((struct sim_range){ 100000, 1000000 })        /* µs */
-#define THROTTLE_FIRST   (500 * USEC_PER_MSEC)                          /* full jitter below it, doubling */
-#define THROTTLE_MAX     (20 * USEC_PER_SEC)
-#define ANSWER_TIMEOUT   ((struct sim_range){ 1000000, 10000000 })      /* until a lost answer is given up */
-#define POLL             ((struct sim_range){ 150000, 1000000 })        /* between two readings of a NIC on its way */
-#define LINK_DELETION    ((struct sim_range){ 14000, 60000 })           /* an RCU grace period */
-#define SENT_PPM         900000U /* of calls in flight at a crash: the cloud has them */
-#define EFFECT_LOW_PPM   200000U /* of a call's latency: when it takes effect */
-#define EFFECT_HIGH_PPM  900000U
+#define RETRIES         2U                                      /* of a provider, after "unavailable" */
+#define RETRY_WAIT      ((struct sim_range){ 100000, 1000000 }) /* µs */
+#define THROTTLE_FIRST  (500 * USEC_PER_MSEC)                   /* full jitter below it, doubling */
+#define THROTTLE_MAX    (20 * USEC_PER_SEC)
+#define ANSWER_TIMEOUT  ((struct sim_range){ 1000000, 10000000 }) /* until a lost answer is given up */
+#define POLL            ((struct sim_range){ 150000, 1000000 })   /* between two readings of a NIC on its way */
+#define LINK_DELETION   ((struct sim_range){ 14000, 60000 })      /* an RCU grace period */
+#define FLOW_TABLE      ((struct sim_range){ 1000, 150000 })      /* read once, 100,000 flows at most */
+#define SENT_PPM        900000U /* of calls in flight at a crash: the cloud has them */
+#define EFFECT_LOW_PPM  200000U /* of a call's latency: when it takes effect */
+#define EFFECT_HIGH_PPM 900000U
 
 enum stage {
 	STAGE_METADATA,
@@ -46,8 +44,10 @@ enum stage {
 	STAGE_DETACH,
 	STAGE_UNTIL_DETACHED,
 	STAGE_DELETE,
+	STAGE_RECOVER,
 	STAGE_NFT,
 	STAGE_LINK_DEL,
+	STAGE_CT_FLUSH,
 	STAGE_END
 };
 
@@ -73,9 +73,10 @@ struct call {
 };
 
 static const char *const job_names[] = {
-	[JOB_IDENTIFY] = "identify", [JOB_LIMITS] = "limits",   [JOB_LIST] = "list",     [JOB_SWEEP] = "sweep",
-	[JOB_ASSIGN] = "assign",     [JOB_RELEASE] = "release", [JOB_ATTACH] = "attach", [JOB_DETACH] = "detach",
-	[JOB_NFT] = "nft",           [JOB_LINK_DEL] = "linkdel",
+	[JOB_IDENTIFY] = "identify", [JOB_LIMITS] = "limits",    [JOB_LIST] = "list",        [JOB_SWEEP] = "sweep",
+	[JOB_ASSIGN] = "assign",     [JOB_RELEASE] = "release",  [JOB_ATTACH] = "attach",    [JOB_DETACH] = "detach",
+	[JOB_NFT] = "nft",           [JOB_LINK_DEL] = "linkdel", [JOB_CT_FLUSH] = "ctflush", [JOB_RECOVER] = "recover",
+	[JOB_GLANCE] = "glance",
 };
 static_assert(ARRAY_SIZE(job_names) == JOB_KIND_COUNT, "a name per job kind");
 
@@ -88,23 +89,25 @@ void job_done(struct job *job)
 {
 	if (job->kind == JOB_IDENTIFY)
 		free(job->identity);
-	else if (job->kind == JOB_LIST)
+	else if (job->kind == JOB_LIST || job->kind == JOB_GLANCE)
 		cloud_view_done(&job->view);
-	else if (job->kind == JOB_ASSIGN || job->kind == JOB_ATTACH)
+	else if (job->kind == JOB_ASSIGN || job->kind == JOB_RECOVER || job->kind == JOB_ATTACH)
 		cloud_nic_done(&job->nic_result);
 	free(job->blocks);
+	free(job->addrs);
 	free(job->batch);
 	memset(job, 0, sizeof(*job));
 }
 
 static bool is_mutation(enum job_kind kind)
 {
-	return kind == JOB_ASSIGN || kind == JOB_RELEASE || kind == JOB_ATTACH || kind == JOB_DETACH;
+	return kind == JOB_ASSIGN || kind == JOB_RECOVER || kind == JOB_RELEASE || kind == JOB_ATTACH ||
+	       kind == JOB_DETACH;
 }
 
 static bool is_local(enum job_kind kind)
 {
-	return kind == JOB_NFT || kind == JOB_LINK_DEL;
+	return kind == JOB_NFT || kind == JOB_LINK_DEL || kind == JOB_CT_FLUSH;
 }
 
 /* ---- what a job is made of ---- */
@@ -122,6 +125,9 @@ static enum stage stage_at(const struct call *c)
 		[JOB_DETACH] = { STAGE_DETACH, STAGE_UNTIL_DETACHED, STAGE_DELETE, STAGE_END },
 		[JOB_NFT] = { STAGE_NFT, STAGE_END },
 		[JOB_LINK_DEL] = { STAGE_LINK_DEL, STAGE_END },
+		[JOB_CT_FLUSH] = { STAGE_CT_FLUSH, STAGE_END },
+		[JOB_RECOVER] = { STAGE_RECOVER, STAGE_END },
+		[JOB_GLANCE] = { STAGE_METADATA, STAGE_END },
 	};
 
 	if (c->job.kind == JOB_SWEEP && c->at > 0)
@@ -141,6 +147,7 @@ static struct sim_range latency_of(const struct world *w, enum stage stage)
 	case STAGE_UNTIL_DETACHED:
 		return l->read;
 	case STAGE_ASSIGN:
+	case STAGE_RECOVER:
 	case STAGE_RELEASE:
 		return l->assign;
 	case STAGE_CREATE:
@@ -153,6 +160,8 @@ static struct sim_range latency_of(const struct world *w, enum stage stage)
 		return l->remove;
 	case STAGE_NFT:
 		return l->nft;
+	case STAGE_CT_FLUSH:
+		return FLOW_TABLE;
 	case STAGE_LINK_DEL:
 	case STAGE_END:
 		break;
@@ -162,8 +171,8 @@ static struct sim_range latency_of(const struct world *w, enum stage stage)
 
 static bool stage_mutates(enum stage stage)
 {
-	return stage == STAGE_ASSIGN || stage == STAGE_RELEASE || stage == STAGE_CREATE || stage == STAGE_ATTACH ||
-	       stage == STAGE_DETACH || stage == STAGE_DELETE;
+	return stage == STAGE_ASSIGN || stage == STAGE_RECOVER || stage == STAGE_RELEASE || stage == STAGE_CREATE ||
+	       stage == STAGE_ATTACH || stage == STAGE_DETACH || stage == STAGE_DELETE;
 }
 
 static enum fate draw_fate(struct world *w, const struct call *c)
@@ -226,23 +235,36 @@ static void later_in(struct world *w, const struct call *c, struct sim_range ran
 	later(w, c, rng_us(&w->rng, range.low_us, range.high_us), phase);
 }
 
+enum lane { LANE_CHANGE, LANE_READ, LANE_NFT, LANE_LINK, LANE_FLOWS, LANE_COUNT };
+
+/* As the daemon's executor has them. */
+static const unsigned lane_threads[LANE_COUNT] = { 16, 3, 1, 4, 1 };
+
+static enum lane lane_of(enum job_kind kind)
+{
+	if (kind == JOB_NFT)
+		return LANE_NFT;
+	if (kind == JOB_LINK_DEL)
+		return LANE_LINK;
+	if (kind == JOB_CT_FLUSH)
+		return LANE_FLOWS;
+	return is_mutation(kind) ? LANE_CHANGE : LANE_READ;
+}
+
 static void start_waiting(struct world *w)
 {
-	unsigned cloud = 0, nft = 0, link = 0;
+	unsigned busy[LANE_COUNT] = { 0 };
 
 	for (struct call *c = w->executor.calls; c; c = c->next) {
-		unsigned *busy = c->job.kind == JOB_NFT ? &nft : c->job.kind == JOB_LINK_DEL ? &link : &cloud;
-		unsigned threads = c->job.kind == JOB_NFT	? NFT_THREADS :
-				   c->job.kind == JOB_LINK_DEL ? LINK_THREADS :
-								 CLOUD_THREADS;
+		enum lane lane = lane_of(c->job.kind);
 
 		if (c->orphan)
 			continue;
-		if (!c->running && *busy < threads) {
+		if (!c->running && busy[lane] < lane_threads[lane]) {
 			c->running = true;
 			later(w, c, 0, PHASE_SEND);
 		}
-		*busy += c->running;
+		busy[lane] += c->running;
 	}
 }
 
@@ -385,6 +407,19 @@ static int effect_assign(struct world *w, struct call *c)
 	return came < 0 ? -1 : 0;
 }
 
+static int effect_recover(struct world *w, struct call *c)
+{
+	struct mnic *nic = cloud_nic(w, c->job.nic);
+
+	if (!nic || nic->state != MNIC_ATTACHED)
+		return err_set(&c->err, ERR_NOTFOUND, "cloud", "no NIC %s", c->job.nic);
+	for (unsigned i = 0; i < c->job.count; i++)
+		if (cloud_recover_block(w, nic, &c->job.blocks[i], &c->err) == 0 && !c->orphan)
+			CHECK(cloud_nic_add_block(&c->job.nic_result, &c->job.blocks[i]) == 0);
+	(void)str_copy(c->job.nic_result.id, sizeof(c->job.nic_result.id), c->job.nic);
+	return c->job.nic_result.block_count ? 0 : -1;
+}
+
 static int effect_create(struct world *w, struct call *c)
 {
 	const struct mnic *nic = cloud_create(w, &c->job.wants[0], c->job.token, &c->err);
@@ -426,11 +461,13 @@ static int effect(struct world *w, struct call *c)
 {
 	switch (c->stage) {
 	case STAGE_METADATA:
-		return make_identity(w, &c->job);
+		return c->job.kind == JOB_GLANCE ? make_view(w, c) : make_identity(w, &c->job);
 	case STAGE_READ:
 		return effect_read(w, c);
 	case STAGE_ASSIGN:
 		return effect_assign(w, c);
+	case STAGE_RECOVER:
+		return effect_recover(w, c);
 	case STAGE_CREATE:
 		return effect_create(w, c);
 	case STAGE_RELEASE:
@@ -443,6 +480,7 @@ static int effect(struct world *w, struct call *c)
 	case STAGE_LINK_DEL:
 		kernel_link_del(w, c->job.ifname);
 		return 0;
+	case STAGE_CT_FLUSH: /* the model has no flows */
 	case STAGE_UNTIL_ATTACHED:
 	case STAGE_UNTIL_DETACHED:
 	case STAGE_END:
@@ -479,7 +517,8 @@ static void on_send(struct world *w, struct call *c)
 	else
 		w->cloud.stats.reads++;
 	if (!is_local(c->job.kind))
-		world_note(w, "call %s/%u %s fate=%u", job_kind_name(c->job.kind), c->at, c->job.nic, (unsigned)c->fate);
+		world_note(w, "call %s/%u %s fate=%u", job_kind_name(c->job.kind), c->at, c->job.nic,
+			   (unsigned)c->fate);
 	range = latency_of(w, c->stage);
 	latency_us = rng_us(&w->rng, range.low_us, range.high_us);
 	c->in_flight = true;
@@ -694,7 +733,7 @@ static void watch_result(struct world *w, const struct finished *done)
 	const struct job *job = &done->job;
 	struct mnic_watch *watch;
 
-	if (job->kind == JOB_LIST && job->rc == 0) {
+	if (job->kind == JOB_LIST && job->rc == 0) { /* a glance is not authoritative */
 		for (unsigned i = 0; i < ARRAY_SIZE(w->cloud.watch); i++)
 			w->cloud.watch[i].unclear = false;
 		for (unsigned i = 0; i < MODEL_STOLEN; i++)

@@ -63,7 +63,7 @@ static void check_waiters(struct world *w)
 {
 	struct pool_counts counts;
 
-	pool_count(w->d->pool, &counts);
+	world_counts(w, &counts);
 	if (w->d->listed && counts.free && w->d->waiting && w->wake_us > w->now_us)
 		world_fail(w, "who waits is served", "%u wait, %u are free", w->d->waiting, counts.free);
 }
@@ -193,11 +193,11 @@ static int count_lease(const struct lease *lease, void *arg)
 static int check_lease(const struct lease *lease, void *arg)
 {
 	struct world *w = arg;
-	const struct pod *pod = w->ledger[subnet_offset(lease_addr4(lease))].pod ?
-					pods_find(w, w->ledger[subnet_offset(lease_addr4(lease))].pod) :
-					NULL;
+	const struct pod *pod = w->ledger[subnet_offset(lease_addr4(lease))].pod
+					? pods_find(w, w->ledger[subnet_offset(lease_addr4(lease))].pod)
+					: NULL;
 
-	if (!pod || (pod->state != POD_LIVE && pod->state != POD_VANISHED && pod->state != POD_WIRING))
+	if (!pod || (pod->state != POD_LIVE && pod->state != POD_WIRING))
 		world_fail(w, "at rest: each lease has a pod", "%s, %s", lease->key.container,
 			   lease_state_name(lease->state));
 	return 0;
@@ -236,7 +236,8 @@ static int check_kernel_block(const struct pool_block_view *block, void *arg)
 	if (!kernel_covers(w, &block->prefix))
 		world_fail(w, "at rest: kernel = pool", "no cover for %s", text);
 	if (block->nic_slot && block->state != BLOCK_LOST && w->d->host_nics[block->nic_slot].ifname[0] &&
-	    (!w->kernel.nft || !strstr(w->kernel.nft, block->prefix.len == 32 ? ipaddr_str(&block->prefix.addr, text) : text)))
+	    (!w->kernel.nft ||
+	     !strstr(w->kernel.nft, block->prefix.len == 32 ? ipaddr_str(&block->prefix.addr, text) : text)))
 		world_fail(w, "at rest: kernel = pool", "%s is not in the nft table", text);
 	return 0;
 }
@@ -289,7 +290,7 @@ static void check_owned(struct world *w)
 	struct pool_counts counts;
 	struct surplus s = { .w = w };
 
-	pool_count(w->d->pool, &counts);
+	world_counts(w, &counts);
 	s.spare = (int64_t)counts.free + counts.leased + counts.pending - wanted_of(w, &counts);
 	(void)pool_blocks(w->d->pool, check_surplus, &s);
 	if (!w->scenario.others.add_block_us && counts.total > config->max_pods + unit &&
@@ -310,7 +311,7 @@ static void check_waiting(struct world *w)
 {
 	struct pool_counts counts;
 
-	pool_count(w->d->pool, &counts);
+	world_counts(w, &counts);
 	for (unsigned i = 0; i < MODEL_PODS; i++) {
 		const struct pod *pod = &w->pods[i];
 
@@ -332,7 +333,7 @@ bool invariants_short(const struct world *w)
 
 	if (!w->d || w->d->waiting || world_pods_in(w, POD_ADDING) || world_pods_in(w, POD_RETRY))
 		return true;
-	pool_count(w->d->pool, &counts);
+	world_counts(w, &counts);
 	return counts.free + counts.leased < wanted_of(w, &counts);
 }
 

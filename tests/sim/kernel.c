@@ -50,7 +50,9 @@ void kernel_wire(struct world *w, const char *ifname, const struct ipaddr *addr)
 	}
 	if (old)
 		old->route = false; /* replaced: the kernel has one of that destination */
-	*pod = (struct kpod){ .link = true, .route = true, .index = FIRST_INDEX + w->kernel.next_index++, .addr = *addr };
+	*pod = (struct kpod){
+		.link = true, .route = true, .index = FIRST_INDEX + w->kernel.next_index++, .addr = *addr
+	};
 	(void)str_copy(pod->ifname, sizeof(pod->ifname), ifname);
 }
 
@@ -106,16 +108,6 @@ void kernel_done(struct world *w)
 }
 
 /* ---- hostnet.h ---- */
-
-uint32_t hostnet_mark(uint32_t mask, unsigned slot)
-{
-	return (slot + 1) * (mask & -mask);
-}
-
-unsigned hostnet_slots_max(uint32_t mask)
-{
-	return mask ? mask / (mask & -mask) : 0;
-}
 
 static void sync_nics(struct world *w, struct hostnet_want *want)
 {

@@ -15,14 +15,14 @@
 #include "berth/check.h"
 #include "berth/str.h"
 
-#define CONTAINER_PREFIX "c0ffee"                                   /* of every container ID */
-#define ANSWER_GRACE     (200 * USEC_PER_MSEC)                      /* after an ADD's deadline */
-#define RUNTIME_DELAY    ((struct sim_range){ 10000, 300000 })      /* until the runtime says DEL of what failed */
-#define RETRY_DELAY      ((struct sim_range){ 1000000, 12000000 })  /* kubelet: next sandbox */
+#define CONTAINER_PREFIX "c0ffee"                                     /* of every container ID */
+#define ANSWER_GRACE     (200 * USEC_PER_MSEC)                        /* after an ADD's deadline */
+#define RUNTIME_DELAY    ((struct sim_range){ 10000, 300000 })        /* until the runtime says DEL of what failed */
+#define RETRY_DELAY      ((struct sim_range){ 1000000, 12000000 })    /* kubelet: next sandbox */
 #define RETRY_SETTLING   ((struct sim_range){ 200000000, 400000000 }) /* spares the events of pods that no room is for */
-#define GC_DELAY         ((struct sim_range){ 60000000, 600000000 }) /* until a vanished container is noticed */
+#define GC_DELAY         ((struct sim_range){ 60000000, 600000000 })  /* until a vanished container is noticed */
 #define DEL_AGAIN        ((struct sim_range){ 1000, 20000000 })
-#define GONE_DELAY       ((struct sim_range){ 1000, 10000000 })     /* a plugin that is killed while it waits */
+#define GONE_DELAY       ((struct sim_range){ 1000, 10000000 }) /* a plugin that is killed while it waits */
 
 #define PLACE_BITS 16U /* of an event's argument: the pod's place; above it its serial */
 
@@ -90,7 +90,7 @@ static struct server_conn *ask(struct world *w, enum proto_op op, uint32_t seria
 	if (op == PROTO_ADD) {
 		(void)str_copy(request.pod.namespace, sizeof(request.pod.namespace), "default");
 		(void)snprintf(request.pod.name, sizeof(request.pod.name), "pod-%u", w->pods[place].name);
-		(void)snprintf(request.netns, sizeof(request.netns), "/run/netns/%010" PRIu32, serial);
+		(void)snprintf(request.netns, sizeof(request.netns), PODS_NETNS "/%010" PRIu32, serial);
 		request.timeout_ms = w->scenario.config.add_timeout_us / USEC_PER_MSEC;
 	}
 	world_note(w, "%s %010" PRIu32, proto_op_name(op), serial);
@@ -407,14 +407,6 @@ static void on_wire(struct world *w, uint64_t arg)
 
 /* ---- coming and going ---- */
 
-static void on_vanished(struct world *w, uint64_t arg)
-{
-	struct pod *pod = pod_in(w, arg, POD_VANISHED);
-
-	if (pod)
-		begin_del(w, pod);
-}
-
 static void on_lifetime(struct world *w, uint64_t arg)
 {
 	struct pod *pod = pod_in(w, arg, POD_LIVE);
@@ -427,8 +419,9 @@ static void on_lifetime(struct world *w, uint64_t arg)
 	}
 	world_note(w, "pod %010" PRIu32 " vanishes", pod->serial);
 	unwire(w, pod->serial);
-	pod->state = POD_VANISHED;
-	world_in(w, GC_DELAY, on_vanished, arg);
+	pod->state = POD_VANISHED; /* the daemon finds out, or hears it late, whichever comes first */
+	if (!world_chance(w, w->scenario.load.no_del))
+		world_in(w, GC_DELAY, on_del_again, pod->serial);
 }
 
 unsigned world_pod_add(struct world *w)

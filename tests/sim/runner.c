@@ -81,7 +81,8 @@ unsigned runner_range(const struct runner_range *range, FILE *out)
 {
 	unsigned failed = 0;
 
-	for (uint64_t seed = range->first; seed <= range->last && (!failed || range->keep_going); seed += range->stride) {
+	for (uint64_t seed = range->first; seed <= range->last && (!failed || range->keep_going);
+	     seed += range->stride) {
 		struct runner_result result;
 
 		runner_run(seed, range->steps, false, range->keep_going ? NULL : out, &result);

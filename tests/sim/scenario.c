@@ -14,10 +14,17 @@
 /* EC2: create 0.2-1 s, attach 1-5 s with tails, detach 2-3 s, a link a few seconds after "attached", assign sub-second;
  * see docs of amazon-vpc-cni-k8s and the issues of terraform and amazon-ecs-agent for the same figures. nft: 12-30 ms. */
 static const struct sim_latency ec2 = {
-	.metadata = { 2 * MS, 20 * MS },     .read = { 30 * MS, 150 * MS },   .assign = { 300 * MS, 700 * MS },
-	.create = { 500 * MS, 1000 * MS },   .attach = { 300 * MS, 600 * MS }, .attaching = { 2 * S, 5 * S },
-	.link = { 10 * MS, 2 * S },          .detach = { 200 * MS, 500 * MS }, .detaching = { 2 * S, 6 * S },
-	.remove = { 200 * MS, 500 * MS },    .nft = { 12 * MS, 30 * MS },
+	.metadata = { 2 * MS, 20 * MS },
+	.read = { 30 * MS, 150 * MS },
+	.assign = { 300 * MS, 700 * MS },
+	.create = { 500 * MS, 1000 * MS },
+	.attach = { 300 * MS, 600 * MS },
+	.attaching = { 2 * S, 5 * S },
+	.link = { 10 * MS, 2 * S },
+	.detach = { 200 * MS, 500 * MS },
+	.detaching = { 2 * S, 6 * S },
+	.remove = { 200 * MS, 500 * MS },
+	.nft = { 12 * MS, 30 * MS },
 };
 
 void scenario_quiet(struct scenario *ret)
@@ -25,7 +32,9 @@ void scenario_quiet(struct scenario *ret)
 	memset(ret, 0, sizeof(*ret));
 	ret->seed = 1;
 	config_defaults(&ret->config);
-	ret->shape = (struct sim_shape){ .nics_max = 4, .units_per_nic = 15, .unit_len = 32, .single_len = 32, .subnet_len = 22 };
+	ret->shape = (struct sim_shape){
+		.nics_max = 4, .units_per_nic = 15, .unit_len = 32, .single_len = 32, .subnet_len = 22
+	};
 	ret->latency = ec2;
 	ret->faults.restart = (struct sim_range){ 200 * MS, 2 * S };
 	ret->load.wire = (struct sim_range){ 1 * MS, 5 * MS };
@@ -36,7 +45,8 @@ static unsigned pick(struct rng *rng, const unsigned *list, size_t count)
 {
 	return list[rng_below(rng, count)];
 }
-#define PICK(rng, ...) pick((rng), (const unsigned[]){ __VA_ARGS__ }, sizeof((const unsigned[]){ __VA_ARGS__ }) / sizeof(unsigned))
+#define PICK(rng, ...)                                                                                                 \
+	pick((rng), (const unsigned[]){ __VA_ARGS__ }, sizeof((const unsigned[]){ __VA_ARGS__ }) / sizeof(unsigned))
 
 static void draw_shape(struct rng *rng, struct sim_shape *shape)
 {

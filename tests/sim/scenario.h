@@ -66,10 +66,10 @@ struct sim_load {
 	struct sim_range wire;     /* from the daemon's answer to a wired pod */
 	/* ppm of pods: */
 	unsigned plugin_killed; /* somewhere between ADD and confirm */
-	unsigned no_del;        /* of those: the runtime dies with it and never says DEL */
+	unsigned no_del;        /* of those, and of those that vanish: nobody ever says DEL */
 	unsigned del_early;     /* DEL before the ADD was answered */
 	unsigned del_twice;
-	unsigned vanish; /* gone without DEL, which comes minutes later */
+	unsigned vanish; /* gone without DEL, which comes minutes later or (no_del) never */
 };
 
 struct scenario {

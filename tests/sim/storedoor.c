@@ -119,8 +119,8 @@ static void ledger_lease(struct world *w, const struct lease *lease)
 		return;
 	}
 	if (at->pod && at->pod != serial)
-		world_fail(w, "no address is leased twice", "%s to %08" PRIx32 " and %08" PRIx32, ipaddr_str(addr, text),
-			   at->pod, serial);
+		world_fail(w, "no address is leased twice", "%s to %08" PRIx32 " and %08" PRIx32,
+			   ipaddr_str(addr, text), at->pod, serial);
 	if (!at->pod && at->free_at_us > w->now_us)
 		world_fail(w, "an address rests before it is leased again", "%s for %" PRId64 " ms more",
 			   ipaddr_str(addr, text), (at->free_at_us - w->now_us) / USEC_PER_MSEC);
@@ -135,7 +135,7 @@ static void ledger_release(struct world *w, const struct lease_key *key, const s
 
 	if (pod && pod->state == POD_LIVE && !pod->del_said)
 		world_fail(w, "a running pod keeps its address", "%s of %s", ipaddr_str(addr, text), key->container);
-	if (pod && pod->state == POD_LEFT) {
+	if (pod && (pod->state == POD_LEFT || pod->state == POD_VANISHED)) {
 		w->counters.reclaimed++;
 		pods_forget(w, pod);
 	}
@@ -171,8 +171,7 @@ int __wrap_store_lease_release(struct store *store, const struct lease_key *key,
 {
 	struct world *w = sim_world;
 
-	if (before(w, CRASH_RELEASE_BEFORE, err) < 0 ||
-	    __real_store_lease_release(store, key, addr, until_us, err) < 0)
+	if (before(w, CRASH_RELEASE_BEFORE, err) < 0 || __real_store_lease_release(store, key, addr, until_us, err) < 0)
 		return -1;
 	ledger_release(w, key, addr);
 	(void)world_crash_at(w, CRASH_RELEASE_AFTER);

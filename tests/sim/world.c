@@ -10,14 +10,15 @@
 #include "berth/check.h"
 #include "berth/str.h"
 
-#define START_US     (1000 * USEC_PER_SEC) /* since boot */
-#define TURN_US      20                    /* µs that a turn takes when its timer is due at once */
-#define SPINS_MAX    2000U                 /* turns in SPINS_US that only the timer asked for: it runs in circles */
-#define SPINS_US     USEC_PER_SEC
-#define SETTLE_US    (70 * 60 * USEC_PER_SEC) /* past the hourly sweep and every back-off, list, release delay and reclaim */
-#define IDLE_US      (60 * 60 * USEC_PER_SEC)
-#define FNV_PRIME    UINT64_C(0x100000001b3) /* FNV-1a, 64 bits */
-#define FNV_OFFSET   UINT64_C(0xcbf29ce484222325)
+#define START_US  (1000 * USEC_PER_SEC) /* since boot */
+#define TURN_US   20                    /* µs that a turn takes when its timer is due at once */
+#define SPINS_MAX 2000U                 /* turns in SPINS_US that only the timer asked for: it runs in circles */
+#define SPINS_US  USEC_PER_SEC
+#define SETTLE_US                                                                                                      \
+	(70 * 60 * USEC_PER_SEC) /* past the hourly sweep and every back-off, list, release delay and reclaim */
+#define IDLE_US    (60 * 60 * USEC_PER_SEC)
+#define FNV_PRIME  UINT64_C(0x100000001b3) /* FNV-1a, 64 bits */
+#define FNV_OFFSET UINT64_C(0xcbf29ce484222325)
 
 struct world *sim_world;
 

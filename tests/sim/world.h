@@ -68,12 +68,12 @@ enum fate {
 
 enum pod_state {
 	POD_NONE,
-	POD_ADDING,  /* its ADD is with the daemon */
-	POD_WIRING,  /* has an address; the plugin makes its link */
-	POD_LIVE,    /* confirmed */
-	POD_RETRY,   /* its ADD failed: DEL, then a new sandbox */
+	POD_ADDING, /* its ADD is with the daemon */
+	POD_WIRING, /* has an address; the plugin makes its link */
+	POD_LIVE,   /* confirmed */
+	POD_RETRY,  /* its ADD failed: DEL, then a new sandbox */
 	POD_DELETING,
-	POD_VANISHED, /* no container any more, DEL not said yet */
+	POD_VANISHED, /* no container and no namespace any more, and no DEL yet */
 	POD_LEFT,     /* the plugin was killed and nobody will say DEL */
 	POD_STATE_COUNT
 };

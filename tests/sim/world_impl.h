@@ -90,7 +90,7 @@ struct model_cloud {
 	struct mnic_watch watch[MODEL_NICS * 2];
 	struct stolen stolen[MODEL_STOLEN];
 	unsigned stolen_next;
-	uint64_t serial; /* of NICs */
+	uint64_t serial;   /* of NICs */
 	int64_t tokens_us; /* token bucket of mutations: when it is full again */
 	struct {
 		bool armed;
@@ -118,7 +118,7 @@ struct model_kernel {
 	int next_index;
 	struct prefix *covers; /* owned, sorted */
 	unsigned cover_count;
-	char *nft; /* owned: the table as the last batch left it; NULL = none */
+	char *nft;       /* owned: the table as the last batch left it; NULL = none */
 	unsigned events; /* LINK events of NICs that the daemon has not read */
 };
 
@@ -256,7 +256,10 @@ int cloud_detach_nic(struct world *w, struct mnic *nic, struct err *err);
 int cloud_delete_nic(struct world *w, struct mnic *nic, struct err *err);
 /** cloud_assign() - up to @most of the wanted units. Return: how many came at *ret_first of nic->blocks, or -1. */
 int cloud_assign_units(struct world *w, struct mnic *nic, unsigned most, uint8_t len, struct err *err);
-int cloud_release_blocks(struct world *w, struct mnic *nic, const struct prefix *blocks, unsigned count, struct err *err);
+int cloud_release_blocks(struct world *w, struct mnic *nic, const struct prefix *blocks, unsigned count,
+			 struct err *err);
+/** cloud_recover_block() - exactly this block. Errors: CONFLICT. */
+int cloud_recover_block(struct world *w, struct mnic *nic, const struct prefix *block, struct err *err);
 /** cloud_read() - the state that a read of now shows; perhaps an old one. *ret_at_us: of when. */
 const struct cloud_state *cloud_read(struct world *w, int64_t *ret_at_us);
 /** cloud_show() - one NIC as a provider lists it. Return: 0 or -ENOMEM. */
@@ -307,6 +310,8 @@ void store_door_forget(struct world *w);
 
 /* ---- pods.c ---- */
 
+#define PODS_NETNS "/run/netns" /* folder of the pods' namespaces */
+
 void pods_start(struct world *w);
 /** pods_daemon_gone() - every connection broke. */
 void pods_daemon_gone(struct world *w);
@@ -329,6 +334,11 @@ bool invariants_short(const struct world *w);
 void invariants_rest(struct world *w);
 
 /* ---- accessors: the places that know how many families a lease has ---- */
+
+static inline void world_counts(const struct world *w, struct pool_counts *ret)
+{
+	pool_count(w->d->pool, IP_V4, ret);
+}
 
 static inline const struct ipaddr *lease_addr4(const struct lease *lease)
 {
