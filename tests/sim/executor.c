@@ -298,22 +298,27 @@ static void succeed(struct world *w, struct call *c)
 	finish(w, c);
 }
 
-static void give_up(struct world *w, struct call *c, const struct err *err)
+/* Cleans up behind a create: what is attached by now is detached, then it is deleted. Tried once; a sweep does the rest. */
+static bool clean_up(struct world *w, struct call *c)
 {
 	const struct mnic *made = c->made[0] ? cloud_nic(w, c->made) : NULL;
 
+	if (c->failing || c->job.kind != JOB_ATTACH || !made)
+		return false;
+	c->failing = true;
+	c->stage = made->state == MNIC_AVAILABLE ? STAGE_DELETE : STAGE_DETACH;
+	later(w, c, 0, PHASE_SEND);
+	return true;
+}
+
+static void give_up(struct world *w, struct call *c, const struct err *err)
+{
 	if (!c->failing) {
 		c->job.rc = -1;
 		c->job.err = *err;
 	}
-	/* Clean up behind a create: once, and only what hangs on nothing. */
-	if (c->failing || c->job.kind != JOB_ATTACH || !made || made->state != MNIC_AVAILABLE) {
+	if (!clean_up(w, c))
 		finish(w, c);
-		return;
-	}
-	c->failing = true;
-	c->stage = STAGE_DELETE;
-	later(w, c, 0, PHASE_SEND);
 }
 
 static void fail_as(struct world *w, struct call *c, enum err_class class, const char *what)
@@ -481,6 +486,9 @@ static int effect(struct world *w, struct call *c)
 		kernel_link_del(w, c->job.ifname);
 		return 0;
 	case STAGE_CT_FLUSH: /* the model has no flows */
+		return world_chance(w, w->scenario.faults.nft) ?
+			       err_set(&c->err, ERR_RETRY, "conntrack", "a planted failure") :
+			       0;
 	case STAGE_UNTIL_ATTACHED:
 	case STAGE_UNTIL_DETACHED:
 	case STAGE_END:
@@ -557,6 +565,16 @@ static void try_again(struct world *w, struct call *c, const char *what)
 
 static void next_stage(struct world *w, struct call *c)
 {
+	if (c->failing && c->stage == STAGE_DETACH) {
+		c->stage = STAGE_UNTIL_DETACHED;
+		later(w, c, 0, PHASE_SEND);
+		return;
+	}
+	if (c->failing && c->stage == STAGE_UNTIL_DETACHED) {
+		c->stage = STAGE_DELETE;
+		later(w, c, 0, PHASE_SEND);
+		return;
+	}
 	if (c->failing) {
 		finish(w, c);
 		return;
@@ -580,6 +598,8 @@ static void poll_nic(struct world *w, struct call *c)
 			next_stage(w, c);
 		else if (nic->state == MNIC_ATTACHED && c->fate != FATE_OK)
 			fail_as(w, c, ERR_RETRY, "still attached");
+		else if (nic->state == MNIC_ATTACHED && c->failing)
+			finish(w, c);
 		else if (nic->state == MNIC_ATTACHED)
 			succeed(w, c); /* the detach said yes and did nothing: nobody notices here */
 		else
@@ -714,7 +734,7 @@ int executor_submit_take(struct executor *ex, struct job *job, struct err *err)
 	CHECK(c);
 	c->id = ++ex->next_id;
 	c->job = *job;
-	c->job.submitted_us = w->now_us;
+	c->job.submitted_us = w->now_us + 1; /* the clock goes on within a turn */
 	c->view_at_us = w->now_us;
 	memset(job, 0, sizeof(*job));
 	while (*tail)

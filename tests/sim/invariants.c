@@ -68,14 +68,19 @@ static void check_waiters(struct world *w)
 		world_fail(w, "who waits is served", "%u wait, %u are free", w->d->waiting, counts.free);
 }
 
-static void check_limits(struct world *w)
+/* Does this world do to the daemon what it cannot know of? */
+static bool surprises(const struct world *w)
 {
 	const struct sim_faults *f = &w->scenario.faults;
 	const struct sim_others *o = &w->scenario.others;
-	bool surprises = f->lost_request || f->lost_answer || f->stale_read || f->no_effect || f->crash ||
-			 f->crash_mean_us || o->attach_nic_us || o->add_block_us || o->steal_block_us;
 
-	if (w->counters.over_limit && !surprises)
+	return f->lost_request || f->lost_answer || f->stale_read || f->no_effect || f->denied || f->crash ||
+	       f->crash_mean_us || o->attach_nic_us || o->add_block_us || o->steal_block_us;
+}
+
+static void check_limits(struct world *w)
+{
+	if (w->counters.over_limit && !surprises(w))
 		world_fail(w, "nothing is asked for that cannot be", "%" PRIu64 " calls over the instance's limits",
 			   w->counters.over_limit);
 }
@@ -293,7 +298,7 @@ static void check_owned(struct world *w)
 	world_counts(w, &counts);
 	s.spare = (int64_t)counts.free + counts.leased + counts.pending - wanted_of(w, &counts);
 	(void)pool_blocks(w->d->pool, check_surplus, &s);
-	if (!w->scenario.others.add_block_us && counts.total > config->max_pods + unit &&
+	if (!surprises(w) && counts.total >= config->max_pods + unit &&
 	    w->scenario.shape.blocks_at_start * unit <= config->max_pods)
 		world_fail(w, "at rest: no more than max pods are owned", "%u of %u", counts.total, config->max_pods);
 }
@@ -317,7 +322,7 @@ static void check_waiting(struct world *w)
 
 		if (pod->state != POD_ADDING && pod->state != POD_RETRY)
 			continue;
-		if (counts.leased < w->scenario.config.max_pods && cloud_room(w))
+		if (counts.leased < w->scenario.config.max_pods && cloud_room(w) && !link_lacks(w))
 			world_fail(w, "at rest: nobody waits while the cloud has room", "%010" PRIu32 ": %s",
 				   pod->serial, fail_reason_name(pod->last_reason));
 		if (pod->tries && pod->last_reason != FAIL_SUBNET_FULL && pod->last_reason != FAIL_SUBNET_FRAGMENTED &&
