@@ -422,6 +422,30 @@ struct adopt {
 	int64_t now_us;
 };
 
+struct rest {
+	const struct ipaddr *addr;
+	bool found;
+};
+
+static int find_rest(const struct ipaddr *addr, int64_t until_us, void *arg)
+{
+	struct rest *rest = arg;
+
+	(void)until_us;
+	rest->found = rest->found || ipaddr_equal(addr, rest->addr);
+	return rest->found;
+}
+
+/* The store knows that the address was given back: a daemon before us ended before it took the pod's route away. */
+static bool was_released(struct ipamd *d, const struct ipaddr *addr)
+{
+	struct rest rest = { addr, false };
+	struct err err;
+
+	(void)store_cooldowns(d->store, find_rest, &rest, &err);
+	return rest.found;
+}
+
 /* A pod's route without a lease: the store was lost, the pod was not. */
 static int adopt_route(const struct net_route *route, void *arg)
 {
@@ -436,6 +460,10 @@ static int adopt_route(const struct net_route *route, void *arg)
 		return 0;
 	if (net_link_by_index(a->d->net, route->oif, &link, &err) < 0 || !str_starts(link.name, HOSTNET_POD_LINKS))
 		return 0;
+	if (was_released(a->d, &route->dst.addr)) {
+		hostwork_pod_down(a->d, &route->dst.addr, link.name);
+		return 0;
+	}
 	adopted_key(a->d, link.name, &lease.key);
 	restore_lease(a->d, &lease, a->now_us);
 	if (store_lease_put(a->d->store, &lease, &err) < 0)
