@@ -486,9 +486,9 @@ static int effect(struct world *w, struct call *c)
 		kernel_link_del(w, c->job.ifname);
 		return 0;
 	case STAGE_CT_FLUSH: /* the model has no flows */
-		return world_chance(w, w->scenario.faults.nft) ?
-			       err_set(&c->err, ERR_RETRY, "conntrack", "a planted failure") :
-			       0;
+		return world_chance(w, w->scenario.faults.nft)
+			       ? err_set(&c->err, ERR_RETRY, "conntrack", "a planted failure")
+			       : 0;
 	case STAGE_UNTIL_ATTACHED:
 	case STAGE_UNTIL_DETACHED:
 	case STAGE_END:

@@ -65,6 +65,7 @@ void store_door_lose(struct world *w)
 	CHECK(keep(w, &err) == 0);
 	world_note(w, "the store is lost");
 	w->store_lost = true;
+	w->stores_lost++;
 }
 
 /* What a daemon without its store can know: pods that the kernel shows, and no cooldowns. */
@@ -149,7 +150,11 @@ int __wrap_store_lease_put(struct store *store, const struct lease *lease, struc
 {
 	struct world *w = sim_world;
 
-	if (before(w, CRASH_LEASE_PUT_BEFORE, err) < 0 || __real_store_lease_put(store, lease, err) < 0)
+	if (before(w, CRASH_LEASE_PUT_BEFORE, err) < 0) {
+		w->adoptions_unstored += lease_is_adopted(lease);
+		return -1;
+	}
+	if (__real_store_lease_put(store, lease, err) < 0)
 		return -1;
 	ledger_lease(w, lease);
 	(void)world_crash_at(w, CRASH_LEASE_PUT_AFTER);

@@ -203,7 +203,8 @@ struct world {
 	struct sqlite3 *keeper; /* keeps the store's memory while no daemon has it open */
 	char store_name[64];
 	unsigned store_serial;
-	bool store_lost;       /* and no daemon has seen what the kernel shows since */
+	bool store_lost; /* and no daemon has seen what the kernel shows since */
+	unsigned stores_lost, adoptions_unstored;
 	unsigned intents_kept; /* that this daemon could not delete: the next one does */
 	struct ledger ledger[MODEL_SUBNET];
 
