@@ -2,8 +2,9 @@
 /*
  * DOC: cloud mutations
  *
- * An intent is stored before a mutation is sent and removed when its result was recorded, so that a crash in between is
- * settled by the first list (blocks) and the sweep (NICs) of the next start. A result says by its class what happens:
+ * An intent is stored before a mutation is sent and removed when its result was recorded. After a crash in between the
+ * call may still take effect: what it may take away is not used until a later list of the next daemon tells, what it may
+ * add is found by that list (blocks) and the sweep (NICs). A result says by its class what happens:
  *
  *   AMBIGUOUS                  the NIC is stale: read back before anything else is done to it
  *   CONFLICT                   our view is old: the same, by a list at once
@@ -28,6 +29,7 @@
 	(180 * USEC_PER_SEC) /* create, attach, wait: up to 10 s by AWS's own words, 30 s seen, plus throttling */
 #define GLANCE_US      (60 * USEC_PER_SEC)   /* metadata is on the host and costs nothing that is shared */
 #define RELIST_US      (5 * USEC_PER_SEC)    /* second look when something seems to be missing */
+#define READ_LAG_US    (10 * USEC_PER_SEC)   /* how old a read may be: EC2 shows a change within a few seconds */
 #define MOVING_US      (1 * USEC_PER_SEC)    /* second look at a NIC that is attaching or detaching without us */
 #define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* crash leftovers are swept at start; hourly as amazon-vpc-cni-k8s does */
 
@@ -42,6 +44,15 @@ static int submit(struct ipamd *d, struct job *job, struct err *err)
 }
 
 /* ---- reads ---- */
+
+static const char *plan_kind_name(enum plan_kind kind)
+{
+	static const char *const names[] = {
+		[PLAN_ASSIGN] = "assign", [PLAN_ATTACH] = "attach", [PLAN_RELEASE] = "release", [PLAN_DETACH] = "detach"
+	};
+
+	return kind < PLAN_KIND_COUNT ? names[kind] : "?";
+}
 
 /* One at a time, after its back-off. Return: when it may be tried, INT64_MAX while it runs. */
 static int64_t start_read(struct ipamd *d, enum job_kind kind, struct backoff *backoff, int64_t due_us, int64_t now_us)
@@ -67,10 +78,12 @@ static int64_t jittered(struct ipamd *d, int64_t period)
 	return period - period / 5 + (int64_t)ipamd_random(d, (uint64_t)(period / 5 * 2 + 1));
 }
 
+/* A list that is asked for at @at_us or later. One that is under way does not count. */
 static void list_soon(struct ipamd *d, int64_t at_us)
 {
-	if (at_us < d->list_due_us)
-		d->list_due_us = at_us;
+	d->list_due_us = clock_earlier(d->list_due_us, at_us);
+	if (at_us > d->list_after_us)
+		d->list_after_us = at_us;
 }
 
 static void finish_identify(struct ipamd *d, struct job *job, int64_t now_us)
@@ -104,13 +117,61 @@ static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 		 d->limits.units[1].len);
 }
 
-static int drop_intent(const struct intent *intent, void *arg)
+struct idle_blocks {
+	unsigned slot, count;
+	struct prefix list[CLOUD_BLOCKS_MAX];
+};
+
+static int find_idle(const struct pool_block_view *block, void *arg)
+{
+	struct idle_blocks *idle = arg;
+
+	if (block->nic_slot == idle->slot && block->state == BLOCK_PENDING && !block->leased_count)
+		idle->list[idle->count++] = block->prefix;
+	return idle->count == CLOUD_BLOCKS_MAX;
+}
+
+/* Any of these may go yet: nothing is leased from them until a list tells. */
+static void doubt_blocks(struct ipamd *d, unsigned slot, int64_t now_us)
+{
+	struct idle_blocks idle = { .slot = slot };
+
+	(void)pool_blocks(d->pool, find_idle, &idle);
+	for (unsigned i = 0; i < idle.count; i++) {
+		pool_block_set_state(d->pool, &idle.list[i], BLOCK_READY, now_us);
+		pool_block_set_state(d->pool, &idle.list[i], BLOCK_DRAINING, now_us);
+		pool_block_set_state(d->pool, &idle.list[i], BLOCK_RELEASING, now_us);
+	}
+}
+
+static void doubt_nic(struct ipamd *d, const struct pool_nic *nic, int64_t now_us)
+{
+	if (nic->state != NIC_CONFIGURING || nic->leased_count)
+		return;
+	pool_nic_set_state(d->pool, nic->slot, NIC_DRAINING, now_us);
+	pool_nic_set_state(d->pool, nic->slot, NIC_DETACHING, now_us);
+}
+
+/* A call that the last daemon sent may take effect after the first list: a later one must tell. */
+static int settle_intent(const struct intent *intent, void *arg)
 {
 	struct ipamd *d = arg;
+	const struct pool_nic *nic = pool_nic_by_id(d->pool, intent->nic);
+	int64_t settled_us = d->stats.last_list_us + READ_LAG_US;
 	struct err err;
 
-	log_warn("a cloud call was in flight when the last daemon ended; settled by this list", "kind=%s nic=%s",
-		 intent->kind, intent->nic);
+	log_warn("a cloud call was in flight when the last daemon ended", "kind=%s nic=%s", intent->kind, intent->nic);
+	if (str_equal(intent->kind, plan_kind_name(PLAN_ATTACH)))
+		d->sweep_due_us = settled_us;
+	if (nic && nic->state != NIC_FOREIGN) {
+		if (str_equal(intent->kind, plan_kind_name(PLAN_RELEASE)))
+			doubt_blocks(d, nic->slot, d->stats.last_list_us);
+		if (str_equal(intent->kind, plan_kind_name(PLAN_DETACH)))
+			doubt_nic(d, nic, d->stats.last_list_us);
+		pool_nic_set_stale(d->pool, nic->slot, true);
+		d->mutated_us[nic->slot] = settled_us;
+	}
+	list_soon(d, settled_us + 1);
 	if (store_intent_del(d->store, intent->id, &err) < 0)
 		log_warn("cannot forget an intent", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 	return 0;
@@ -121,10 +182,11 @@ static void first_list(struct ipamd *d, int64_t now_us)
 	struct err err;
 
 	view_restore(d, now_us);
+	if (store_intents(d->store, settle_intent, d, &err) < 0)
+		log_warn("cannot read intents", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+	view_adopt(d, now_us);
 	d->listed = true;
 	d->host_dirty = true;
-	if (store_intents(d->store, drop_intent, d, &err) < 0)
-		log_warn("cannot read intents", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 }
 
 /* A NIC on its way without a job of ours: a daemon before us started it, or somebody else. It takes a slot already. */
@@ -149,6 +211,8 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 	d->list_due_us = now_us + (d->missing_count ? RELIST_US : jittered(d, d->config.list_period_us));
 	if (is_moving(d, &job->view))
 		d->list_due_us = now_us + MOVING_US;
+	if (job->submitted_us < d->list_after_us)
+		list_soon(d, d->list_after_us);
 	if (!d->listed)
 		first_list(d, now_us);
 }
@@ -178,15 +242,6 @@ static void finish_sweep(struct ipamd *d, struct job *job, int64_t now_us)
 }
 
 /* ---- mutations: sending ---- */
-
-static const char *plan_kind_name(enum plan_kind kind)
-{
-	static const char *const names[] = {
-		[PLAN_ASSIGN] = "assign", [PLAN_ATTACH] = "attach", [PLAN_RELEASE] = "release", [PLAN_DETACH] = "detach"
-	};
-
-	return kind < PLAN_KIND_COUNT ? names[kind] : "?";
-}
 
 static bool is_growth(enum plan_kind kind)
 {
@@ -391,7 +446,14 @@ static void mutation_failed(struct ipamd *d, const struct job *job, struct backo
 		pool_nic_set_stale(d->pool, job->slot, true);
 	else
 		d->sweep_due_us = 0; /* an attach that may have left a NIC behind */
-	list_soon(d, now_us);
+	list_soon(d, d->mutated_us[job->slot] + 1);
+}
+
+/* A list that was asked for before @until_us says nothing of that slot. */
+static void note_mutation(struct ipamd *d, unsigned slot, int64_t until_us)
+{
+	if (slot < CLOUD_NICS_MAX && d->mutated_us[slot] < until_us)
+		d->mutated_us[slot] = until_us;
 }
 
 static void finish_assign(struct ipamd *d, struct job *job, int64_t now_us)
@@ -427,7 +489,7 @@ static void finish_attach(struct ipamd *d, struct job *job, int64_t now_us)
 		list_soon(d, now_us);
 		return;
 	}
-	d->mutated_us[job->nic_result.slot] = now_us;
+	note_mutation(d, job->nic_result.slot, now_us);
 	add_blocks(d, job->nic_result.slot, &job->nic_result, now_us);
 	log_info("NIC attached", "nic=%s slot=%u took_ms=%" PRId64, job->nic_result.id, job->nic_result.slot,
 		 (now_us - job->submitted_us) / USEC_PER_MSEC);
@@ -482,8 +544,10 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	struct err err;
 
-	if (job->slot < CLOUD_NICS_MAX)
-		d->mutated_us[job->slot] = job->intent ? now_us : d->mutated_us[job->slot];
+	/* What was taken away may be shown for a while yet; what was added and is not shown yet does no harm. */
+	if (job->intent)
+		note_mutation(d, job->slot,
+			      job->kind == JOB_RELEASE || job->kind == JOB_DETACH ? now_us + READ_LAG_US : now_us);
 	switch (job->kind) {
 	case JOB_IDENTIFY:
 		finish_identify(d, job, now_us);

@@ -3,8 +3,8 @@
  * DOC: the cloud's word against ours
  *
  * A list adds what we do not hold at once. It takes nothing away at once: reads can be older than our last write, so a
- * block or NIC goes only when two lists in a row lack it, and a NIC that was mutated after the list was asked for is left
- * alone. What is gone but carries pods becomes LOST: nothing new is leased from it, and the pods are reported. It goes
+ * block or NIC goes only when two lists in a row lack it, and a NIC that was mutated after the list was asked for, or from
+ * which something was taken a few seconds before, is left alone. What is gone but carries pods becomes LOST: nothing new is leased from it, and the pods are reported. It goes
  * with its last pod, or comes back, if need be on another NIC.
  */
 #include "ipamd/ipamd.h"
@@ -189,8 +189,10 @@ static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t sub
 	const struct pool_nic *nic = pool_nic_by_id(d->pool, seen->id);
 
 	if (!nic) {
-		/* A slot that is taken holds an attach in flight: this NIC is what it will return. */
-		if (!seen->attached || seen->slot >= CLOUD_NICS_MAX || pool_nic_by_slot(d->pool, seen->slot))
+		/* A slot that is taken holds an attach in flight: this NIC is what it will return. One that was left
+		 * a moment ago may be shown for a while yet. */
+		if (!seen->attached || seen->slot >= CLOUD_NICS_MAX || pool_nic_by_slot(d->pool, seen->slot) ||
+		    d->mutated_us[seen->slot] >= submitted_us)
 			return;
 		nic = pool_nic_add(d->pool, seen, now_us);
 		if (!nic) {
@@ -505,12 +507,16 @@ static void adopt_pods(struct ipamd *d, int64_t now_us)
 
 void view_restore(struct ipamd *d, int64_t now_us)
 {
-	struct err err;
-
 	for (unsigned i = 0; i < d->early_count; i++)
 		restore_lease(d, &d->early[i], now_us);
 	free(take_ptr(d->early));
 	d->early_count = 0;
+}
+
+void view_adopt(struct ipamd *d, int64_t now_us)
+{
+	struct err err;
+
 	if (store_cooldowns(d->store, restore_cooldown, d, &err) < 0)
 		log_warn("cannot load cooldowns", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 	adopt_pods(d, now_us);
