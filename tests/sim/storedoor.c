@@ -17,13 +17,13 @@
 
 int __real_store_lease_put(struct store *store, const struct lease *lease, struct err *err);
 int __real_store_lease_bind(struct store *store, const struct lease_key *key, int64_t now_us, struct err *err);
-int __real_store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addr,
+int __real_store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addrs,
 			       int64_t until_us, struct err *err);
 int __real_store_intent_put(struct store *store, struct intent *intent, struct err *err);
 int __real_store_intent_del(struct store *store, int64_t id, struct err *err);
 int __wrap_store_lease_put(struct store *store, const struct lease *lease, struct err *err);
 int __wrap_store_lease_bind(struct store *store, const struct lease_key *key, int64_t now_us, struct err *err);
-int __wrap_store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addr,
+int __wrap_store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addrs,
 			       int64_t until_us, struct err *err);
 int __wrap_store_intent_put(struct store *store, struct intent *intent, struct err *err);
 int __wrap_store_intent_del(struct store *store, int64_t id, struct err *err);
@@ -171,14 +171,14 @@ int __wrap_store_lease_bind(struct store *store, const struct lease_key *key, in
 	return 0;
 }
 
-int __wrap_store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addr,
+int __wrap_store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addrs,
 			       int64_t until_us, struct err *err)
 {
 	struct world *w = sim_world;
 
-	if (before(w, CRASH_RELEASE_BEFORE, err) < 0 || __real_store_lease_release(store, key, addr, until_us, err) < 0)
+	if (before(w, CRASH_RELEASE_BEFORE, err) < 0 || __real_store_lease_release(store, key, addrs, until_us, err) < 0)
 		return -1;
-	ledger_release(w, key, addr);
+	ledger_release(w, key, &addrs[0]);
 	(void)world_crash_at(w, CRASH_RELEASE_AFTER);
 	return 0;
 }
