@@ -17,7 +17,6 @@
 #include "berth/check.h"
 #include "berth/str.h"
 
-#define SUBNET_BASE      0x0a000000U /* 10.0.0.0 */
 #define RESERVED_FIRST   4U          /* addresses: network, router, DNS, future use, as EC2 keeps them */
 #define RUN_MAX          24U         /* addresses that another node holds in a row */
 #define STOLEN_FOR_LISTS 5U          /* lists after which the daemon must have given up what was taken away */
@@ -25,14 +24,6 @@
 struct ipaddr subnet_addr(unsigned offset)
 {
 	return ipaddr_v4(SUBNET_BASE + offset);
-}
-
-unsigned subnet_offset(const struct ipaddr *addr)
-{
-	uint32_t host = (uint32_t)addr->bytes[0] << 24 | (uint32_t)addr->bytes[1] << 16 |
-			(uint32_t)addr->bytes[2] << 8 | addr->bytes[3];
-
-	return host - SUBNET_BASE < MODEL_SUBNET ? host - SUBNET_BASE : 0;
 }
 
 /* ---- reads of the past ---- */
@@ -464,8 +455,10 @@ static void forget_cooldowns(struct world *w, const struct prefix *block)
 {
 	unsigned at = subnet_offset(&block->addr);
 
-	for (unsigned i = 0; i < 1U << (32 - block->len); i++)
-		w->ledger[at + i] = (struct ledger){ w->ledger[at + i].pod, 0, true };
+	for (unsigned i = 0; i < 1U << (32 - block->len); i++) {
+		w->ledger[at + i].free_at_us = 0;
+		w->ledger[at + i].stolen = true;
+	}
 }
 
 static void steal_block(struct world *w)

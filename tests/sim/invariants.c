@@ -38,20 +38,20 @@ static int check_block(const struct pool_block_view *block, void *arg)
 
 static void check_pods(struct world *w)
 {
-	uint16_t seen[MODEL_SUBNET] = { 0 };
 	char text[IPADDR_STRLEN];
 
-	for (unsigned i = 0; i < MODEL_PODS; i++) {
+	for (unsigned i = 0; i < w->pod_top; i++) {
 		const struct pod *pod = &w->pods[i];
-		unsigned at = subnet_offset(&pod->addr);
+		struct ledger *at = &w->ledger[subnet_offset(&pod->addr)];
 		const struct kpod *have;
 
 		if (pod->state != POD_LIVE || pod->del_said)
 			continue;
-		if (seen[at])
+		if (at->seen_step == w->counters.steps)
 			world_fail(w, "no address is leased twice", "%s in pods %u and %u",
-				   ipaddr_str(&pod->addr, text), i, seen[at] - 1U);
-		seen[at] = (uint16_t)(i + 1);
+				   ipaddr_str(&pod->addr, text), i, at->seen_pod);
+		at->seen_step = w->counters.steps;
+		at->seen_pod = i;
 		have = kernel_pod(w, pod->host_ifname);
 		if (!have || !have->route || !ipaddr_equal(&have->addr, &pod->addr))
 			world_fail(w, "a running pod keeps its route", "%s of %010" PRIu32,

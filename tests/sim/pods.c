@@ -48,7 +48,7 @@ uint32_t pods_serial(const struct lease_key *key)
 
 struct pod *pods_find(struct world *w, uint32_t serial)
 {
-	for (unsigned i = 0; i < MODEL_PODS; i++)
+	for (unsigned i = 0; i < w->pod_top; i++)
 		if (w->pods[i].state != POD_NONE && w->pods[i].serial == serial)
 			return &w->pods[i];
 	return NULL;
@@ -431,6 +431,7 @@ unsigned world_pod_add(struct world *w)
 		if (w->pods[i].state != POD_NONE)
 			continue;
 		w->pod_count++;
+		w->pod_top = i >= w->pod_top ? i + 1 : w->pod_top;
 		w->pods[i] = (struct pod){ .name = i, .since_us = w->now_us, .wait_us = -1 };
 		send_add(w, &w->pods[i]);
 		return i;

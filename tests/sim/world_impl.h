@@ -13,6 +13,7 @@ struct sqlite3;
 #define MODEL_NICS   16   /* the instance's, others' and left-over ones */
 #define MODEL_UNITS  64   /* blocks on one NIC: more than EC2's largest has */
 #define MODEL_SUBNET 4096 /* addresses of the largest subnet */
+#define SUBNET_BASE  0x0a000000U /* 10.0.0.0 */
 #define MODEL_PODS   640  /* at once */
 #define MODEL_READS  16   /* states that an old read may show */
 
@@ -128,6 +129,8 @@ struct ledger {
 	uint32_t pod;       /* serial of the pod whose lease it is; 0: nobody's */
 	int64_t free_at_us; /* nobody's: not to be leased before */
 	bool stolen;        /* once: the cloud may bring it back at any time, and knows of no cooldown */
+	uint64_t seen_step; /* of invariants.c: the last step in which a running pod had it, and which */
+	unsigned seen_pod;
 };
 
 /* ---- pods ---- */
@@ -211,6 +214,7 @@ struct world {
 	struct pod pods[MODEL_PODS];
 	uint32_t pod_serial;
 	unsigned pod_count; /* not NONE */
+	unsigned pod_top;   /* none was used from here on */
 	struct server_conn conns[SERVER_CONNS_MAX];
 	uint32_t spool[SPOOL_MAX]; /* serials of sandboxes whose DEL found no daemon */
 	unsigned spool_count;
@@ -274,7 +278,14 @@ bool cloud_take_token(struct world *w);
 /** cloud_room() - could the cloud give one more unit to this node, on a NIC that is there or on a new one? */
 bool cloud_room(struct world *w);
 struct mnic_watch *cloud_watch(struct world *w, const char *id);
-unsigned subnet_offset(const struct ipaddr *addr);
+/** subnet_offset() - of an address of the subnet; 0 for any other. */
+static inline unsigned subnet_offset(const struct ipaddr *addr)
+{
+	uint32_t host = (uint32_t)addr->bytes[0] << 24 | (uint32_t)addr->bytes[1] << 16 |
+			(uint32_t)addr->bytes[2] << 8 | addr->bytes[3];
+
+	return host - SUBNET_BASE < MODEL_SUBNET ? host - SUBNET_BASE : 0;
+}
 struct ipaddr subnet_addr(unsigned offset);
 
 /* ---- executor.c ---- */
