@@ -138,20 +138,24 @@ tests: $(PROGRAMS) $(TEST_BINS) $(SIM_TEST)
 
 # The simulator: the daemon's own objects behind other doors. Its objects come first, so that the archive's members with the
 # real doors are never asked for.
-SIM_OBJ   := $(call objs,$(filter-out tests/sim/sim.c tests/sim/test_%.c,$(wildcard tests/sim/*.c)))
+SIM_OBJ   := $(call objs,$(filter-out tests/sim/sim.c tests/sim/plants.c tests/sim/test_%.c,$(wildcard tests/sim/*.c)))
 SIM_WRAPS := store_lease_put store_lease_bind store_lease_release store_intent_put store_intent_del \
 	opendir readdir closedir fs_read fs_unlink fs_exists
-SIM_LD    := $(addprefix -Wl$(COMMA)--wrap=,$(SIM_WRAPS))
-SIM_TEST  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/sim/test_*.c))
-ALL_SRC   += $(wildcard tests/sim/*.c)
+# Mistakes that test_planted puts into the daemon (tests/sim/plants.c), and nobody else.
+SIM_PLANTS := pool_new pool_lease pool_lease_restore pool_nic_set_stale store_intents requests_serve_waiters
+SIM_TEST   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/sim/test_*.c))
+sim_wrap    = $(addprefix -Wl$(COMMA)--wrap=,$(1))
+ALL_SRC    += $(wildcard tests/sim/*.c)
 
 $(BUILD)/sim: $(BUILD)/tests/sim/sim.o $(SIM_OBJ) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
 	$(call say,LD,$@)
-	$(link) $(SIM_LD) $(call pkg_libs,$(PKGS_IPAMD) $(PKGS_CLOUD))
+	$(link) $(call sim_wrap,$(SIM_WRAPS)) $(call pkg_libs,$(PKGS_IPAMD) $(PKGS_CLOUD))
 
+$(BUILD)/tests/sim/test_planted: $(BUILD)/tests/sim/plants.o
+$(BUILD)/tests/sim/test_planted: SIM_WRAPS += $(SIM_PLANTS)
 $(SIM_TEST): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELP) $(SIM_OBJ) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
 	$(call say,LD,$@)
-	$(link) $(SIM_LD) $(call pkg_libs,$(PKGS_IPAMD) $(PKGS_CLOUD) cmocka)
+	$(link) $(call sim_wrap,$(SIM_WRAPS)) $(call pkg_libs,$(PKGS_IPAMD) $(PKGS_CLOUD) cmocka)
 
 .PHONY: sim
 sim: $(BUILD)/sim

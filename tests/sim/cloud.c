@@ -17,9 +17,9 @@
 #include "berth/check.h"
 #include "berth/str.h"
 
-#define RESERVED_FIRST   4U          /* addresses: network, router, DNS, future use, as EC2 keeps them */
-#define RUN_MAX          24U         /* addresses that another node holds in a row */
-#define STOLEN_FOR_LISTS 5U          /* lists after which the daemon must have given up what was taken away */
+#define RESERVED_FIRST   4U  /* addresses: network, router, DNS, future use, as EC2 keeps them */
+#define RUN_MAX          24U /* addresses that another node holds in a row */
+#define STOLEN_FOR_LISTS 5U  /* lists after which the daemon must have given up what was taken away */
 
 struct ipaddr subnet_addr(unsigned offset)
 {

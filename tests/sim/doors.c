@@ -94,25 +94,40 @@ static struct {
 	unsigned at;
 } spool_dir;
 
+DIR *__real_opendir(const char *path);
+struct dirent *__real_readdir(DIR *dir);
+int __real_closedir(DIR *dir);
+int __real_fs_read(const char *path, size_t max_size, char **ret_text, size_t *ret_size);
+int __real_fs_unlink(const char *path);
+bool __real_fs_exists(const char *path);
 DIR *__wrap_opendir(const char *path);
 struct dirent *__wrap_readdir(DIR *dir);
 int __wrap_closedir(DIR *dir);
 int __wrap_fs_read(const char *path, size_t max_size, char **ret_text, size_t *ret_size);
 int __wrap_fs_unlink(const char *path);
-bool __real_fs_exists(const char *path);
 bool __wrap_fs_exists(const char *path);
+
+/* The daemon's folder; whoever else opens one means a real one. */
+static bool is_ours(const char *path)
+{
+	return sim_world && str_starts(path, sim_world->scenario.config.run_dir);
+}
 
 DIR *__wrap_opendir(const char *path)
 {
-	(void)path;
+	if (!is_ours(path))
+		return __real_opendir(path);
 	spool_dir.at = 0;
-	return sim_world->spool_count && !sim_world->dying ? (DIR *)&spool_dir : NULL;
+	if (!sim_world->spool_count || sim_world->dying || sim_world->plant == PLANT_DEAF_SPOOL)
+		return NULL;
+	return (DIR *)&spool_dir;
 }
 
 /* What is unlinked while it is walked makes room for the last: walk from the end. */
 struct dirent *__wrap_readdir(DIR *dir)
 {
-	(void)dir;
+	if (dir != (DIR *)&spool_dir)
+		return __real_readdir(dir);
 	if (spool_dir.at >= sim_world->spool_count)
 		return NULL;
 	(void)snprintf(spool_dir.entry.d_name, sizeof(spool_dir.entry.d_name), "%08" PRIx32 ".json",
@@ -122,8 +137,7 @@ struct dirent *__wrap_readdir(DIR *dir)
 
 int __wrap_closedir(DIR *dir)
 {
-	(void)dir;
-	return 0;
+	return dir == (DIR *)&spool_dir ? 0 : __real_closedir(dir);
 }
 
 static bool spool_find(const char *path, unsigned *ret)
@@ -145,7 +159,8 @@ int __wrap_fs_read(const char *path, size_t max_size, char **ret_text, size_t *r
 	struct proto_request request = { .op = PROTO_DEL };
 	unsigned at;
 
-	(void)max_size;
+	if (!is_ours(path))
+		return __real_fs_read(path, max_size, ret_text, ret_size);
 	if (sim_world->dying || !spool_find(path, &at))
 		return -ENOENT;
 	pods_key(sim_world->spool[at], &request.key);
@@ -158,6 +173,8 @@ int __wrap_fs_unlink(const char *path)
 	struct world *w = sim_world;
 	unsigned at;
 
+	if (!is_ours(path))
+		return __real_fs_unlink(path);
 	if (w->dying || !spool_find(path, &at))
 		return 0;
 	/* Keep the order: the walk goes from the end, so what is behind @at was seen already. */

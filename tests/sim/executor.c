@@ -26,7 +26,6 @@
 #define THROTTLE_FIRST  (500 * USEC_PER_MSEC)                   /* full jitter below it, doubling */
 #define THROTTLE_MAX    (20 * USEC_PER_SEC)
 #define ANSWER_TIMEOUT  ((struct sim_range){ 1000000, 10000000 }) /* until a lost answer is given up */
-#define POLL            ((struct sim_range){ 150000, 1000000 })   /* between two readings of a NIC on its way */
 #define LINK_DELETION   ((struct sim_range){ 14000, 60000 })      /* an RCU grace period */
 #define FLOW_TABLE      ((struct sim_range){ 1000, 150000 })      /* read once, 100,000 flows at most */
 #define SENT_PPM        900000U /* of calls in flight at a crash: the cloud has them */
@@ -374,6 +373,8 @@ static int make_view(struct world *w, struct call *c)
 
 static int find_leftovers(struct world *w, struct call *c)
 {
+	if (w->plant == PLANT_BLIND_SWEEP)
+		return 0;
 	/* What an attach has just made looks the same. */
 	for (const struct call *other = w->executor.calls; other; other = other->next)
 		if (other->job.kind == JOB_ATTACH && other->running && !other->orphan)
@@ -603,7 +604,7 @@ static void poll_nic(struct world *w, struct call *c)
 		else if (nic->state == MNIC_ATTACHED)
 			succeed(w, c); /* the detach said yes and did nothing: nobody notices here */
 		else
-			later_in(w, c, POLL, PHASE_SEND);
+			later_in(w, c, w->scenario.latency.poll, PHASE_SEND);
 		return;
 	}
 	if (!nic || nic->state == MNIC_DETACHING || nic->state == MNIC_AVAILABLE) {
@@ -612,7 +613,7 @@ static void poll_nic(struct world *w, struct call *c)
 		CHECK(cloud_show(w, nic, &c->job.nic_result) == 0);
 		next_stage(w, c);
 	} else {
-		later_in(w, c, POLL, PHASE_SEND);
+		later_in(w, c, w->scenario.latency.poll, PHASE_SEND);
 	}
 }
 

@@ -352,6 +352,7 @@ void invariants_rest(struct world *w)
 		world_fail(w, "at rest: a daemon runs", "it does not");
 		return;
 	}
+	w->checking = true;
 	if (pool_check(w->d->pool, &err) < 0)
 		world_fail(w, "the pool is sound", "%s", err.msg);
 	check_cloud(w);
@@ -361,4 +362,5 @@ void invariants_rest(struct world *w)
 	check_waiting(w);
 	if (w->spool_count)
 		world_fail(w, "at rest: the spool is empty", "%u DELs", w->spool_count);
+	w->checking = false;
 }

@@ -35,7 +35,7 @@ static void catch_abort(void)
 	(void)sigaction(SIGABRT, &action, NULL);
 }
 
-void runner_run(uint64_t seed, uint64_t steps, bool verbose, FILE *out, struct runner_result *ret)
+void runner_run(uint64_t seed, const struct runner_how *how, struct runner_result *ret)
 {
 	struct scenario scenario;
 	struct world *w;
@@ -47,11 +47,12 @@ void runner_run(uint64_t seed, uint64_t steps, bool verbose, FILE *out, struct r
 		(void)str_copy(ret->failure, sizeof(ret->failure), "no world");
 		return;
 	}
-	running_steps = steps;
+	running_steps = how->steps;
 	catch_abort();
-	world_set_verbose(w, verbose);
+	world_set_verbose(w, how->verbose);
+	world_plant(w, how->plant);
 	world_daemon_start(w);
-	while (w->counters.steps < steps && world_step(w))
+	while (w->counters.steps < how->steps && world_step(w))
 		;
 	if (!world_failure(w))
 		(void)world_settle(w);
@@ -60,17 +61,18 @@ void runner_run(uint64_t seed, uint64_t steps, bool verbose, FILE *out, struct r
 	ret->failed = world_failure(w) != NULL;
 	if (ret->failed) {
 		(void)str_copy(ret->failure, sizeof(ret->failure), world_failure(w));
-		if (out)
-			tell(out, w, steps);
+		if (how->out)
+			tell(how->out, w, how->steps);
 	}
 	world_free(w);
 }
 
 bool runner_one(uint64_t seed, uint64_t steps, bool verbose, FILE *out)
 {
+	const struct runner_how how = { .steps = steps, .verbose = verbose, .out = out };
 	struct runner_result result;
 
-	runner_run(seed, steps, verbose, out, &result);
+	runner_run(seed, &how, &result);
 	if (!result.failed)
 		(void)fprintf(out, "seed %" PRIu64 ": %" PRIu64 " steps, trace %016" PRIx64 ", all holds\n", seed,
 			      result.steps, result.hash);
@@ -79,13 +81,14 @@ bool runner_one(uint64_t seed, uint64_t steps, bool verbose, FILE *out)
 
 unsigned runner_range(const struct runner_range *range, FILE *out)
 {
+	const struct runner_how how = { .steps = range->steps, .out = range->keep_going ? NULL : out };
 	unsigned failed = 0;
 
 	for (uint64_t seed = range->first; seed <= range->last && (!failed || range->keep_going);
 	     seed += range->stride) {
 		struct runner_result result;
 
-		runner_run(seed, range->steps, false, range->keep_going ? NULL : out, &result);
+		runner_run(seed, &how, &result);
 		failed += result.failed;
 		if (result.failed && range->keep_going)
 			(void)fprintf(out, "seed %" PRIu64 ": %s\n", seed, result.failure);

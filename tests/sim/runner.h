@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "tests/sim/world.h"
+
 #define RUNNER_STEPS 1000 /* events before a world is let come to rest: minutes to hours of a node */
 
 /** struct runner_result - of one seed. */
@@ -16,8 +18,15 @@ struct runner_result {
 	char failure[512];
 };
 
-/** runner_run() - one seed; @verbose: each event on stderr; @out: where a failure is told, NULL = nowhere. */
-void runner_run(uint64_t seed, uint64_t steps, bool verbose, FILE *out, struct runner_result *ret);
+/** struct runner_how - of a run. */
+struct runner_how {
+	uint64_t steps;
+	bool verbose; /* each event on stderr */
+	FILE *out;    /* where a failure is told; NULL = nowhere */
+	enum plant plant;
+};
+/** runner_run() - one seed. */
+void runner_run(uint64_t seed, const struct runner_how *how, struct runner_result *ret);
 /** runner_one() - the same for people. Return: does all hold? */
 bool runner_one(uint64_t seed, uint64_t steps, bool verbose, FILE *out);
 /** struct runner_range - every @stride-th seed. */

@@ -25,6 +25,7 @@ static const struct sim_latency ec2 = {
 	.detaching = { 2 * S, 6 * S },
 	.remove = { 200 * MS, 500 * MS },
 	.nft = { 12 * MS, 30 * MS },
+	.poll = { 150 * MS, 1000 * MS },
 };
 
 void scenario_quiet(struct scenario *ret)

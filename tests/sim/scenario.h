@@ -27,6 +27,7 @@ struct sim_shape {
 /** struct sim_latency - of the cloud's calls and of what they set going. */
 struct sim_latency {
 	struct sim_range metadata, read, assign, create, attach, attaching, link, detach, detaching, remove, nft;
+	struct sim_range poll; /* between two readings of a NIC on its way */
 };
 
 /** struct sim_faults - what goes wrong; all in ppm of the chances it gets, 0 = never. */

@@ -30,12 +30,11 @@ int __wrap_store_intent_del(struct store *store, int64_t id, struct err *err);
 
 /* ---- the database ---- */
 
-/* One name per world and life of the file: nothing of an older one is found. */
+/* One name per life of the file: nothing of an older one is found. */
 static int keep(struct world *w, struct err *err)
 {
-	static unsigned serial;
-
-	(void)snprintf(w->store_name, sizeof(w->store_name), "file:/world-%u?vfs=memdb", ++serial);
+	(void)snprintf(w->store_name, sizeof(w->store_name), "file:/seed-%" PRIu64 "-%u?vfs=memdb", w->scenario.seed,
+		       ++w->store_serial);
 	if (sqlite3_open_v2(w->store_name, &w->keeper,
 			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK)
@@ -176,7 +175,8 @@ int __wrap_store_lease_release(struct store *store, const struct lease_key *key,
 {
 	struct world *w = sim_world;
 
-	if (before(w, CRASH_RELEASE_BEFORE, err) < 0 || __real_store_lease_release(store, key, addrs, until_us, err) < 0)
+	if (before(w, CRASH_RELEASE_BEFORE, err) < 0 ||
+	    __real_store_lease_release(store, key, addrs, until_us, err) < 0)
 		return -1;
 	ledger_release(w, key, &addrs[0]);
 	(void)world_crash_at(w, CRASH_RELEASE_AFTER);

@@ -379,6 +379,16 @@ bool world_settle(struct world *w)
 	return !w->failed;
 }
 
+void world_plant(struct world *w, enum plant plant)
+{
+	w->plant = plant;
+}
+
+enum plant world_planted(void)
+{
+	return sim_world && !sim_world->dying && !sim_world->checking ? sim_world->plant : PLANT_NONE;
+}
+
 /* ---- life ---- */
 
 struct world *world_new(const struct scenario *scenario)

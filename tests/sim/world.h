@@ -18,6 +18,8 @@
  * equal trace. A crash (kill -9) inside a turn shuts all doors of the daemon at that point: what the rest of the turn does
  * reaches nobody.
  *
+ * One world at a time: the doors speak to the one that runs.
+ *
  * A world that failed does not move any more; world_failure() says why, world_dump() shows the last events.
  */
 #ifndef TESTS_SIM_WORLD_H
@@ -91,6 +93,20 @@ struct world_counters {
 	int64_t longest_wait_us; /* of an ADD that was served */
 };
 
+/** enum plant - a mistake that is put into the daemon to see that it is found; tests/sim/plants.c makes them. */
+enum plant {
+	PLANT_NONE,
+	PLANT_NO_COOLDOWN,      /* an address is free at once */
+	PLANT_DOUBLE_LEASE,     /* now and then a pod gets an address that another one has */
+	PLANT_FORGOTTEN_INTENT, /* what was in flight at a crash is not looked at by the next daemon */
+	PLANT_BLIND_SWEEP,      /* left-over NICs are not seen */
+	PLANT_UNCLEAR_IS_DONE,  /* an AMBIGUOUS mutation is taken for done */
+	PLANT_DEAF_SPOOL,       /* DELs that found no daemon are not replayed */
+	PLANT_LOST_LEASE,       /* a lease of the store is not restored */
+	PLANT_NO_DEADLINE,      /* an ADD waits for ever */
+	PLANT_COUNT
+};
+
 /** world_new() - a node with its primary NIC; the daemon is not started. Return: NULL without memory. */
 struct world *world_new(const struct scenario *scenario);
 void world_free(struct world *w);
@@ -116,6 +132,11 @@ void world_dump(const struct world *w, FILE *out);
 uint64_t world_trace_hash(const struct world *w);
 void world_set_verbose(struct world *w, bool verbose);
 const struct world_counters *world_counters(const struct world *w);
+
+/** world_plant() - from now on; does nothing in a program without plants.c. */
+void world_plant(struct world *w, enum plant plant);
+/** world_planted() - in the world that runs. */
+enum plant world_planted(void);
 
 /* ---- the daemon ---- */
 

@@ -10,12 +10,12 @@
 
 struct sqlite3;
 
-#define MODEL_NICS   16   /* the instance's, others' and left-over ones */
-#define MODEL_UNITS  64   /* blocks on one NIC: more than EC2's largest has */
-#define MODEL_SUBNET 4096 /* addresses of the largest subnet */
+#define MODEL_NICS   16          /* the instance's, others' and left-over ones */
+#define MODEL_UNITS  64          /* blocks on one NIC: more than EC2's largest has */
+#define MODEL_SUBNET 4096        /* addresses of the largest subnet */
 #define SUBNET_BASE  0x0a000000U /* 10.0.0.0 */
-#define MODEL_PODS   640  /* at once */
-#define MODEL_READS  16   /* states that an old read may show */
+#define MODEL_PODS   640         /* at once */
+#define MODEL_READS  16          /* states that an old read may show */
 
 /* ---- events and the trace ---- */
 
@@ -192,7 +192,9 @@ struct world {
 	int64_t wake_us; /* its timer */
 	unsigned spins;  /* turns in a row that only its own timer asked for */
 	int64_t spins_since_us;
-	uint64_t life;      /* how many daemons there have been */
+	uint64_t life; /* how many daemons there have been */
+	enum plant plant;
+	bool checking;      /* the rules look: no mistake is made for them */
 	bool restart;       /* comes back by itself after it was killed */
 	bool settling;      /* no pods, faults or other writers any more */
 	uint64_t idle_from; /* mutations when the idle hour began */
