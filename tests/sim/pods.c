@@ -317,7 +317,7 @@ static void send_add(struct world *w, struct pod *pod)
 	proto_host_ifname(&key, pod->host_ifname);
 	w->counters.adds++;
 	world_after(w, w->scenario.config.add_timeout_us + ANSWER_GRACE, on_add_deadline, arg_of(w, pod));
-	if (world_chance(w, load->plugin_killed / 2))
+	if (world_chance(w, load->killed_waiting))
 		world_in(w, GONE_DELAY, on_plugin_killed, arg_of(w, pod));
 	if (world_chance(w, load->del_early))
 		world_in(w, GONE_DELAY, on_del_early, arg_of(w, pod));
@@ -384,12 +384,12 @@ static void on_wire(struct world *w, uint64_t arg)
 
 	if (!pod)
 		return;
-	if (world_chance(w, w->scenario.load.plugin_killed / 4)) {
+	if (world_chance(w, w->scenario.load.killed_unwired)) {
 		left(w, pod);
 		return;
 	}
 	kernel_wire(w, pod->host_ifname, &pod->addr);
-	if (world_chance(w, w->scenario.load.plugin_killed / 4)) {
+	if (world_chance(w, w->scenario.load.killed_wired)) {
 		left(w, pod);
 		return;
 	}

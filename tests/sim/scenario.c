@@ -122,7 +122,9 @@ static void draw_load(struct rng *rng, const struct scenario *s, struct sim_load
 	load->lifetime = (struct sim_range){ 1 * S, rng_us(rng, 10 * S, 20 * MN) };
 	load->mass_delete_ppm = maybe(rng, 200000, 20000);
 	load->wire = (struct sim_range){ 1 * MS, rng_us(rng, 3 * MS, 500 * MS) };
-	load->plugin_killed = maybe(rng, 300000, 100000);
+	load->killed_waiting = maybe(rng, 300000, 50000);
+	load->killed_unwired = maybe(rng, 300000, 30000);
+	load->killed_wired = maybe(rng, 300000, 30000);
 	load->no_del = rng_u(rng, 0, 300000);
 	load->del_early = maybe(rng, 300000, 100000);
 	load->del_twice = maybe(rng, 300000, 300000);

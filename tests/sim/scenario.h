@@ -66,9 +66,11 @@ struct sim_load {
 	unsigned mass_delete_ppm;  /* of arrivals: instead all pods go */
 	struct sim_range wire;     /* from the daemon's answer to a wired pod */
 	/* ppm of pods: */
-	unsigned plugin_killed; /* somewhere between ADD and confirm */
-	unsigned no_del;        /* of those, and of those that vanish: nobody ever says DEL */
-	unsigned del_early;     /* DEL before the ADD was answered */
+	unsigned killed_waiting; /* the plugin, before its ADD is answered, ... */
+	unsigned killed_unwired; /* ... with an address and before it made the link, ... */
+	unsigned killed_wired;   /* ... before it confirmed */
+	unsigned no_del;         /* of those, and of those that vanish: nobody ever says DEL */
+	unsigned del_early;      /* DEL before the ADD was answered */
 	unsigned del_twice;
 	unsigned vanish; /* gone without DEL, which comes minutes later or (no_del) never */
 };
