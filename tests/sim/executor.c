@@ -57,6 +57,7 @@ struct call {
 	uint64_t id;
 	struct job job;
 	bool running, orphan;
+	bool sent;      /* its first call */
 	bool in_flight; /* sent, no effect yet */
 	unsigned at;    /* index of the stage */
 	enum stage stage;
@@ -530,7 +531,7 @@ static void on_send(struct world *w, struct call *c)
 			   (unsigned)c->fate);
 	range = latency_of(w, c->stage);
 	latency_us = rng_us(&w->rng, range.low_us, range.high_us);
-	c->in_flight = true;
+	c->sent = c->in_flight = true;
 	later(w, c, latency_us * rng_u(&w->rng, EFFECT_LOW_PPM, EFFECT_HIGH_PPM) / 1000000, PHASE_EFFECT);
 	if (c->fate == FATE_LOST_ANSWER || c->fate == FATE_LOST_REQUEST)
 		latency_us += rng_us(&w->rng, ANSWER_TIMEOUT.low_us, ANSWER_TIMEOUT.high_us);
@@ -806,7 +807,8 @@ void executor_kill(struct world *w)
 		if (c->orphan)
 			continue;
 		c->orphan = true;
-		if (!c->in_flight || !rng_chance(&w->rng, SENT_PPM))
+		/* A thread that has the job sends it, unless the kill comes before. */
+		if ((c->sent ? !c->in_flight : !c->running) || !rng_chance(&w->rng, SENT_PPM))
 			call_free(w, c);
 	}
 	for (unsigned i = 0; i < w->executor.done_count; i++)
