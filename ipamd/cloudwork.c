@@ -161,7 +161,9 @@ static int settle_intent(const struct intent *intent, void *arg)
 	struct err err;
 
 	log_warn("a cloud call was in flight when the last daemon ended", "kind=%s nic=%s", intent->kind, intent->nic);
-	if (str_equal(intent->kind, plan_kind_name(PLAN_ATTACH)))
+	/* What was made and not attached, or detached and not deleted, hangs on nothing by then. */
+	if (str_equal(intent->kind, plan_kind_name(PLAN_ATTACH)) ||
+	    str_equal(intent->kind, plan_kind_name(PLAN_DETACH)))
 		d->sweep_due_us = settled_us;
 	if (nic && nic->state != NIC_FOREIGN) {
 		if (str_equal(intent->kind, plan_kind_name(PLAN_RELEASE)))
