@@ -322,8 +322,8 @@ static int64_t run_plan(struct ipamd *d, int64_t now_us)
 			     .release_delay_us = d->config.release_delay_us },
 		.waiting = d->waiting,
 		.now_us = now_us,
-		.grow_not_before_us = d->grow.not_before_us,
-		.shrink_not_before_us = d->shrink.not_before_us,
+		.grow_not_before_us = d->pause == PAUSE_ALL ? INT64_MAX : d->grow.not_before_us,
+		.shrink_not_before_us = d->pause == PAUSE_NONE ? d->shrink.not_before_us : INT64_MAX,
 	};
 	struct err err;
 
@@ -356,7 +356,7 @@ int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)
 		return wake;
 	if (d->cloud->ops->glance)
 		wake = clock_earlier(wake, start_read(d, JOB_GLANCE, &d->glance, d->glance_due_us, now_us));
-	if (!d->running[JOB_ATTACH])
+	if (!d->running[JOB_ATTACH] && d->pause != PAUSE_ALL)
 		wake = clock_earlier(wake, start_read(d, JOB_SWEEP, &d->list, d->sweep_due_us, now_us));
 	return clock_earlier(wake, run_plan(d, now_us));
 }

@@ -104,6 +104,7 @@ struct ipamd {
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
+	enum pause pause;          /* the operator's word; starts as configured, nothing keeps it */
 	struct backoff start, list, glance, grow, shrink, nft, flush;
 	unsigned flush_count;
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
