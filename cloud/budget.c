@@ -61,7 +61,7 @@ static int64_t refill_us(const struct budget_bucket *bucket, double tokens)
 	return (int64_t)(tokens / bucket->rate * (double)USEC_PER_SEC);
 }
 
-struct budget_ticket budget_reserve(struct budget *budget, enum budget_class class, int64_t now_us)
+struct budget_ticket budget_ticket(struct budget *budget, enum budget_class class, int64_t now_us)
 {
 	struct budget_bucket *bucket = &budget->buckets[class];
 	struct budget_ticket ticket;
@@ -75,6 +75,11 @@ struct budget_ticket budget_reserve(struct budget *budget, enum budget_class cla
 		ticket.start_us += refill_us(bucket, -bucket->tokens);
 	pthread_mutex_unlock(&budget->lock);
 	return ticket;
+}
+
+int64_t budget_reserve(struct budget *budget, enum budget_class class, int64_t now_us)
+{
+	return budget_ticket(budget, class, now_us).start_us - now_us;
 }
 
 int64_t budget_start_us(struct budget *budget, enum budget_class class, const struct budget_ticket *ticket)
@@ -126,7 +131,7 @@ int budget_take(struct budget *budget, enum budget_class class, int64_t deadline
 		struct err *err)
 {
 	int64_t begun = clock_now(budget->clock);
-	const struct budget_ticket ticket = budget_reserve(budget, class, begun);
+	const struct budget_ticket ticket = budget_ticket(budget, class, begun);
 	int r = wait_out(budget, class, &ticket, deadline_us, err);
 
 	*waited_us = clock_now(budget->clock) - begun;

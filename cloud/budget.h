@@ -81,8 +81,10 @@ _must_check_ int budget_init(struct budget *budget, const struct budget_limit li
 			     const struct clock *clock, const struct random *random, struct stop *stop);
 void budget_done(struct budget *budget);
 
-/** budget_reserve() - take one token, owed if need be. Context: any thread, never waits. */
-struct budget_ticket budget_reserve(struct budget *budget, enum budget_class class, int64_t now_us);
+/** budget_ticket() - take one token, owed if need be. Context: any thread, never waits. */
+struct budget_ticket budget_ticket(struct budget *budget, enum budget_class class, int64_t now_us);
+/** budget_reserve() - the same for one who does not follow later pauses. Return: µs from @now_us until the start. */
+int64_t budget_reserve(struct budget *budget, enum budget_class class, int64_t now_us);
 /** budget_start_us() - when the holder of that ticket may start, by all that is known now; later pauses move it. */
 int64_t budget_start_us(struct budget *budget, enum budget_class class, const struct budget_ticket *ticket);
 /** budget_return() - give a token back that was reserved and not used. */

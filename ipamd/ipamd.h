@@ -10,7 +10,8 @@
  *   serve   waiting ADDs, first come first served
  *   plan    planner_decide() -> intents -> jobs
  *
- * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks; cloudwork.c jobs and their results;
+ * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks; cloudwork.c reads
+ * of the cloud; mutations.c what changes it;
  * hostwork.c the kernel side; state.c and page.c what people and Prometheus read.
  */
 #ifndef IPAMD_IPAMD_H
@@ -24,6 +25,7 @@
 #include "berth/net.h"
 #include "berth/proto.h"
 #include "ipamd/config.h"
+#include "ipamd/demand.h"
 #include "ipamd/executor.h"
 #include "ipamd/hostnet.h"
 #include "ipamd/loop.h"
@@ -36,7 +38,9 @@
 struct json_t;
 struct strbuf;
 
-#define IPAMD_POD_GATEWAY "169.254.1.1" /* on link in every pod, as Calico and amazon-vpc-cni-k8s have it */
+/* On link in every pod, as Calico and amazon-vpc-cni-k8s have them. */
+#define IPAMD_POD_GATEWAY  "169.254.1.1"
+#define IPAMD_POD_GATEWAY6 "fe80::1"
 
 /** struct waiter - an ADD that waits for an address; FIFO. */
 struct waiter {
@@ -105,7 +109,7 @@ struct ipamd {
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
 	enum pause pause;          /* the operator's word; starts as configured, nothing keeps it */
-	struct backoff start, list, glance, grow, shrink, nft, flush;
+	struct backoff start, list, glance, grow, shrink, recover, nft, flush;
 	unsigned flush_count;
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
 
@@ -119,6 +123,11 @@ struct ipamd {
 	struct waiter *waiters, **waiters_tail;
 	unsigned waiting;
 	struct plan plan; /* the last decision */
+	struct demand demand;
+	unsigned warm_ips; /* in force at that decision */
+	int64_t grown_since_us
+		[CLOUD_NICS_MAX]; /* by slot: when the growth was decided whose blocks are not READY yet; 0 */
+	int64_t single_until_us[IP_FAMILIES]; /* no unit of the wanted length was to be had; 0 = not so */
 
 	struct ipamd_stats stats;
 };
@@ -146,6 +155,8 @@ void ipamd_free(struct ipamd *d);
 /** ipamd_reconcile() - compare wanted with actual, emit bounded work. Return: when time alone makes another look
  *  necessary; INT64_MAX = never. */
 int64_t ipamd_reconcile(struct ipamd *d, int64_t now_us);
+/** ipamd_submit() - to the executors; takes @job's contents on success. Errors: EXHAUSTED, RETRY. */
+int ipamd_submit(struct ipamd *d, struct job *job, struct err *err);
 /** ipamd_take_results() - what the executors finished, into our state; at most 64 of them, the eventfd stays readable
  *  while there are more. */
 void ipamd_take_results(struct ipamd *d, int64_t now_us);
@@ -188,10 +199,21 @@ void flush_finish(struct ipamd *d, const struct job *job, int64_t now_us);
 
 /* ---- cloudwork.c ---- */
 
-/** cloudwork_reconcile() - start what is due: identify, limits, list, sweep, the plan's actions. Return: next deadline. */
+/** cloudwork_reconcile() - start the reads that are due, then what the plan says. Return: next deadline. */
 int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us);
-/** cloudwork_finish() - a job came back (any kind but NFT and LINK_DEL); takes what it keeps from @job. */
+/** cloudwork_finish() - a read came back; takes what it keeps from @job. */
 void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us);
+/** cloudwork_list_soon() - at @at_us, unless it is due before. */
+void cloudwork_list_soon(struct ipamd *d, int64_t at_us);
+
+/* ---- mutations.c ---- */
+
+/** mutations_reconcile() - decide, and start what was decided. Return: next deadline. */
+int64_t mutations_reconcile(struct ipamd *d, int64_t now_us);
+/** mutations_grown() - a block on that slot became READY: so long did it take. */
+void mutations_grown(struct ipamd *d, unsigned slot, int64_t now_us);
+/** mutations_finish() - a mutation came back; takes what it keeps from @job. */
+void mutations_finish(struct ipamd *d, struct job *job, int64_t now_us);
 
 /* ---- view.c ---- */
 

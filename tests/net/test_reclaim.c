@@ -47,7 +47,8 @@ static int world_setup(void **state)
 		return -1;
 	add_nic(w->d.pool, 0);
 	add_block(w->d.pool, 0, "10.0.1.16/28");
-	return store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, &aside, NULL);
+	return store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), "boot", &w->d.store, &aside,
+			  NULL);
 }
 
 static int world_teardown(void **state)

@@ -41,8 +41,8 @@ static int world_setup(void **state)
 	(void)str_copy(w->d.config.network, sizeof(w->d.config.network), "berth");
 	w->now_us = LIST_US;
 	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
-	if (!w->d.pool ||
-	    store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, &aside, NULL) < 0)
+	if (!w->d.pool || store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), BOOT, &w->d.store,
+				     &aside, NULL) < 0)
 		return -1;
 	return net_open(&w->d.net, NULL);
 }
