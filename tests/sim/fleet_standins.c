@@ -8,7 +8,8 @@
 #include "berth/net.h"
 #include "ipamd/store.h"
 
-int store_open(_unused_ const char *path, struct store **ret, struct store_aside *ret_aside, _unused_ struct err *err)
+int store_open(_unused_ const char *path, _unused_ const char *boot_id, struct store **ret,
+	       struct store_aside *ret_aside, _unused_ struct err *err)
 {
 	*ret = NULL;
 	memset(ret_aside, 0, sizeof(*ret_aside));
