@@ -196,7 +196,6 @@ static unsigned unit_size(const struct ipamd *d)
 static int64_t decide(struct ipamd *d, int64_t now_us)
 {
 	int64_t wake_us = INT64_MAX;
-	bool all_paused = d->pause == PAUSE_ALL;
 	bool is_auto = d->config.warm_ips == CONFIG_WARM_AUTO;
 	unsigned warm_ips = is_auto ? demand_warm(&d->demand, now_us, unit_size(d), &wake_us) : d->config.warm_ips;
 	const struct plan_input input = {
@@ -212,9 +211,10 @@ static int64_t decide(struct ipamd *d, int64_t now_us)
 			     .release_delay_us = d->config.release_delay_us },
 		.waiting = d->waiting,
 		.now_us = now_us,
-		.grow_not_before_us = all_paused ? INT64_MAX : d->grow.not_before_us,
+		/* What was lost is not asked back either while nothing may grow. */
+		.grow_not_before_us = d->pause == PAUSE_ALL ? INT64_MAX : d->grow.not_before_us,
 		.shrink_not_before_us = d->pause == PAUSE_NONE ? d->shrink.not_before_us : INT64_MAX,
-		.recover_not_before_us = d->cloud->ops->recover && !all_paused ? d->recover.not_before_us : INT64_MAX,
+		.recover_not_before_us = d->cloud->ops->recover ? d->recover.not_before_us : INT64_MAX,
 		.single_until_us = { d->single_until_us[0], d->single_until_us[1] },
 	};
 
