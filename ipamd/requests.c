@@ -91,16 +91,15 @@ enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 		return FAIL_PAUSED;
 	if (is_throttled(d))
 		return FAIL_THROTTLED;
+	/* Said only by a decision that was free to grow: what failed before that is over. */
+	if (d->plan.short_because != FAIL_NONE)
+		return is_cooling(d) ? FAIL_COOLING : d->plan.short_because;
 	if (d->grow.err.class != ERR_NONE) {
 		*ret_err = &d->grow.err;
 		return reason_of(&d->grow.err);
 	}
-	if (d->nft.err.class != ERR_NONE) {
+	if (d->nft.err.class != ERR_NONE)
 		*ret_err = &d->nft.err;
-		return FAIL_PENDING;
-	}
-	if (d->plan.short_because != FAIL_NONE)
-		return is_cooling(d) ? FAIL_COOLING : d->plan.short_because;
 	return FAIL_PENDING;
 }
 
