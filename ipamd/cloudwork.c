@@ -157,7 +157,7 @@ int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)
 		return wake;
 	if (d->cloud->ops->glance)
 		wake = clock_earlier(wake, start_read(d, JOB_GLANCE, &d->glance, d->glance_due_us, now_us));
-	if (!d->running[JOB_ATTACH])
+	if (!d->running[JOB_ATTACH] && d->pause != PAUSE_ALL)
 		wake = clock_earlier(wake, start_read(d, JOB_SWEEP, &d->list, d->sweep_due_us, now_us));
 	return clock_earlier(wake, mutations_reconcile(d, now_us));
 }

@@ -111,6 +111,7 @@ struct ipamd {
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
+	enum pause pause;          /* the operator's word; starts as configured, nothing keeps it */
 	struct backoff start, list, glance, grow, shrink, recover, nft, flush;
 	unsigned flush_count;
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
@@ -167,7 +168,7 @@ void ipamd_take_results(struct ipamd *d, int64_t now_us);
 
 /** ipamd_random() - a number below @bound (not 0): jitter. */
 uint64_t ipamd_random(struct ipamd *d, uint64_t bound);
-/** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s, or after Retry-After. */
+/** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s, behind Retry-After. */
 void backoff_fail(struct ipamd *d, struct backoff *backoff, const struct err *err, int64_t now_us);
 void backoff_ok(struct backoff *backoff);
 

@@ -200,8 +200,9 @@ static int64_t decide(struct ipamd *d, int64_t now_us)
 			     .release_delay_us = d->config.release_delay_us },
 		.waiting = d->waiting,
 		.now_us = now_us,
-		.grow_not_before_us = d->grow.not_before_us,
-		.shrink_not_before_us = d->shrink.not_before_us,
+		/* What was lost is not asked back either while nothing may grow. */
+		.grow_not_before_us = d->pause == PAUSE_ALL ? INT64_MAX : d->grow.not_before_us,
+		.shrink_not_before_us = d->pause == PAUSE_NONE ? d->shrink.not_before_us : INT64_MAX,
 		.recover_not_before_us = d->cloud->ops->recover ? d->recover.not_before_us : INT64_MAX,
 		.single_until_us = { d->single_until_us[0], d->single_until_us[1] },
 	};
