@@ -532,6 +532,7 @@ void world_others(struct world *w, enum other_deed deed)
 							 [OTHER_SUBNET] = churn_subnet };
 
 	sim_world = w;
+	w->surprised = true;
 	deeds[deed](w);
 }
 
@@ -651,6 +652,7 @@ int64_t world_answered_us(const struct world *w)
 
 void world_fate_next(struct world *w, enum job_kind kind, unsigned stage, enum fate fate)
 {
+	w->surprised = true;
 	w->cloud.next_fate.armed = true;
 	w->cloud.next_fate.kind = kind;
 	w->cloud.next_fate.stage = stage;

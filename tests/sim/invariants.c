@@ -74,8 +74,8 @@ static bool surprises(const struct world *w)
 	const struct sim_faults *f = &w->scenario.faults;
 	const struct sim_others *o = &w->scenario.others;
 
-	return f->lost_request || f->lost_answer || f->unavailable || f->stale_read || f->no_effect || f->denied ||
-	       f->crash || f->crash_mean_us || o->attach_nic_us || o->add_block_us || o->steal_block_us;
+	return w->surprised || f->lost_request || f->lost_answer || f->unavailable || f->stale_read || f->no_effect ||
+	       f->denied || f->crash || f->crash_mean_us || o->attach_nic_us || o->add_block_us || o->steal_block_us;
 }
 
 static void check_limits(struct world *w)
@@ -108,7 +108,7 @@ void invariants_check(struct world *w)
 static unsigned wanted_of(const struct world *w, const struct pool_counts *counts)
 {
 	const struct config *config = &w->scenario.config;
-	unsigned wanted = counts->leased + w->d->waiting + config->warm_ips;
+	unsigned wanted = counts->leased + w->d->waiting + w->d->warm_ips;
 
 	wanted = wanted > config->min_ips ? wanted : config->min_ips;
 	return wanted < config->max_pods ? wanted : config->max_pods;

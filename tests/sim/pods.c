@@ -434,6 +434,7 @@ unsigned world_pod_add(struct world *w)
 		w->pod_top = i >= w->pod_top ? i + 1 : w->pod_top;
 		w->pods[i] = (struct pod){ .name = i, .since_us = w->now_us, .wait_us = -1 };
 		send_add(w, &w->pods[i]);
+		w->wake_us = w->now_us;
 		return i;
 	}
 	return UINT32_MAX;
@@ -445,6 +446,7 @@ void world_pod_del(struct world *w, unsigned pod)
 	if (w->pods[pod].state != POD_NONE) {
 		hang_up(w, w->pods[pod].serial);
 		begin_del(w, &w->pods[pod]);
+		w->wake_us = w->now_us;
 	}
 }
 

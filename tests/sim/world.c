@@ -260,6 +260,7 @@ bool world_crash_at(struct world *w, enum crash_point point)
 
 void world_arm_crash(struct world *w, enum crash_point point, unsigned nth)
 {
+	w->surprised = true;
 	w->armed = point;
 	w->armed_nth = nth;
 	w->armed_hit = false;

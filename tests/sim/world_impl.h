@@ -196,6 +196,7 @@ struct world {
 	enum plant plant;
 	bool checking;      /* the rules look: no mistake is made for them */
 	bool restart;       /* comes back by itself after it was killed */
+	bool surprised;     /* a script did to the daemon what it cannot know of */
 	bool settling;      /* no pods, faults or other writers any more */
 	uint64_t idle_from; /* mutations when the idle hour began */
 	enum crash_point armed;
