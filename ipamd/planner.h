@@ -11,7 +11,8 @@
  *   wanted = min(max(leased + waiting + warm, min), max pods), in units, clamped by NICs and limits
  *   supply = free + leased + pending + incoming            (COOLING is neither warm nor supply)
  *   supply < wanted: take DRAINING blocks back, buy back LOST ones, fill NICs that are ours and have room, least slot
- *                    first; then attach, with first units in the call
+ *                    first; then attach, with first units in the call; where no NIC has room for a unit, an idle block
+ *                    that is smaller makes it
  *   supply > wanted: blocks idle for release_delay go, those that are not of the wanted length first, then from the
  *                    highest slot down; a NIC that is idle as a whole, and whose blocks are all surplus, is detached
  *                    instead of being emptied; where a surplus of a whole block is left that idle blocks do not cover,
@@ -115,6 +116,8 @@ struct plan {
 	int64_t wake_us;                /* when time alone changes the decision; INT64_MAX = never */
 };
 
+/** plan_kind_name() - "assign", "attach", ...; also what an intent of the store is called. */
+const char *plan_kind_name(enum plan_kind kind);
 /** planner_decide() - all of @ret is written. */
 void planner_decide(const struct plan_input *input, struct plan *ret);
 

@@ -268,6 +268,10 @@ void plan_grow(struct decision *d)
 	units[V6] += plan_place_ranges(d);
 	emit_assigns(d);
 	attach(d, units);
-	if (units[V4] + units[V6] > 0)
-		d->plan->short_because = FAIL_NIC_LIMIT;
+	if (units[V4] + units[V6] == 0)
+		return;
+	d->plan->short_because = FAIL_NIC_LIMIT;
+	d->families[V4].unplaced_count = units[V4];
+	d->families[V6].unplaced_count = units[V6];
+	plan_make_room(d);
 }

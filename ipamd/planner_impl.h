@@ -50,6 +50,7 @@ struct plan_family {
 	unsigned settled_count;  /* of the supply: may be leased this moment, or is */
 	unsigned coming_count;   /* added to the supply by this plan, or asked back already */
 	unsigned recover_size;   /* addresses of blocks that are asked back */
+	unsigned unplaced_count; /* units that are needed, and no NIC has or may have room for */
 	unsigned quiet_count;    /* free addresses of blocks that did not change within release_delay */
 	unsigned draining_leased_count;
 	/* while shrinking; signed because what waits for its time is set aside from both */
@@ -178,6 +179,8 @@ unsigned plan_place_ranges(struct decision *d);
 
 /** plan_detach() - NICs that are idle and surplus as a whole. */
 void plan_detach(struct decision *d);
+/** plan_make_room() - for units that no NIC has room for, where idle smaller blocks take it. */
+void plan_make_room(struct decision *d);
 /** plan_shrink() - RELEASE and DRAIN. */
 void plan_shrink(struct decision *d);
 

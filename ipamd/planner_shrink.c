@@ -112,6 +112,13 @@ static bool may_release(struct decision *d, struct picks *picks, struct pick *pi
 	return plan_choose(d, picks, pick);
 }
 
+static void emit_releases(struct decision *d, const struct picks *picks)
+{
+	plan_emit(d, PLAN_RELEASE, picks);
+	for (unsigned i = 0; i < picks->count; i++)
+		picks->list[i].sum->mutated = picks->list[i].sum->mutated || picks->list[i].is_chosen;
+}
+
 static void release(struct decision *d, struct picks *picks)
 {
 	plan_collect(d, rank_idle, picks);
@@ -128,9 +135,36 @@ static void release(struct decision *d, struct picks *picks)
 		if (!pick->is_chosen && pick->gives <= d->families[pick->family].surplus)
 			set_aside(&d->families[pick->family], pick->gives, pick->gives);
 	}
-	plan_emit(d, PLAN_RELEASE, picks);
-	for (unsigned i = 0; i < picks->count; i++)
-		picks->list[i].sum->mutated = picks->list[i].sum->mutated || picks->list[i].is_chosen;
+	emit_releases(d, picks);
+}
+
+/* ---- room ---- */
+
+static bool rank_leftover(const struct decision *d, const struct nic_sum *sum, const struct pool_block_view *block,
+			  uint64_t *ret_rank)
+{
+	const struct plan_family *family = &d->families[ip_index(block->prefix.addr.family)];
+
+	return family->unplaced_count > 0 && block->size < family->unit_size && plan_may_mutate(sum) &&
+	       rank_idle(d, sum, block, ret_rank);
+}
+
+void plan_make_room(struct decision *d)
+{
+	struct picks picks;
+
+	plan_collect(d, rank_leftover, &picks);
+	for (unsigned i = 0; i < picks.count; i++) {
+		struct pick *pick = &picks.list[i];
+
+		if (!pick->is_quiet)
+			d->may_shrink_later = true;
+		else if (!may_shrink_now(d))
+			plan_wake_at(d->plan, d->input->shrink_not_before_us);
+		else if (d->families[pick->family].unplaced_count > 0 && plan_choose(d, &picks, pick))
+			d->families[pick->family].unplaced_count--;
+	}
+	emit_releases(d, &picks);
 }
 
 /* ---- blocks in use ---- */

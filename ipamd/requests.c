@@ -89,16 +89,15 @@ enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 	}
 	if (is_throttled(d))
 		return FAIL_THROTTLED;
+	/* Said only by a decision that was free to grow: what failed before that is over. */
+	if (d->plan.short_because != FAIL_NONE)
+		return is_cooling(d) ? FAIL_COOLING : d->plan.short_because;
 	if (d->grow.err.class != ERR_NONE) {
 		*ret_err = &d->grow.err;
 		return reason_of(&d->grow.err);
 	}
-	if (d->nft.err.class != ERR_NONE) {
+	if (d->nft.err.class != ERR_NONE)
 		*ret_err = &d->nft.err;
-		return FAIL_PENDING;
-	}
-	if (d->plan.short_because != FAIL_NONE)
-		return is_cooling(d) ? FAIL_COOLING : d->plan.short_because;
 	return FAIL_PENDING;
 }
 
@@ -152,12 +151,25 @@ static unsigned nic_mtu(const struct ipamd *d, const struct ipaddr *addr)
 	return d->host_nics[block.nic_slot].mtu;
 }
 
+/* What goes through both NICs of a pod whose addresses are on two. */
 static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
 {
-	*ret = (struct proto_reply){ .ok = true,
-				     .address = prefix_host(&lease->addrs[0]),
-				     .mtu = nic_mtu(d, &lease->addrs[0]) };
-	(void)ipaddr_parse(IPAMD_POD_GATEWAY, &ret->gateway);
+	static const char *const gateways[IP_FAMILIES] = { IPAMD_POD_GATEWAY, IPAMD_POD_GATEWAY6 };
+
+	*ret = (struct proto_reply){ .ok = true };
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		struct proto_address *to = &ret->addresses[ret->address_count];
+		unsigned mtu;
+
+		if (lease->addrs[i].family == IP_NONE)
+			continue;
+		to->address = prefix_host(&lease->addrs[i]);
+		(void)ipaddr_parse(gateways[i], &to->gateway);
+		ret->address_count++;
+		mtu = nic_mtu(d, &lease->addrs[i]);
+		if (mtu && (!ret->mtu || mtu < ret->mtu))
+			ret->mtu = mtu;
+	}
 	lease_host_ifname(lease, ret->host_ifname);
 }
 

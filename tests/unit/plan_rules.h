@@ -117,11 +117,11 @@ static inline void assert_blocks_allowed(const struct world *w, const struct pla
 
 static inline unsigned recovered_in(const struct world *w, unsigned family, unsigned slot)
 {
-	const struct plan_action *action = action_on(w, PLAN_RECOVER, slot);
+	const struct plan_action action = action_on(w, PLAN_RECOVER, slot);
 	unsigned n = 0;
 
-	for (unsigned i = 0; action && i < action->block_count; i++)
-		n += ip_index(w->plan.blocks[action->first_block + i].addr.family) == family;
+	for (unsigned i = 0; i < action.block_count; i++)
+		n += ip_index(w->plan.blocks[action.first_block + i].addr.family) == family;
 	return n;
 }
 
@@ -255,6 +255,40 @@ static inline unsigned parting_of(const struct world *w, unsigned family)
 	return counts[family];
 }
 
+/* More is wanted, and no NIC has room for it. */
+static inline bool is_full(const struct world *w, unsigned family)
+{
+	struct plan_sums sums = sums_of(w, family);
+
+	return w->plan.short_because == FAIL_NIC_LIMIT &&
+	       w->plan.supply[family] + sums.back + sums.bought < w->plan.wanted[family];
+}
+
+/* Each that goes is smaller than the unit that can then come, and no more go than have to. */
+static inline void assert_room_made(const struct world *w, unsigned family)
+{
+	struct plan_sums sums = sums_of(w, family);
+	unsigned unit = pool_block_size(ip_family_at(family), w->now_us < w->single_until_us[family]
+								      ? w->limits.units[family].single_len
+								      : w->limits.units[family].len);
+	unsigned missing = w->plan.wanted[family] - w->plan.supply[family] - sums.back - sums.bought, made = 0;
+
+	for (unsigned i = 0; i < w->plan.action_count; i++) {
+		const struct plan_action *action = &w->plan.actions[i];
+
+		for (unsigned b = 0; action->kind == PLAN_RELEASE && b < action->block_count; b++) {
+			struct pool_block_view block = view_of(w, &w->plan.blocks[action->first_block + b]);
+
+			if (ip_index(block.prefix.addr.family) != family || block.supply_count == 0 ||
+			    is_unused(w, action->slot))
+				continue;
+			assert_true(block.size < unit);
+			made++;
+		}
+	}
+	assert_true(made <= (missing + unit - 1) / unit);
+}
+
 static inline void assert_family_allowed(const struct world *w, unsigned family)
 {
 	const struct plan *plan = &w->plan;
@@ -267,11 +301,14 @@ static inline void assert_family_allowed(const struct world *w, unsigned family)
 		return;
 	}
 	assert_true(plan->wanted[family] <= w->targets.max_pods);
-	/* Nothing goes that is wanted, not even in exchange for what is still to come. */
-	assert_true(sums.shed == 0 || plan->supply[family] + sums.back >= plan->wanted[family] + sums.shed);
+	/* Nothing goes that is wanted, not even in exchange for what is still to come, but for the room of a whole unit. */
+	if (is_full(w, family))
+		assert_room_made(w, family);
+	else
+		assert_true(sums.shed == 0 || plan->supply[family] + sums.back >= plan->wanted[family] + sums.shed);
 	if (in_ranges(w, family))
 		return;
-	assert_true(sums.bought == 0 || sums.shed == 0);
+	assert_true(sums.bought == 0 || sums.shed == 0 || is_full(w, family));
 	assert_true(sums.bought == 0 ||
 		    counts.total - parting_of(w, family) + counts.incoming + sums.bought < w->targets.max_pods + one);
 	assert_true(sums.bought == 0 || plan->supply[family] + sums.back + sums.bought < plan->wanted[family] + one);

@@ -259,12 +259,13 @@ static inline struct pool_counts counts_of(const struct world *w)
 	return counts_in(w, V4);
 }
 
-static inline const struct plan_action *action_on(const struct world *w, enum plan_kind kind, unsigned slot)
+/* That action on that NIC; of none everything is 0. */
+static inline struct plan_action action_on(const struct world *w, enum plan_kind kind, unsigned slot)
 {
 	for (unsigned i = 0; i < w->plan.action_count; i++)
 		if (w->plan.actions[i].kind == kind && w->plan.actions[i].slot == slot)
-			return &w->plan.actions[i];
-	return NULL;
+			return w->plan.actions[i];
+	return (struct plan_action){ .kind = PLAN_KIND_COUNT };
 }
 
 static inline unsigned count_actions(const struct world *w, enum plan_kind kind)

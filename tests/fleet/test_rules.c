@@ -4,7 +4,7 @@
 
 #include "berth/attr.h"
 #include "berth/clock.h"
-#include "tests/sim/rules.h"
+#include "tests/fleet/rules.h"
 
 #define NOW_US (1000 * USEC_PER_SEC)
 

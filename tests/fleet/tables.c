@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sim-tables: the tables of docs/planner.md. */
+/* sim-fleet: the tables of docs/planner.md. */
 #include <stddef.h>
 #include <stdio.h>
 
 #include "berth/attr.h"
 #include "berth/log.h"
 #include "berth/str.h"
-#include "tests/sim/fleet.h"
+#include "tests/fleet/fleet.h"
 
 #define NODES_MAX 100000U /* some 100 KiB each */
 
@@ -33,7 +33,7 @@ static const struct {
 
 static int usage(void)
 {
-	(void)fputs("usage: sim-tables --compare | --fleet, with any of\n", stderr);
+	(void)fputs("usage: sim-fleet --compare | --fleet, with any of\n", stderr);
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
 		(void)fprintf(stderr, "  %-12s N  %s\n", settings[i].name, settings[i].doc);
 	return 2;
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 	int at;
 
 	fleet_options_default(&options);
-	log_init("sim-tables", -1, LOG_ERROR_); /* what thousands of daemons would say; the tables count it */
+	log_init("sim-fleet", -1, LOG_ERROR_); /* what thousands of daemons would say; the tables count it */
 	if (argc < 2 || (!compare && !str_equal(argv[1], "--fleet")))
 		return usage();
 	for (at = 2; at + 1 < argc; at += 2)
