@@ -20,7 +20,8 @@
 #define GLANCE_US      (60 * USEC_PER_SEC)   /* metadata is on the host and costs nothing that is shared */
 #define RELIST_US      (5 * USEC_PER_SEC)    /* second look when something seems to be missing */
 #define MOVING_US      (1 * USEC_PER_SEC)    /* second look at a NIC that is attaching or detaching without us */
-#define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* crash leftovers are swept at start; hourly as amazon-vpc-cni-k8s does */
+#define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* hourly as amazon-vpc-cni-k8s does */
+#define SWEEP_SOON_US  (300 * USEC_PER_SEC)  /* at random within this, also as there */
 
 /* One at a time, after its back-off. Return: when it may be tried, INT64_MAX while it runs. */
 static int64_t start_read(struct ipamd *d, enum job_kind kind, struct backoff *backoff, int64_t due_us, int64_t now_us)
@@ -51,6 +52,11 @@ void cloudwork_list_soon(struct ipamd *d, int64_t at_us)
 	d->list_due_us = clock_earlier(d->list_due_us, at_us);
 	if (at_us > d->list_after_us)
 		d->list_after_us = at_us;
+}
+
+void cloudwork_sweep_soon(struct ipamd *d, int64_t now_us)
+{
+	d->sweep_due_us = clock_earlier(d->sweep_due_us, now_us + (int64_t)ipamd_random(d, SWEEP_SOON_US));
 }
 
 static void finish_identify(struct ipamd *d, struct job *job, int64_t now_us)
@@ -87,6 +93,8 @@ static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 static void first_list(struct ipamd *d, int64_t now_us)
 {
 	view_restore(d, now_us);
+	d->sweep_due_us = INT64_MAX;
+	cloudwork_sweep_soon(d, now_us);
 	intents_settle(d);
 	view_adopt(d, now_us);
 	d->listed = true;
@@ -110,6 +118,8 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 		return;
 	}
 	backoff_ok(&d->list);
+	if (job->submitted_us >= d->attach_failed_us)
+		d->attach_failed_us = 0;
 	view_merge(d, &job->view, job->submitted_us, now_us);
 	d->stats.last_list_us = now_us;
 	d->list_due_us = now_us + (d->missing_count ? RELIST_US : jittered(d, d->config.list_period_us));
@@ -138,7 +148,10 @@ static void finish_glance(struct ipamd *d, struct job *job, int64_t now_us)
 
 static void finish_sweep(struct ipamd *d, struct job *job, int64_t now_us)
 {
-	d->sweep_due_us = now_us + SWEEP_AGAIN_US;
+	/* Nodes that started together must not sweep together: those that are refused would come together in an hour. */
+	d->sweep_due_us = now_us + jittered(d, SWEEP_AGAIN_US);
+	if (job->rc < 0)
+		cloudwork_sweep_soon(d, now_us);
 	if (job->rc < 0)
 		log_warn("cannot sweep left-over NICs", LOG_ERR_FMT, LOG_ERR_ARGS(&job->err));
 	else if (job->swept)

@@ -99,6 +99,7 @@ struct ipamd {
 	int64_t mutated_us
 		[CLOUD_NICS_MAX]; /* by slot: until when its last mutation may not be seen; a list that was asked for
 				   * before says nothing of it */
+	int64_t attach_failed_us; /* since then no list has shown what it left; 0: nothing open */
 	unsigned missing_count;
 	struct prefix missing[IPAMD_MISSING_MAX]; /* blocks that the previous list lacked */
 	struct lease *early;                      /* leases of the store that wait for the first list; owned */
@@ -208,6 +209,8 @@ int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us);
 void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us);
 /** cloudwork_list_soon() - a list that is asked for at @at_us or later; one that is under way does not count. */
 void cloudwork_list_soon(struct ipamd *d, int64_t at_us);
+/** cloudwork_sweep_soon() - within 5 min at random, unless it is due before. */
+void cloudwork_sweep_soon(struct ipamd *d, int64_t now_us);
 
 /* ---- intents.c ---- */
 

@@ -227,8 +227,9 @@ static bool run_action(struct ipamd *d, const struct plan_action *action, int64_
 			*wake_us = now_us;
 		return true;
 	}
-	/* A sweep would take the NIC of an attach between its creation and its attachment for a left-over. */
-	if (action->kind == PLAN_ATTACH && d->running[JOB_SWEEP])
+	/* A sweep would take the NIC of an attach between its creation and its attachment for a left-over. And what a
+	 * failed attach left attached takes a slot that only a list shows. */
+	if (action->kind == PLAN_ATTACH && (d->running[JOB_SWEEP] || d->attach_failed_us))
 		return true;
 	if (start_action(d, action, now_us, &err) == 0)
 		return true;
@@ -370,11 +371,20 @@ static void finish_recover(struct ipamd *d, struct job *job, int64_t now_us)
 	backoff_fail(d, &d->recover, &err, now_us);
 }
 
+/* Its cleaning up may have failed with it, whatever the class: on throttling they fail together. */
+static void attach_unsettled(struct ipamd *d, int64_t now_us)
+{
+	d->attach_failed_us = now_us;
+	cloudwork_list_soon(d, now_us);
+	cloudwork_sweep_soon(d, now_us);
+}
+
 static void finish_attach(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	if (job->rc < 0) {
 		pool_nic_remove(d->pool, job->slot);
 		growth_failed(d, job, now_us);
+		attach_unsettled(d, now_us);
 		return;
 	}
 	backoff_ok(&d->grow);

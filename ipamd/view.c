@@ -189,10 +189,10 @@ static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t sub
 	const struct pool_nic *nic = pool_nic_by_id(d->pool, seen->id);
 
 	if (!nic) {
-		/* A slot that is taken holds an attach in flight: this NIC is what it will return. One that was left
-		 * a moment ago may be shown for a while yet. */
-		if (!seen->attached || seen->slot >= CLOUD_NICS_MAX || pool_nic_by_slot(d->pool, seen->slot) ||
-		    d->mutated_us[seen->slot] >= submitted_us)
+		/* Under an attach in flight this NIC may be what it will return, at whatever slot, or what it takes back:
+		 * pods must not get addresses of it yet. One that left a slot a moment ago may be shown for a while. */
+		if (!seen->attached || (!seen->foreign && d->running[JOB_ATTACH]) || seen->slot >= CLOUD_NICS_MAX ||
+		    pool_nic_by_slot(d->pool, seen->slot) || d->mutated_us[seen->slot] >= submitted_us)
 			return;
 		nic = pool_nic_add(d->pool, seen, now_us);
 		if (!nic) {

@@ -375,6 +375,20 @@ static void test_merge__nic_that_is_not_attached_yet(void **state)
 	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
 }
 
+/* The attach has a placeholder at another slot, and may yet take back what it made. */
+static void test_merge__nic_beside_an_attach_in_flight(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->d.running[JOB_ATTACH] = 1;
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
+	w->d.running[JOB_ATTACH] = 0;
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	assert_non_null(pool_nic_by_slot(w->d.pool, SECOND));
+}
+
 static void test_merge__empty_nic_is_gone(void **state)
 {
 	struct world *w = *state;
@@ -643,6 +657,7 @@ int main(void)
 		view_test(test_merge__list_that_cannot_be_true),
 		view_test(test_merge__foreign_nic),
 		view_test(test_merge__nic_that_is_not_attached_yet),
+		view_test(test_merge__nic_beside_an_attach_in_flight),
 		view_test(test_merge__empty_nic_is_gone),
 		view_test(test_merge__primary_stays),
 		view_test(test_merge__nic_with_pods_is_lost_and_comes_back),
