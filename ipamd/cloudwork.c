@@ -18,6 +18,7 @@
 
 #define READ_US        (30 * USEC_PER_SEC)   /* a read with its retries */
 #define GLANCE_US      (60 * USEC_PER_SEC)   /* metadata is on the host and costs nothing that is shared */
+#define UNSEEN_LIST_US (300 * USEC_PER_SEC)  /* at most this far apart where metadata does not tell */
 #define RELIST_US      (5 * USEC_PER_SEC)    /* second look when something seems to be missing */
 #define MOVING_US      (1 * USEC_PER_SEC)    /* second look at a NIC that is attaching or detaching without us */
 #define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* hourly as amazon-vpc-cni-k8s does */
@@ -45,6 +46,15 @@ static int64_t start_read(struct ipamd *d, enum job_kind kind, struct backoff *b
 static int64_t jittered(struct ipamd *d, int64_t period)
 {
 	return period - period / 5 + (int64_t)ipamd_random(d, (uint64_t)(period / 5 * 2 + 1));
+}
+
+/* While metadata is looked at and agrees, the list is only the audit: what it costs is shared by all nodes of an account
+ * (5,000 nodes each 5 min would be 17 of the 20 reads a second that EC2 allows). */
+static int64_t list_period(const struct ipamd *d)
+{
+	bool looked_at = d->cloud->ops->glance && d->glance.err.class == ERR_NONE;
+
+	return looked_at ? d->config.list_period_us : clock_earlier(d->config.list_period_us, UNSEEN_LIST_US);
 }
 
 void cloudwork_list_soon(struct ipamd *d, int64_t at_us)
@@ -122,7 +132,7 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 		d->attach_failed_us = 0;
 	view_merge(d, &job->view, job->submitted_us, now_us);
 	d->stats.last_list_us = now_us;
-	d->list_due_us = now_us + (d->missing_count ? RELIST_US : jittered(d, d->config.list_period_us));
+	d->list_due_us = now_us + (d->missing_count ? RELIST_US : jittered(d, list_period(d)));
 	if (is_moving(d, &job->view))
 		d->list_due_us = now_us + MOVING_US;
 	if (job->submitted_us < d->list_after_us)

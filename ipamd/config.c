@@ -240,10 +240,12 @@ static const struct setting settings[] = {
 	  "what to leave undone in the cloud; `berthctl pause` changes it until the next start" },
 	{ "cooldown", "BERTH_COOLDOWN", &kind_duration, FIELD(cooldown_us), "30s", 0, HOUR_US,
 	  "how long an address rests before another pod gets it" },
-	{ "releaseDelay", "BERTH_RELEASE_DELAY", &kind_duration, FIELD(release_delay_us), "60s", 0, DAY_US,
+	{ "releaseDelay", "BERTH_RELEASE_DELAY", &kind_duration, FIELD(release_delay_us), "10m", 0, DAY_US,
 	  "how long a surplus block is idle before it goes back to the cloud" },
-	{ "listPeriod", "BERTH_LIST_PERIOD", &kind_duration, FIELD(list_period_us), "300s", USEC_PER_SEC, DAY_US,
-	  "how often the cloud is asked what the node has, with jitter" },
+	{ "listPeriod", "BERTH_LIST_PERIOD", &kind_duration, FIELD(list_period_us), "30m", USEC_PER_SEC, DAY_US,
+	  "how often the cloud is asked what the node has, with jitter; at most 5m apart while the metadata service, "
+	  "which is "
+	  "looked at each minute, does not answer" },
 	{ "addTimeout", "BERTH_ADD_TIMEOUT", &kind_duration, FIELD(add_timeout_us), "60s", USEC_PER_SEC, HOUR_US,
 	  "how long a starting pod waits for an address; below the runtime's own limit" },
 	{ "unconfirmedTimeout", "BERTH_UNCONFIRMED_TIMEOUT", &kind_duration, FIELD(unconfirmed_us), "120s",

@@ -44,9 +44,8 @@ struct config {
 	unsigned max_pods;        /* maxPods          BERTH_MAX_PODS         110 */
 	enum pause pause;         /* pause            BERTH_PAUSE            none: what starts paused */
 	int64_t cooldown_us;      /* cooldown         BERTH_COOLDOWN         "30s" */
-	int64_t release_delay_us; /* releaseDelay     BERTH_RELEASE_DELAY    "60s": idle this long before it goes back
-				   */
-	int64_t list_period_us;   /* listPeriod       BERTH_LIST_PERIOD      "300s", jittered */
+	int64_t release_delay_us; /* releaseDelay     BERTH_RELEASE_DELAY    "10m": idle this long before it goes back */
+	int64_t list_period_us;   /* listPeriod       BERTH_LIST_PERIOD      "30m", jittered */
 	int64_t add_timeout_us;   /* addTimeout       BERTH_ADD_TIMEOUT      "60s": an ADD waits at most this long */
 	int64_t unconfirmed_us;   /* unconfirmedTimeout BERTH_UNCONFIRMED_TIMEOUT "120s": reserved, never bound */
 	bool external_snat;       /* externalSNAT     BERTH_EXTERNAL_SNAT    false: true = no SNAT here */

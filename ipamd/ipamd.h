@@ -99,6 +99,8 @@ struct ipamd {
 	int64_t mutated_us
 		[CLOUD_NICS_MAX]; /* by slot: until when its last mutation may not be seen; a list that was asked for
 				   * before says nothing of it */
+	char attach_tokens[CLOUD_NICS_MAX]
+			  [64];   /* by slot: of the attach that is tried; "" = the next one makes its own */
 	int64_t attach_failed_us; /* since then no list has shown what it left; 0: nothing open */
 	unsigned missing_count;
 	struct prefix missing[IPAMD_MISSING_MAX]; /* blocks that the previous list lacked */

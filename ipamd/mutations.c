@@ -73,9 +73,12 @@ static int fill_job(struct ipamd *d, const struct plan_action *action, int64_t n
 	memcpy(ret->wants, action->wants, sizeof(ret->wants));
 	ret->deadline_us =
 		now_us + (action->kind == PLAN_ATTACH || action->kind == PLAN_DETACH ? ATTACH_US : ASSIGN_US);
-	if (action->kind == PLAN_ATTACH)
-		new_token(ret->token);
-	else if (nic)
+	if (action->kind == PLAN_ATTACH) {
+		if (!d->attach_tokens[action->slot][0])
+			new_token(d->attach_tokens[action->slot]);
+		(void)str_copy(ret->token, sizeof(ret->token), d->attach_tokens[action->slot]);
+	}
+	if (nic)
 		(void)str_copy(ret->nic, sizeof(ret->nic), nic->id);
 	if (action->block_count == 0)
 		return 0;
@@ -379,8 +382,16 @@ static void attach_unsettled(struct ipamd *d, int64_t now_us)
 	cloudwork_sweep_soon(d, now_us);
 }
 
+/* A NIC that was made and of which nobody heard: the next try with the same token finds it instead of making another. */
+static bool may_be_made(const struct job *job)
+{
+	return job->rc < 0 && (job->err.class == ERR_AMBIGUOUS || job->err.class == ERR_RETRY);
+}
+
 static void finish_attach(struct ipamd *d, struct job *job, int64_t now_us)
 {
+	if (!may_be_made(job))
+		d->attach_tokens[job->slot][0] = '\0';
 	if (job->rc < 0) {
 		pool_nic_remove(d->pool, job->slot);
 		growth_failed(d, job, now_us);

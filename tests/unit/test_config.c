@@ -74,8 +74,8 @@ static void test_config_defaults__are_what_the_header_says(void **state)
 	assert_int_equal(c.max_pods, 110);
 	assert_int_equal(c.pause, PAUSE_NONE);
 	assert_int_equal(c.cooldown_us, 30 * USEC_PER_SEC);
-	assert_int_equal(c.release_delay_us, 60 * USEC_PER_SEC);
-	assert_int_equal(c.list_period_us, 300 * USEC_PER_SEC);
+	assert_int_equal(c.release_delay_us, 600 * USEC_PER_SEC);
+	assert_int_equal(c.list_period_us, 30 * 60 * USEC_PER_SEC);
 	assert_int_equal(c.add_timeout_us, 60 * USEC_PER_SEC);
 	assert_int_equal(c.unconfirmed_us, 120 * USEC_PER_SEC);
 	assert_false(c.external_snat);
