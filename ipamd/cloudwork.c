@@ -182,6 +182,7 @@ int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)
 		wake = clock_earlier(wake, start_read(d, JOB_GLANCE, &d->glance, d->glance_due_us, now_us));
 	if (!d->running[JOB_ATTACH] && d->pause != PAUSE_ALL)
 		wake = clock_earlier(wake, start_read(d, JOB_SWEEP, &d->list, d->sweep_due_us, now_us));
+	wake = clock_earlier(wake, intents_due(d, now_us));
 	return clock_earlier(wake, mutations_reconcile(d, now_us));
 }
 

@@ -3,9 +3,13 @@
  * Cloud calls that were in flight when the last daemon ended. Each may still take effect, behind the first list of this
  * one: what it may take away is not used until a later list tells, what it may add is found by that list (blocks) and by
  * the sweep (NICs).
+ *
+ * The intent of a release or detach outlives its result by IPAMD_READ_LAG_US: a daemon that starts within that time may
+ * get a first list that is older than the release.
  */
 #include "ipamd/ipamd.h"
 
+#include "berth/clock.h"
 #include "berth/log.h"
 #include "berth/str.h"
 
@@ -44,15 +48,23 @@ static void doubt_nic(struct ipamd *d, const struct pool_nic *nic, int64_t now_u
 	pool_nic_set_state(d->pool, nic->slot, NIC_DETACHING, now_us);
 }
 
+void intents_forget(struct ipamd *d, int64_t id)
+{
+	struct err err;
+
+	if (store_intent_del(d->store, id, &err) < 0)
+		log_warn("cannot forget an intent", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+}
+
 /* A call that the last daemon sent may take effect after the first list: a later one must tell. */
 static int settle_intent(const struct intent *intent, void *arg)
 {
 	struct ipamd *d = arg;
 	const struct pool_nic *nic = pool_nic_by_id(d->pool, intent->nic);
 	int64_t settled_us = d->stats.last_list_us + IPAMD_READ_LAG_US;
-	struct err err;
 
-	log_warn("a cloud call was in flight when the last daemon ended", "kind=%s nic=%s", intent->kind, intent->nic);
+	log_warn("a cloud call was in flight, or just done, when the last daemon ended", "kind=%s nic=%s", intent->kind,
+		 intent->nic);
 	/* What was made and not attached, or detached and not deleted, hangs on nothing by then. */
 	if (str_equal(intent->kind, plan_kind_name(PLAN_ATTACH)) ||
 	    str_equal(intent->kind, plan_kind_name(PLAN_DETACH)))
@@ -66,8 +78,7 @@ static int settle_intent(const struct intent *intent, void *arg)
 		d->mutated_us[nic->slot] = settled_us;
 	}
 	cloudwork_list_soon(d, settled_us + 1);
-	if (store_intent_del(d->store, intent->id, &err) < 0)
-		log_warn("cannot forget an intent", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+	intents_forget(d, intent->id);
 	return 0;
 }
 
@@ -77,4 +88,28 @@ void intents_settle(struct ipamd *d)
 
 	if (store_intents(d->store, settle_intent, d, &err) < 0)
 		log_warn("cannot read intents", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+}
+
+void intents_keep(struct ipamd *d, unsigned slot, int64_t id)
+{
+	if (d->taken_intents[slot])
+		intents_forget(d, d->taken_intents[slot]);
+	d->taken_intents[slot] = id;
+}
+
+int64_t intents_due(struct ipamd *d, int64_t now_us)
+{
+	int64_t next_us = INT64_MAX;
+
+	for (unsigned i = 0; i < CLOUD_NICS_MAX; i++) {
+		if (!d->taken_intents[i])
+			continue;
+		if (d->mutated_us[i] > now_us) {
+			next_us = clock_earlier(next_us, d->mutated_us[i]);
+			continue;
+		}
+		intents_forget(d, d->taken_intents[i]);
+		d->taken_intents[i] = 0;
+	}
+	return next_us;
 }

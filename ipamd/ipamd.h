@@ -102,6 +102,8 @@ struct ipamd {
 	char attach_tokens[CLOUD_NICS_MAX]
 			  [64];   /* by slot: of the attach that is tried; "" = the next one makes its own */
 	int64_t attach_failed_us; /* since then no list has shown what it left; 0: nothing open */
+	int64_t taken_intents[CLOUD_NICS_MAX]; /* by slot: of the last release or detach, kept for as long as lists may
+						* not have seen it; 0 = none */
 	unsigned missing_count;
 	struct prefix missing[IPAMD_MISSING_MAX]; /* blocks that the previous list lacked */
 	struct lease *early;                      /* leases of the store that wait for the first list; owned */
@@ -219,6 +221,12 @@ void cloudwork_sweep_soon(struct ipamd *d, int64_t now_us);
 /** intents_settle() - calls that a daemon before us sent: doubt what they may take away until a later list, have it and a
  *  sweep made. Behind the first list and the leases of the store. */
 void intents_settle(struct ipamd *d);
+/** intents_forget() - the result of that call was recorded. */
+void intents_forget(struct ipamd *d, int64_t id);
+/** intents_keep() - the same of a release or detach at @slot: as long as lists may not have seen it. */
+void intents_keep(struct ipamd *d, unsigned slot, int64_t id);
+/** intents_due() - forget what lists have seen. Return: when to look again. */
+int64_t intents_due(struct ipamd *d, int64_t now_us);
 
 /* ---- mutations.c ---- */
 

@@ -493,12 +493,13 @@ static void finish(struct ipamd *d, struct job *job, int64_t now_us)
 
 void mutations_finish(struct ipamd *d, struct job *job, int64_t now_us)
 {
-	struct err err;
+	bool took = job->kind == JOB_RELEASE || job->kind == JOB_DETACH;
 
 	/* What was taken away may be shown for a while yet; what was added and is not shown yet does no harm. */
-	note_mutation(d, job->slot,
-		      job->kind == JOB_RELEASE || job->kind == JOB_DETACH ? now_us + IPAMD_READ_LAG_US : now_us);
+	note_mutation(d, job->slot, took ? now_us + IPAMD_READ_LAG_US : now_us);
 	finish(d, job, now_us);
-	if (store_intent_del(d->store, job->intent, &err) < 0)
-		log_warn("cannot forget an intent", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+	if (took)
+		intents_keep(d, job->slot, job->intent);
+	else
+		intents_forget(d, job->intent);
 }

@@ -158,6 +158,31 @@ static int move_lost(struct ipamd *d, unsigned slot, const struct prefix *to, in
 	return r;
 }
 
+struct resting {
+	struct ipamd *d;
+	const struct prefix *block;
+	int64_t now_us;
+};
+
+static int rest_again(const struct ipaddr *addr, int64_t until_us, void *arg)
+{
+	struct resting *r = arg;
+
+	if (until_us > r->now_us && prefix_contains(r->block, addr))
+		(void)pool_cooldown_restore(r->d->pool, addr, until_us);
+	return 0;
+}
+
+/* A block that was given up with addresses that rested, and is back before their time: the store remembers. */
+static void keep_resting(struct ipamd *d, const struct prefix *block, int64_t now_us)
+{
+	struct resting r = { d, block, now_us };
+	struct err err;
+
+	if (d->listed && store_cooldowns(d->store, rest_again, &r, &err) < 0)
+		log_warn("cannot load cooldowns", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+}
+
 static void merge_block(struct ipamd *d, const struct pool_nic *nic, const struct prefix *prefix, int64_t now_us)
 {
 	char text[PREFIX_STRLEN];
@@ -181,7 +206,8 @@ static void merge_block(struct ipamd *d, const struct pool_nic *nic, const struc
 		log_warn("cannot hold a block that the cloud shows", "block=%s nic=%s err=\"%s\"",
 			 prefix_str(prefix, text), nic->id, errno_str(-r));
 	else
-		d->host_dirty = true;
+		keep_resting(d, prefix, now_us);
+	d->host_dirty = d->host_dirty || r == 0;
 }
 
 static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t submitted_us, int64_t now_us)

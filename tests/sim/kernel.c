@@ -127,7 +127,8 @@ static void sync_covers(struct world *w, const struct hostnet_want *want)
 	free(w->kernel.covers);
 	w->kernel.covers = calloc(want->block_count + 1, sizeof(*w->kernel.covers));
 	CHECK(w->kernel.covers);
-	memcpy(w->kernel.covers, want->blocks, want->block_count * sizeof(*w->kernel.covers));
+	if (want->block_count)
+		memcpy(w->kernel.covers, want->blocks, want->block_count * sizeof(*w->kernel.covers));
 	w->kernel.cover_count = want->block_count;
 }
 

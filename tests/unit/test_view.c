@@ -190,6 +190,20 @@ static void test_merge__block_with_a_pod_is_lost_and_comes_back(void **state)
 }
 
 /* Its cover would keep this node from whoever gets the address next. */
+/* What rested in a block that was given up rests on when the block is back. */
+static void test_merge__block_that_is_back_rests_on(void **state)
+{
+	const struct ipaddr addrs[IP_FAMILIES] = { ip("10.0.1.21") };
+	struct world *w = *state;
+
+	w->d.listed = true;
+	must(store_lease_release(w->d.store, &(struct lease_key){ .container = "gone" }, addrs,
+				 LIST_US + 5 * COOLDOWN_US, &err));
+	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL);
+	assert_int_equal(count(w->d.pool).cooling, 1);
+	assert_true(pool_tick(w->d.pool, w->now_us) == LIST_US + 5 * COOLDOWN_US);
+}
+
 static void test_merge__lost_block_goes_after_its_pod(void **state)
 {
 	struct world *w = *state;
@@ -645,6 +659,7 @@ int main(void)
 		view_test(test_merge__two_lists_lack_a_block),
 		view_test(test_merge__cooling_block_goes),
 		view_test(test_merge__block_with_a_pod_is_lost_and_comes_back),
+		view_test(test_merge__block_that_is_back_rests_on),
 		view_test(test_merge__lost_block_goes_after_its_pod),
 		view_test(test_merge__lost_block_with_a_pod_is_no_reason_to_list_again),
 		view_test(test_merge__block_moves_to_another_nic),
