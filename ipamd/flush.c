@@ -23,11 +23,10 @@ static int submit(struct ipamd *d, int64_t now_us, struct err *err)
 	if (!job.addrs)
 		return err_set(err, ERR_RETRY, "ipamd", "no memory for a flush");
 	memcpy(job.addrs, d->flush_addrs, d->flush_count * sizeof(*job.addrs));
-	if (executor_submit_take(d->executor, &job, err) < 0) {
+	if (ipamd_submit(d, &job, err) < 0) {
 		job_done(&job);
 		return -1;
 	}
-	d->running[JOB_CT_FLUSH]++;
 	return 0;
 }
 

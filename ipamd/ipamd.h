@@ -10,7 +10,8 @@
  *   serve   waiting ADDs, first come first served
  *   plan    planner_decide() -> intents -> jobs
  *
- * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks; cloudwork.c jobs and their results;
+ * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks; cloudwork.c reads
+ * of the cloud; mutations.c what changes it;
  * hostwork.c the kernel side; state.c and page.c what people and Prometheus read.
  */
 #ifndef IPAMD_IPAMD_H
@@ -24,6 +25,7 @@
 #include "berth/net.h"
 #include "berth/proto.h"
 #include "ipamd/config.h"
+#include "ipamd/demand.h"
 #include "ipamd/executor.h"
 #include "ipamd/hostnet.h"
 #include "ipamd/loop.h"
@@ -36,7 +38,9 @@
 struct json_t;
 struct strbuf;
 
-#define IPAMD_POD_GATEWAY "169.254.1.1" /* on link in every pod, as Calico and amazon-vpc-cni-k8s have it */
+/* On link in every pod, as Calico and amazon-vpc-cni-k8s have them. */
+#define IPAMD_POD_GATEWAY  "169.254.1.1"
+#define IPAMD_POD_GATEWAY6 "fe80::1"
 
 /** struct waiter - an ADD that waits for an address; FIFO. */
 struct waiter {
@@ -63,7 +67,8 @@ struct ipamd_stats {
 	int64_t last_list_us;
 };
 
-#define IPAMD_FLUSH_MAX 256 /* addresses of one flush: one walk over the table of flows, whatever their number */
+#define IPAMD_FLUSH_MAX   256 /* addresses of one flush: one walk over the table of flows, whatever their number */
+#define IPAMD_READ_LAG_US (10 * INT64_C(1000000)) /* how old a read may be: EC2 shows a change within a few seconds */
 #define IPAMD_MISSING_MAX                                                                                              \
 	256 /* blocks that one list may lack before we call the list wrong rather than the blocks gone */
 
@@ -89,9 +94,12 @@ struct ipamd {
 	struct cloud_identity *identity; /* NULL until known */
 	struct cloud_limits limits;
 	bool limits_known, listed, swept, conflist_written;
+	int64_t list_after_us; /* a list that was asked for before is not enough */
 	int64_t list_due_us, glance_due_us, sweep_due_us, spool_due_us;
 	int64_t mutated_us
-		[CLOUD_NICS_MAX]; /* by slot: when its last mutation ended; an older list says nothing of it */
+		[CLOUD_NICS_MAX]; /* by slot: until when its last mutation may not be seen; a list that was asked for
+				   * before says nothing of it */
+	int64_t attach_failed_us; /* since then no list has shown what it left; 0: nothing open */
 	unsigned missing_count;
 	struct prefix missing[IPAMD_MISSING_MAX]; /* blocks that the previous list lacked */
 	struct lease *early;                      /* leases of the store that wait for the first list; owned */
@@ -104,6 +112,7 @@ struct ipamd {
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
+	enum pause pause;          /* the operator's word; starts as configured, nothing keeps it */
 	struct backoff start, list, glance, grow, shrink, recover, nft, flush;
 	unsigned flush_count;
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
@@ -118,6 +127,11 @@ struct ipamd {
 	struct waiter *waiters, **waiters_tail;
 	unsigned waiting;
 	struct plan plan; /* the last decision */
+	struct demand demand;
+	unsigned warm_ips; /* in force at that decision */
+	int64_t grown_since_us
+		[CLOUD_NICS_MAX]; /* by slot: when the growth was decided whose blocks are not READY yet; 0 */
+	int64_t single_until_us[IP_FAMILIES]; /* no unit of the wanted length was to be had; 0 = not so */
 
 	struct ipamd_stats stats;
 };
@@ -145,6 +159,8 @@ void ipamd_free(struct ipamd *d);
 /** ipamd_reconcile() - compare wanted with actual, emit bounded work. Return: when time alone makes another look
  *  necessary; INT64_MAX = never. */
 int64_t ipamd_reconcile(struct ipamd *d, int64_t now_us);
+/** ipamd_submit() - to the executors; takes @job's contents on success. Errors: EXHAUSTED, RETRY. */
+int ipamd_submit(struct ipamd *d, struct job *job, struct err *err);
 /** ipamd_take_results() - what the executors finished, into our state; at most 64 of them, the eventfd stays readable
  *  while there are more. */
 void ipamd_take_results(struct ipamd *d, int64_t now_us);
@@ -153,7 +169,7 @@ void ipamd_take_results(struct ipamd *d, int64_t now_us);
 
 /** ipamd_random() - a number below @bound (not 0): jitter. */
 uint64_t ipamd_random(struct ipamd *d, uint64_t bound);
-/** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s, or after Retry-After. */
+/** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s, behind Retry-After. */
 void backoff_fail(struct ipamd *d, struct backoff *backoff, const struct err *err, int64_t now_us);
 void backoff_ok(struct backoff *backoff);
 
@@ -187,10 +203,29 @@ void flush_finish(struct ipamd *d, const struct job *job, int64_t now_us);
 
 /* ---- cloudwork.c ---- */
 
-/** cloudwork_reconcile() - start what is due: identify, limits, list, sweep, the plan's actions. Return: next deadline. */
+/** cloudwork_reconcile() - start the reads that are due, then what the plan says. Return: next deadline. */
 int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us);
-/** cloudwork_finish() - a job came back (any kind but NFT and LINK_DEL); takes what it keeps from @job. */
+/** cloudwork_finish() - a read came back; takes what it keeps from @job. */
 void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us);
+/** cloudwork_list_soon() - a list that is asked for at @at_us or later; one that is under way does not count. */
+void cloudwork_list_soon(struct ipamd *d, int64_t at_us);
+/** cloudwork_sweep_soon() - within 5 min at random, unless it is due before. */
+void cloudwork_sweep_soon(struct ipamd *d, int64_t now_us);
+
+/* ---- intents.c ---- */
+
+/** intents_settle() - calls that a daemon before us sent: doubt what they may take away until a later list, have it and a
+ *  sweep made. Behind the first list and the leases of the store. */
+void intents_settle(struct ipamd *d);
+
+/* ---- mutations.c ---- */
+
+/** mutations_reconcile() - decide, and start what was decided. Return: next deadline. */
+int64_t mutations_reconcile(struct ipamd *d, int64_t now_us);
+/** mutations_grown() - a block on that slot became READY: so long did it take. */
+void mutations_grown(struct ipamd *d, unsigned slot, int64_t now_us);
+/** mutations_finish() - a mutation came back; takes what it keeps from @job. */
+void mutations_finish(struct ipamd *d, struct job *job, int64_t now_us);
 
 /* ---- view.c ---- */
 
@@ -199,8 +234,10 @@ void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us);
 void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us);
 /** view_differs() - do metadata and pool differ in a way that time does not explain? A reason to list, nothing more. */
 bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t now_us);
-/** view_restore() - after the first list: leases of the store and pods that only the kernel knows enter the pool. */
+/** view_restore() - after the first list: leases of the store enter the pool. */
 void view_restore(struct ipamd *d, int64_t now_us);
+/** view_adopt() - behind it: cooldowns of the store, and pods that only the kernel knows. */
+void view_adopt(struct ipamd *d, int64_t now_us);
 /** lease_is_adopted() - of a pod that only the kernel knew: it has no netns path and is named by its host end. */
 bool lease_is_adopted(const struct lease *lease);
 /** lease_host_ifname() - the name of a lease's host end; an adopted lease carries it as its container. */

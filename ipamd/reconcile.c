@@ -53,6 +53,16 @@ int64_t ipamd_reconcile(struct ipamd *d, int64_t now_us)
 	return clock_earlier(wake, server_tick(d->server, now_us));
 }
 
+int ipamd_submit(struct ipamd *d, struct job *job, struct err *err)
+{
+	enum job_kind kind = job->kind;
+
+	if (executor_submit_take(d->executor, job, err) < 0)
+		return -1;
+	d->running[kind]++;
+	return 0;
+}
+
 static void finish(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	switch (job->kind) {
@@ -72,12 +82,14 @@ static void finish(struct ipamd *d, struct job *job, int64_t now_us)
 	case JOB_LIST:
 	case JOB_GLANCE:
 	case JOB_SWEEP:
+		cloudwork_finish(d, job, now_us);
+		return;
 	case JOB_ASSIGN:
 	case JOB_RECOVER:
 	case JOB_ATTACH:
 	case JOB_RELEASE:
 	case JOB_DETACH:
-		cloudwork_finish(d, job, now_us);
+		mutations_finish(d, job, now_us);
 		return;
 	case JOB_KIND_COUNT:
 		break;

@@ -87,19 +87,59 @@ enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 		*ret_err = err->class == ERR_NONE ? NULL : err;
 		return reason_of(err);
 	}
+	if (d->pause == PAUSE_ALL)
+		return FAIL_PAUSED;
 	if (is_throttled(d))
 		return FAIL_THROTTLED;
+	/* Said only by a decision that was free to grow: what failed before that is over. */
+	if (d->plan.short_because != FAIL_NONE)
+		return is_cooling(d) ? FAIL_COOLING : d->plan.short_because;
 	if (d->grow.err.class != ERR_NONE) {
 		*ret_err = &d->grow.err;
 		return reason_of(&d->grow.err);
 	}
-	if (d->nft.err.class != ERR_NONE) {
+	if (d->nft.err.class != ERR_NONE)
 		*ret_err = &d->nft.err;
-		return FAIL_PENDING;
-	}
-	if (d->plan.short_because != FAIL_NONE)
-		return is_cooling(d) ? FAIL_COOLING : d->plan.short_because;
 	return FAIL_PENDING;
+}
+
+/* ---- whose lease it is ---- */
+
+static bool key_equal(const struct lease_key *a, const struct lease_key *b)
+{
+	return str_equal(a->network, b->network) && str_equal(a->container, b->container) &&
+	       str_equal(a->ifname, b->ifname);
+}
+
+/* A lease of the store that waits for the first list, under its own key or, if only the kernel knew the pod, its link's. */
+static struct lease *find_early(struct ipamd *d, const struct lease_key *key)
+{
+	struct lease_key adopted;
+	char ifname[LEASE_IFNAME_SIZE];
+
+	proto_host_ifname(key, ifname);
+	adopted_key(d, ifname, &adopted);
+	for (unsigned i = 0; i < d->early_count; i++)
+		if (key_equal(&d->early[i].key, key) || key_equal(&d->early[i].key, &adopted))
+			return &d->early[i];
+	return NULL;
+}
+
+/* Whose lease it is, also before the first list. Return: borrowed or NULL. */
+static const struct lease *find_lease(struct ipamd *d, const struct lease_key *key)
+{
+	const struct lease *lease;
+	struct lease_key adopted;
+	char ifname[LEASE_IFNAME_SIZE];
+
+	if (!d->listed)
+		return find_early(d, key);
+	lease = pool_lease_find(d->pool, key);
+	if (lease)
+		return lease;
+	proto_host_ifname(key, ifname);
+	adopted_key(d, ifname, &adopted);
+	return pool_lease_find(d->pool, &adopted);
 }
 
 /* ---- ADD ---- */
@@ -113,12 +153,25 @@ static unsigned nic_mtu(const struct ipamd *d, const struct ipaddr *addr)
 	return d->host_nics[block.nic_slot].mtu;
 }
 
+/* What goes through both NICs of a pod whose addresses are on two. */
 static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
 {
-	*ret = (struct proto_reply){ .ok = true,
-				     .address = prefix_host(&lease->addrs[0]),
-				     .mtu = nic_mtu(d, &lease->addrs[0]) };
-	(void)ipaddr_parse(IPAMD_POD_GATEWAY, &ret->gateway);
+	static const char *const gateways[IP_FAMILIES] = { IPAMD_POD_GATEWAY, IPAMD_POD_GATEWAY6 };
+
+	*ret = (struct proto_reply){ .ok = true };
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		struct proto_address *to = &ret->addresses[ret->address_count];
+		unsigned mtu;
+
+		if (lease->addrs[i].family == IP_NONE)
+			continue;
+		to->address = prefix_host(&lease->addrs[i]);
+		(void)ipaddr_parse(gateways[i], &to->gateway);
+		ret->address_count++;
+		mtu = nic_mtu(d, &lease->addrs[i]);
+		if (mtu && (!ret->mtu || mtu < ret->mtu))
+			ret->mtu = mtu;
+	}
 	lease_host_ifname(lease, ret->host_ifname);
 }
 
@@ -186,6 +239,8 @@ static void on_add(struct ipamd *d, struct server_conn *conn, const struct proto
 	struct err err;
 	int r = 0;
 
+	if (!find_lease(d, &request->key))
+		demand_arrived(&d->demand, now_us);
 	/* Others wait: only somebody who holds an address already may pass them. */
 	if (d->listed && (!d->waiters || pool_lease_find(d->pool, &request->key)))
 		r = try_lease(d, request, now_us, &lease, &err);
@@ -276,12 +331,6 @@ static void on_gone(void *ctx, struct server_conn *conn)
 
 /* ---- DEL ---- */
 
-static bool key_equal(const struct lease_key *a, const struct lease_key *b)
-{
-	return str_equal(a->network, b->network) && str_equal(a->container, b->container) &&
-	       str_equal(a->ifname, b->ifname);
-}
-
 /* A DEL overtakes the ADD it belongs to: that ADD must not get an address afterwards. */
 static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
 {
@@ -299,20 +348,6 @@ static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
 	}
 }
 
-/* A lease of the store that waits for the first list, under its own key or, if only the kernel knew the pod, its link's. */
-static struct lease *find_early(struct ipamd *d, const struct lease_key *key)
-{
-	struct lease_key adopted;
-	char ifname[LEASE_IFNAME_SIZE];
-
-	proto_host_ifname(key, ifname);
-	adopted_key(d, ifname, &adopted);
-	for (unsigned i = 0; i < d->early_count; i++)
-		if (key_equal(&d->early[i].key, key) || key_equal(&d->early[i].key, &adopted))
-			return &d->early[i];
-	return NULL;
-}
-
 static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
 {
 	struct lease *lease = find_early(d, key);
@@ -326,23 +361,6 @@ static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_u
 	hostwork_pod_down(d, &lease->addrs[0], ifname);
 	*lease = d->early[--d->early_count];
 	return 0;
-}
-
-/* Whose lease it is, also before the first list. Return: borrowed or NULL. */
-static const struct lease *find_lease(struct ipamd *d, const struct lease_key *key)
-{
-	const struct lease *lease;
-	struct lease_key adopted;
-	char ifname[LEASE_IFNAME_SIZE];
-
-	if (!d->listed)
-		return find_early(d, key);
-	lease = pool_lease_find(d->pool, key);
-	if (lease)
-		return lease;
-	proto_host_ifname(key, ifname);
-	adopted_key(d, ifname, &adopted);
-	return pool_lease_find(d->pool, &adopted);
 }
 
 /* The store first: a lease that only memory forgot would come back with the next start. */
@@ -458,6 +476,15 @@ static void on_status(struct ipamd *d, struct server_conn *conn)
 	reply_error(conn, &err, reason);
 }
 
+static void on_pause(struct ipamd *d, struct server_conn *conn, enum pause pause)
+{
+	if (pause != d->pause)
+		log_warn("an operator changed what is paused", "pause=%s was=%s", pause_name(pause),
+			 pause_name(d->pause));
+	d->pause = pause;
+	reply_ok(conn);
+}
+
 static void on_request(void *ctx, struct server_conn *conn, const struct proto_request *request)
 {
 	struct ipamd *d = ctx;
@@ -482,6 +509,9 @@ static void on_request(void *ctx, struct server_conn *conn, const struct proto_r
 		return;
 	case PROTO_STATE:
 		on_state(d, conn, now_us);
+		return;
+	case PROTO_PAUSE:
+		on_pause(d, conn, request->pause);
 		return;
 	case PROTO_OP_COUNT:
 		break;

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "berth/fs.h"
 #include "berth/log.h"
 
 struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t now_us)
@@ -15,11 +17,13 @@ struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t no
 	if (!d)
 		return NULL;
 	d->config = *config;
+	d->pause = config->pause;
 	d->epoll_fd = d->signal_item.fd = d->timer_item.fd = -1;
 	d->waiters_tail = &d->waiters;
 	d->host_dirty = true;
 	d->random = random ? random : 1;
 	d->stats.started_us = now_us;
+	demand_init(&d->demand, now_us);
 	(void)snprintf(d->socket_path, sizeof(d->socket_path), "%s/%s", config->run_dir, PROTO_SOCKET);
 	d->pool = pool_new(config->cooldown_us, POOL_SERVES_V4);
 	if (!d->pool) {
@@ -55,6 +59,9 @@ static int load_lease(const struct lease *lease, void *arg)
 	return 0;
 }
 
+#define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
+#define BOOT_ID_MAX  64U /* bytes; a UUID and its newline are 37 */
+
 #define ASIDE_FMT "store=\"%s\" kept_as=\"%s\" cause=\"%s\""
 
 static void report_aside(const char *path, const struct store_aside *aside)
@@ -69,6 +76,10 @@ static void report_aside(const char *path, const struct store_aside *aside)
 			  "kernel",
 			  ASIDE_FMT, path, aside->path, aside->cause);
 		return;
+	case STORE_ASIDE_BOOT:
+		log_warn("lease store is of another boot, its pods are no more; set aside", ASIDE_FMT, path,
+			 aside->path, aside->cause);
+		return;
 	case STORE_KEPT:
 	case STORE_ASIDE_COUNT:
 		return;
@@ -77,9 +88,14 @@ static void report_aside(const char *path, const struct store_aside *aside)
 
 int ipamd_open_store(struct ipamd *d, const char *path, struct err *err)
 {
+	_cleanup_free_ char *boot_id = NULL;
 	struct store_aside aside;
-	int rc = store_open(path, &d->store, &aside, err);
+	int rc = fs_read(BOOT_ID_PATH, BOOT_ID_MAX, &boot_id, NULL);
 
+	if (rc < 0)
+		return err_set_errno(err, ERR_INVALID, "ipamd", -rc, "read %s", BOOT_ID_PATH);
+	boot_id[strcspn(boot_id, "\n")] = '\0';
+	rc = store_open(path, boot_id, &d->store, &aside, err);
 	report_aside(path, &aside);
 	if (rc < 0)
 		return -1;

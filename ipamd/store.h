@@ -12,6 +12,9 @@
  * made it may come back for it. Not noticed is a log whose end is damaged: SQLite takes it for the end of a commit that
  * never was, so the newest rows are missing.
  *
+ * A file belongs to one boot of the kernel, which it notes: leases die with their pods. One of another boot (a run
+ * directory that is no tmpfs) is set aside as NAME.other-boot, in place of the one before it.
+ *
  * Errors, domain "store": RETRY (busy, no memory, I/O), EXHAUSTED (disk full), INVALID (read-only, path), PROTOCOL
  * (corrupt), NOTFOUND where said, BUG. After a failure nothing of the call is stored.
  *
@@ -53,11 +56,14 @@ struct intent {
 #define STORE_FACT_VALUE_SIZE                                                                                          \
 	4096 /* bytes with the terminator; an answer of the cloud's that is worth keeping is less */
 
+#define STORE_BOOT_ID "boot_id"
+
 /** enum store_aside_why - why a file is not used. */
 enum store_aside_why {
 	STORE_KEPT,          /* it is, or there was none */
 	STORE_ASIDE_DAMAGED, /* or no database at all */
 	STORE_ASIDE_UNKNOWN, /* of a newer version, or somebody else's database */
+	STORE_ASIDE_BOOT,    /* of another boot: nothing is wrong with it, its pods are no more */
 	STORE_ASIDE_COUNT
 };
 
@@ -70,10 +76,13 @@ struct store_aside {
 
 /**
  * store_open() - open or make
+ * @boot_id: of the boot that we live in, any text that differs between two of them; a file that is made or migrated
+ * notes it as fact STORE_BOOT_ID
  * @ret_aside: written on failure too: the file may be aside and the fresh one not possible
  * Errors: INVALID (no such directory, read-only), EXHAUSTED, RETRY; PROTOCOL only if the fresh file is broken too.
  */
-int store_open(const char *path, struct store **ret, struct store_aside *ret_aside, struct err *err);
+int store_open(const char *path, const char *boot_id, struct store **ret, struct store_aside *ret_aside,
+	       struct err *err);
 /** store_close() - NULL is fine. */
 void store_close(struct store *store);
 
@@ -94,7 +103,8 @@ int store_intent_put(struct store *store, struct intent *intent, struct err *err
 /** store_intent_del() - a missing one is success. */
 int store_intent_del(struct store *store, int64_t id, struct err *err);
 
-/** store_fact_put() - remember @value under @key, instead of what was there. Errors: INVALID (too long). */
+/** store_fact_put() - remember @value under @key, which is not STORE_BOOT_ID, instead of what was there. Errors: INVALID
+ *  (too long). */
 int store_fact_put(struct store *store, const char *key, const char *value, struct err *err);
 /** store_fact_get() - @ret: STORE_FACT_VALUE_SIZE bytes. Errors: NOTFOUND; PROTOCOL. */
 int store_fact_get(struct store *store, const char *key, char ret[static STORE_FACT_VALUE_SIZE], struct err *err);

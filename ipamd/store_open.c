@@ -68,18 +68,20 @@ static int look(struct store *store, unsigned *ret_version, enum store_aside_why
 	return schema_check(store, *ret_version, err);
 }
 
-static int upgrade_and_verify(struct store *store, unsigned from, struct err *err)
+/* Version 1 knew no boot: it is believed to be of this one, as it always was. */
+static int upgrade_and_verify(struct store *store, unsigned from, const char *boot_id, struct err *err)
 {
-	if (schema_upgrade(store, from, STORE_VERSION, err) < 0 || store_prepare(store, err) < 0)
+	if (schema_upgrade(store, from, STORE_VERSION, err) < 0 || store_prepare(store, err) < 0 ||
+	    store_fact_put(store, STORE_BOOT_ID, boot_id, err) < 0)
 		return -1;
 	return store_verify(store, err);
 }
 
-static int migrate(struct store *store, unsigned from, struct err *err)
+static int migrate(struct store *store, unsigned from, const char *boot_id, struct err *err)
 {
 	if (store_exec(store, "BEGIN IMMEDIATE", err, "begin") < 0)
 		return -1;
-	if (upgrade_and_verify(store, from, err) == 0 && store_exec(store, "COMMIT", err, "commit") == 0)
+	if (upgrade_and_verify(store, from, boot_id, err) == 0 && store_exec(store, "COMMIT", err, "commit") == 0)
 		return 0;
 	/* Some failures end the transaction by themselves. */
 	if (!sqlite3_get_autocommit(store->db))
@@ -87,7 +89,24 @@ static int migrate(struct store *store, unsigned from, struct err *err)
 	return -1;
 }
 
-static int open_file(struct store *store, const char *path, enum store_aside_why *ret_why, struct err *err)
+static int check_boot(struct store *store, const char *boot_id, enum store_aside_why *ret_why, struct err *err)
+{
+	char noted[STORE_FACT_VALUE_SIZE] = "none";
+	struct err why;
+
+	if (store_fact_get(store, STORE_BOOT_ID, noted, &why) < 0 && why.class != ERR_NOTFOUND) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	if (str_equal(noted, boot_id))
+		return 0;
+	*ret_why = STORE_ASIDE_BOOT;
+	return err_set(err, ERR_PROTOCOL, STORE_DOMAIN, "of boot %.40s, this is %s", noted, boot_id);
+}
+
+static int open_file(struct store *store, const char *path, const char *boot_id, enum store_aside_why *ret_why,
+		     struct err *err)
 {
 	unsigned version;
 
@@ -101,9 +120,10 @@ static int open_file(struct store *store, const char *path, enum store_aside_why
 	if (look(store, &version, ret_why, err) < 0 || store_exec(store, pragmas, err, "pragmas") < 0)
 		return -1;
 	if (version < STORE_VERSION) {
-		if (migrate(store, version, err) < 0)
+		if (migrate(store, version, boot_id, err) < 0)
 			return -1;
-	} else if (store_prepare(store, err) < 0 || store_verify(store, err) < 0) {
+	} else if (store_prepare(store, err) < 0 || store_verify(store, err) < 0 ||
+		   check_boot(store, boot_id, ret_why, err) < 0) {
 		return -1;
 	}
 	(void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
@@ -158,23 +178,46 @@ static int find_name(const char *path, char ret[static PATH_MAX], struct err *er
 	return err_set(err, ERR_INVALID, STORE_DOMAIN, "too many files set aside");
 }
 
+/* One such file is enough to look at afterwards; the one of the boot before that goes. */
+static int replace_name(const char *path, char ret[static PATH_MAX], struct err *err)
+{
+	static const char *const suffixes[] = { "-wal", "-shm", "" };
+	char old[PATH_MAX];
+
+	if (join(ret, path, ".other-boot", err) < 0)
+		return -1;
+	for (unsigned i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		int rc = join(old, ret, suffixes[i], err);
+
+		if (rc < 0)
+			return -1;
+		rc = fs_unlink(old);
+		if (rc < 0)
+			return err_set_errno(err, ERR_INVALID, STORE_DOMAIN, -rc, "remove %s", old);
+	}
+	return 0;
+}
+
 static int set_aside(const char *path, struct store_aside *aside, struct err *err)
 {
+	bool replace = aside->why == STORE_ASIDE_BOOT;
 	char name[PATH_MAX];
 
-	if (find_name(path, name, err) < 0 || move_all(path, name, err) < 0)
+	if ((replace ? replace_name(path, name, err) : find_name(path, name, err)) < 0 || move_all(path, name, err) < 0)
 		return -1;
 	(void)str_copy(aside->path, sizeof(aside->path), name);
 	return 0;
 }
 
 /* Opens @path; puts what it finds there aside once if need be. */
-static int open_or_replace(struct store *store, const char *path, struct store_aside *aside, struct err *err)
+static int open_or_replace(struct store *store, const char *path, const char *boot_id, struct store_aside *ret,
+			   struct err *err)
 {
+	struct store_aside aside = { .why = STORE_ASIDE_DAMAGED };
+	enum store_aside_why ignored;
 	struct err first = { 0 };
-	enum store_aside_why why = STORE_KEPT;
 
-	if (open_file(store, path, &why, &first) == 0)
+	if (open_file(store, path, boot_id, &aside.why, &first) == 0)
 		return 0;
 	store_close_db(store);
 	if (first.class != ERR_PROTOCOL) {
@@ -182,24 +225,25 @@ static int open_or_replace(struct store *store, const char *path, struct store_a
 			*err = first;
 		return -1;
 	}
-	if (set_aside(path, aside, err) < 0)
+	(void)str_copy(aside.cause, sizeof(aside.cause), first.msg);
+	if (set_aside(path, &aside, err) < 0)
 		return -1;
-	aside->why = why == STORE_KEPT ? STORE_ASIDE_DAMAGED : why;
-	(void)str_copy(aside->cause, sizeof(aside->cause), first.msg);
-	if (open_file(store, path, &why, err) == 0)
+	*ret = aside;
+	if (open_file(store, path, boot_id, &ignored, err) == 0)
 		return 0;
 	store_close_db(store);
 	return -1;
 }
 
-int store_open(const char *path, struct store **ret, struct store_aside *ret_aside, struct err *err)
+int store_open(const char *path, const char *boot_id, struct store **ret, struct store_aside *ret_aside,
+	       struct err *err)
 {
 	struct store *store = calloc(1, sizeof(*store));
 
 	*ret_aside = (struct store_aside){ .why = STORE_KEPT };
 	if (!store)
 		return err_set(err, ERR_RETRY, STORE_DOMAIN, "no memory");
-	if (open_or_replace(store, path, ret_aside, err) < 0) {
+	if (open_or_replace(store, path, boot_id, ret_aside, err) < 0) {
 		free(store);
 		return err_wrap(err, "%s", path);
 	}

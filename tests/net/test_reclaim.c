@@ -31,7 +31,8 @@ static int world_setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	const struct hostnet_config config = { .mark_mask = 0x7e, .rule_priority = 1024, .table_base = 48640 };
-	char path[PATH_MAX], aside[256];
+	struct store_aside aside;
+	char path[PATH_MAX];
 
 	if (!w || check_fds_setup(state) < 0 || unshare(CLONE_NEWNET) < 0)
 		return -1;
@@ -46,7 +47,8 @@ static int world_setup(void **state)
 		return -1;
 	add_nic(w->d.pool, 0);
 	add_block(w->d.pool, 0, "10.0.1.16/28");
-	return store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, aside, NULL);
+	return store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), "boot", &w->d.store, &aside,
+			  NULL);
 }
 
 static int world_teardown(void **state)

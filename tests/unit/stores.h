@@ -136,6 +136,7 @@ static inline bool same_lease(const struct lease *a, const struct lease *b)
 	"COMMIT;"
 
 #define FILE_MAX (16U << 20) /* bytes */
+#define BOOT     "df818038-ee0c-4854-a48f-0f1dc33f0424"
 
 static inline void new_path(char ret[static PATH_MAX])
 {
@@ -148,7 +149,7 @@ static inline struct store *open_store(const char *path)
 	struct store *store = NULL;
 	struct err err = { 0 };
 
-	if (store_open(path, &store, &aside, &err) < 0)
+	if (store_open(path, BOOT, &store, &aside, &err) < 0)
 		fail_msg("%s", err.msg);
 	if (aside.why != STORE_KEPT)
 		fail_msg("set aside: %s", aside.cause);
@@ -227,7 +228,7 @@ static inline struct store_aside put_aside(const char *path)
 	size_t before_size, after_size;
 
 	assert_int_equal(fs_read(path, FILE_MAX, &before, &before_size), 0);
-	if (store_open(path, &store, &aside, &err) < 0)
+	if (store_open(path, BOOT, &store, &aside, &err) < 0)
 		fail_msg("%s", err.msg);
 	assert_true(aside.why != STORE_KEPT && aside.cause[0]);
 	assert_true(str_starts(aside.path, path));

@@ -374,7 +374,7 @@ static void die_after_writing(const char *path, unsigned count)
 	struct store_aside aside;
 	struct store *store;
 
-	if (store_open(path, &store, &aside, NULL) < 0)
+	if (store_open(path, BOOT, &store, &aside, NULL) < 0)
 		_exit(1);
 	for (unsigned i = 0; i < count; i++) {
 		const struct lease lease = lease_of(i);
@@ -405,6 +405,105 @@ static void test_store_open__after_a_kill_everything_is_there(void **state)
 	store_close(store);
 }
 
+/* ---- another boot ---- */
+
+#define NEXT_BOOT "00000000-0000-4000-8000-000000000002"
+
+static const char *aside_name(const char *path)
+{
+	static char name[PATH_MAX + 16];
+
+	(void)snprintf(name, sizeof(name), "%s.other-boot", path);
+	return name;
+}
+
+/* Opens @path in a boot that it is not of: it must be put aside as what it is, and an empty store stands in its place. */
+static struct store *open_in_boot(const char *path, const char *boot_id, struct store_aside *ret_aside)
+{
+	struct store *store = NULL;
+	struct err err = { 0 };
+
+	if (store_open(path, boot_id, &store, ret_aside, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_int_equal(ret_aside->why, STORE_ASIDE_BOOT);
+	assert_string_equal(ret_aside->path, aside_name(path));
+	assert_int_equal(contents_of(store).lease_count, 0);
+	return store;
+}
+
+static void test_store_open__of_another_boot(void **state)
+{
+	const struct lease lease = lease_of(1);
+	struct store_aside aside;
+	struct store *store;
+	char path[PATH_MAX];
+
+	(void)state;
+	new_path(path);
+	make_store_with(path, 3);
+	store = open_in_boot(path, NEXT_BOOT, &aside);
+	assert_non_null(strstr(aside.cause, BOOT));
+	assert_non_null(strstr(aside.cause, NEXT_BOOT));
+	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
+	store_close(store);
+	/* It is of that boot from now on, and the one put aside is whole. */
+	assert_int_equal(store_open(path, NEXT_BOOT, &store, &aside, NULL), 0);
+	assert_int_equal(aside.why, STORE_KEPT);
+	assert_int_equal(contents_of(store).lease_count, 1);
+	store_close(store);
+	store = open_store(aside_name(path));
+	assert_int_equal(contents_of(store).lease_count, 3);
+	store_close(store);
+	/* The boot after that: one is kept, the last. */
+	store = open_in_boot(path, BOOT, &aside);
+	store_close(store);
+	assert_int_equal(store_open(aside_name(path), NEXT_BOOT, &store, &aside, NULL), 0);
+	assert_int_equal(aside.why, STORE_KEPT);
+	assert_int_equal(contents_of(store).lease_count, 1);
+	store_close(store);
+}
+
+/* A daemon that was killed by the reboot left its log. */
+static void test_store_open__of_another_boot_with_its_log(void **state)
+{
+	struct store_aside aside;
+	struct store *store;
+	char path[PATH_MAX], log[PATH_MAX + 32];
+	int status;
+	pid_t pid;
+
+	(void)state;
+	new_path(path);
+	for (unsigned i = 1; i <= 2; i++) {
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			die_after_writing(path, 5 * i);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		store = open_in_boot(path, NEXT_BOOT, &aside);
+		store_close(store);
+		(void)snprintf(log, sizeof(log), "%s-wal", aside.path);
+		assert_true(fs_exists(log));
+		assert_int_equal(fs_unlink(path), 0);
+	}
+	store = open_store(aside_name(path));
+	assert_int_equal(contents_of(store).lease_count, 10);
+	store_close(store);
+}
+
+static void test_store_open__of_no_boot(void **state)
+{
+	struct store_aside aside;
+	char path[PATH_MAX];
+
+	(void)state;
+	new_path(path);
+	make_store_with(path, 3);
+	sql(path, "DELETE FROM fact WHERE key = 'boot_id'");
+	store_close(open_in_boot(path, BOOT, &aside));
+}
+
 /* ---- where it cannot be ---- */
 
 static void test_store_open__where_nothing_can_be(void **state)
@@ -416,7 +515,7 @@ static void test_store_open__where_nothing_can_be(void **state)
 
 	(void)state;
 	(void)check_path(path, sizeof(path), check_tmpdir(), "no/such/dir/leases.db");
-	assert_int_equal(store_open(path, &store, &aside, &err), -1);
+	assert_int_equal(store_open(path, BOOT, &store, &aside, &err), -1);
 	assert_int_equal(err.class, ERR_INVALID);
 	assert_string_equal(err.domain, "store");
 	assert_non_null(strstr(err.msg, path));
@@ -465,6 +564,9 @@ int main(void)
 		check_unit_test(test_store_fact__put_get_replace),
 		check_unit_test(test_store_leases__a_callback_ends_the_walk),
 		check_unit_test(test_store_open__after_a_kill_everything_is_there),
+		check_unit_test(test_store_open__of_another_boot),
+		check_unit_test(test_store_open__of_another_boot_with_its_log),
+		check_unit_test(test_store_open__of_no_boot),
 		check_unit_test(test_store_open__where_nothing_can_be),
 		check_unit_test(test_store_lease_put__while_somebody_else_writes),
 	};

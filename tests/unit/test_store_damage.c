@@ -134,7 +134,7 @@ static void test_store_open__a_row_that_was_changed(void **state)
 		"UPDATE intent SET want_len = 32",
 		"UPDATE intent SET want6_count = 2",
 		"UPDATE intent SET want6_len = 128",
-		"UPDATE fact SET key = 'k'",
+		"UPDATE fact SET key = 'k' WHERE key = 'key'",
 		"UPDATE fact SET value = 'v' WHERE key = 'key'",
 	};
 
@@ -242,7 +242,7 @@ static void test_store_open__the_log_of_a_bad_file_goes_with_it(void **state)
 	write_file(path, text, sizeof(text));
 	(void)snprintf(wal, sizeof(wal), "%s-wal", path);
 	write_file(wal, text, 100);
-	assert_int_equal(store_open(path, &store, &aside, NULL), 0);
+	assert_int_equal(store_open(path, BOOT, &store, &aside, NULL), 0);
 	(void)snprintf(aside_wal, sizeof(aside_wal), "%s-wal", aside.path);
 	assert_true(fs_exists(aside_wal));
 	assert_int_equal(contents_of(store).lease_count, 0);
@@ -382,7 +382,7 @@ static bool believed(const char *path, uint64_t seed)
 	struct counts have;
 	struct err err = { 0 };
 
-	if (store_open(path, &store, &aside, &err) < 0)
+	if (store_open(path, BOOT, &store, &aside, &err) < 0)
 		fail_msg("seed %" PRIu64 ": %s", seed, err.msg);
 	have = know_all(store);
 	if (aside.why != STORE_KEPT) {
@@ -461,7 +461,7 @@ static void test_store_open__bytes_of_the_log_flipped(void **state)
 		log[at] ^= 1;
 		write_file(copy_wal, log, log_size);
 		log[at] ^= 1;
-		assert_int_equal(store_open(copy, &store, &aside, NULL), 0);
+		assert_int_equal(store_open(copy, BOOT, &store, &aside, NULL), 0);
 		less += know_all(store).leases < MIX_LEASES;
 		store_close(store);
 	}

@@ -67,7 +67,7 @@ static int on_a_full_disk(const char *dir)
 	if (rc != 0)
 		return rc;
 	(void)snprintf(path, sizeof(path), "%s/leases.db", dir);
-	EXPECT(store_open(path, &store, &aside, &err) == 0);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0);
 	do
 		lease = lease_of(stored);
 	while ((rc = store_lease_put(store, &lease, &err)) == 0 && ++stored < LEASES_MAX);
@@ -85,7 +85,7 @@ static int on_a_full_disk(const char *dir)
 	lease = lease_of(stored);
 	EXPECT(store_lease_put(store, &lease, &err) == 0);
 	store_close(store);
-	EXPECT(store_open(path, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
 	EXPECT(look(store, &seen, NULL) == 0 && seen.lease_count + seen.cooldown_count == stored + 1);
 	store_close(store);
 	return 0;
@@ -114,12 +114,12 @@ static int opened_on_a_full_disk(const char *dir)
 	while (write(fd, zeros, sizeof(zeros)) > 0)
 		;
 	(void)close(fd);
-	EXPECT(store_open(path, &store, &aside, &err) == -1);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == -1);
 	EXPECT(err.class == ERR_EXHAUSTED && strstr(err.msg, path));
 	EXPECT(strstr(err.msg, "full") || strstr(err.msg, "No space left"));
 	EXPECT(aside.why == STORE_KEPT);
 	EXPECT(unlink(filler) == 0);
-	EXPECT(store_open(path, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
 	store_close(store);
 	return 0;
 }
@@ -168,11 +168,11 @@ static int migrated_on_a_full_disk(const char *dir)
 	/* Enough to begin with. */
 	EXPECT(ftruncate(fd, lseek(fd, 0, SEEK_CUR) - 12 * (off_t)sizeof(zeros)) == 0);
 	(void)close(fd);
-	EXPECT(store_open(path, &store, &aside, &err) == -1);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == -1);
 	EXPECT(err.class == ERR_EXHAUSTED && strstr(err.msg, path) && strstr(err.msg, "full"));
 	EXPECT(aside.why == STORE_KEPT);
 	EXPECT(unlink(filler) == 0);
-	EXPECT(store_open(path, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
 	EXPECT(look(store, &seen, NULL) == 0 && seen.lease_count == 200);
 	store_close(store);
 	return 0;
@@ -197,17 +197,17 @@ static int opened_read_only(const char *dir)
 		return rc;
 	(void)snprintf(path, sizeof(path), "%s/leases.db", dir);
 	(void)snprintf(other, sizeof(other), "%s/other.db", dir);
-	EXPECT(store_open(path, &store, &aside, &err) == 0);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0);
 	EXPECT(store_lease_put(store, &lease, &err) == 0);
 	store_close(store);
 	EXPECT(mount("tmpfs", dir, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL) == 0);
-	EXPECT(store_open(path, &store, &aside, &err) == -1);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == -1);
 	EXPECT(err.class == ERR_INVALID && aside.why == STORE_KEPT);
 	EXPECT(strstr(err.msg, path) && strstr(err.msg, "read-only"));
-	EXPECT(store_open(other, &store, &aside, &err) == -1);
+	EXPECT(store_open(other, BOOT, &store, &aside, &err) == -1);
 	EXPECT(err.class == ERR_INVALID && aside.why == STORE_KEPT);
 	EXPECT(mount("tmpfs", dir, "tmpfs", MS_REMOUNT, NULL) == 0);
-	EXPECT(store_open(path, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
 	store_close(store);
 	return 0;
 }
@@ -233,7 +233,7 @@ static int put_many(const char *dir)
 	if (rc != 0)
 		return rc;
 	(void)snprintf(path, sizeof(path), "%s/leases.db", dir);
-	EXPECT(store_open(path, &store, &aside, NULL) == 0);
+	EXPECT(store_open(path, BOOT, &store, &aside, NULL) == 0);
 	start_us = clock_now(&clock_boot);
 	for (unsigned i = 0; i < RATE_LEASES; i++) {
 		/* As on a node: pods come and go, the table stays small. */

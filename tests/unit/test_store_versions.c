@@ -157,8 +157,8 @@ static void test_store_open__migrates_version_1(void **state)
 {
 	struct intent intent = { .kind = "assign" };
 	const struct lease lease = dual_lease_of(7);
+	char path[PATH_MAX], boot_id[STORE_FACT_VALUE_SIZE];
 	struct store *store;
-	char path[PATH_MAX];
 
 	(void)state;
 	make_v1(path);
@@ -170,6 +170,8 @@ static void test_store_open__migrates_version_1(void **state)
 	assert_int_equal(version_of(path), 2);
 	store = open_store(path);
 	assert_true(has_all_rows(store));
+	assert_int_equal(store_fact_get(store, STORE_BOOT_ID, boot_id, NULL), 0);
+	assert_string_equal(boot_id, BOOT);
 	/* ID 5 was given and its row deleted under version 1. */
 	assert_int_equal(store_intent_put(store, &intent, NULL), 0);
 	assert_int_equal(intent.id, 6);
@@ -262,7 +264,7 @@ static void test_store_open__a_newer_version_with_its_log(void **state)
 	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-	assert_int_equal(store_open(path, &store, &aside, NULL), 0);
+	assert_int_equal(store_open(path, BOOT, &store, &aside, NULL), 0);
 	assert_int_equal(aside.why, STORE_ASIDE_UNKNOWN);
 	assert_int_equal(contents_of(store).lease_count, 0);
 	store_close(store);
@@ -318,7 +320,7 @@ static int open_and_close(const char *path)
 	struct store_aside aside;
 	struct store *store;
 
-	if (store_open(path, &store, &aside, NULL) < 0 || aside.why != STORE_KEPT)
+	if (store_open(path, BOOT, &store, &aside, NULL) < 0 || aside.why != STORE_KEPT)
 		return 1;
 	store_close(store);
 	return 0;
@@ -357,7 +359,7 @@ static int release_some(const char *path)
 	struct store_aside aside;
 	struct store *store;
 
-	if (store_open(path, &store, &aside, NULL) < 0)
+	if (store_open(path, BOOT, &store, &aside, NULL) < 0)
 		return 1;
 	for (unsigned i = 0; i < 4; i++) {
 		const struct lease lease = dual_lease_of(i);

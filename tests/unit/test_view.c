@@ -41,8 +41,8 @@ static int world_setup(void **state)
 	(void)str_copy(w->d.config.network, sizeof(w->d.config.network), "berth");
 	w->now_us = LIST_US;
 	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
-	if (!w->d.pool ||
-	    store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, &aside, NULL) < 0)
+	if (!w->d.pool || store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), BOOT, &w->d.store,
+				     &aside, NULL) < 0)
 		return -1;
 	return net_open(&w->d.net, NULL);
 }
@@ -245,6 +245,21 @@ static void test_merge__list_older_than_the_last_mutation(void **state)
 	assert_string_equal(state_of(w, "10.0.1.99/32"), "pending");
 }
 
+/* A NIC that was detached a moment ago may be shown for a while yet. */
+static void test_merge__nic_in_a_slot_that_was_left(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->d.mutated_us[SECOND] = w->now_us + 2 * USEC_PER_SEC;
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	assert_non_null(pool_nic_by_slot(w->d.pool, SECOND));
+	assert_string_equal(state_of(w, "10.0.1.31/32"), "pending");
+}
+
 static void test_merge__mutation_in_flight(void **state)
 {
 	struct world *w = *state;
@@ -360,6 +375,20 @@ static void test_merge__nic_that_is_not_attached_yet(void **state)
 	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
 }
 
+/* The attach has a placeholder at another slot, and may yet take back what it made. */
+static void test_merge__nic_beside_an_attach_in_flight(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->d.running[JOB_ATTACH] = 1;
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
+	w->d.running[JOB_ATTACH] = 0;
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	assert_non_null(pool_nic_by_slot(w->d.pool, SECOND));
+}
+
 static void test_merge__empty_nic_is_gone(void **state)
 {
 	struct world *w = *state;
@@ -440,6 +469,7 @@ static void test_view_differs__what_metadata_shows_and_we_lack(void **state)
 	assert_false(differs(w, BLOCKS("10.0.1.21/32"), NULL));
 	assert_true(differs(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL));
 	assert_true(differs(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32")));
+	assert_false(differs(w, BLOCKS("10.0.1.21/32", "2600:1f14::1/128"), NULL)); /* nobody leases IPv6 here */
 	w->d.running[JOB_ATTACH] = 1; /* that NIC is what the attach will return */
 	assert_false(differs(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32")));
 }
@@ -495,6 +525,7 @@ static void test_restore__leases_and_cooldowns(void **state)
 				 LIST_US + 5 * COOLDOWN_US, &err));
 	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL);
 	view_restore(&w->d, w->now_us);
+	view_adopt(&w->d, w->now_us);
 	assert_int_equal(w->d.early_count, 0);
 	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
 	assert_int_equal(count(w->d.pool).leased, 1);
@@ -594,6 +625,7 @@ static void test_restore__pods_that_only_the_kernel_knows(void **state)
 	make_route(w, "bth00000004", "10.0.1.24/32", 4);      /* not our route */
 	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32", "10.0.1.23/32", "10.0.1.24/32"), NULL);
 	view_restore(&w->d, w->now_us);
+	view_adopt(&w->d, w->now_us);
 	assert_int_equal(count(w->d.pool).leased, 2);
 	assert_int_equal(w->d.stats.adopted, 1);
 	adopted_key(&w->d, "bth00000002", &key);
@@ -617,6 +649,7 @@ int main(void)
 		view_test(test_merge__lost_block_with_a_pod_is_no_reason_to_list_again),
 		view_test(test_merge__block_moves_to_another_nic),
 		view_test(test_merge__list_older_than_the_last_mutation),
+		view_test(test_merge__nic_in_a_slot_that_was_left),
 		view_test(test_merge__mutation_in_flight),
 		view_test(test_merge__stale_nic_has_been_read_back),
 		view_test(test_merge__unclear_release_was_not_done),
@@ -624,6 +657,7 @@ int main(void)
 		view_test(test_merge__list_that_cannot_be_true),
 		view_test(test_merge__foreign_nic),
 		view_test(test_merge__nic_that_is_not_attached_yet),
+		view_test(test_merge__nic_beside_an_attach_in_flight),
 		view_test(test_merge__empty_nic_is_gone),
 		view_test(test_merge__primary_stays),
 		view_test(test_merge__nic_with_pods_is_lost_and_comes_back),
