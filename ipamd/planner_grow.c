@@ -195,8 +195,8 @@ static bool first_units(struct decision *d, const unsigned *units, struct cloud_
 		ret[f] = (struct cloud_want){ min_u(units[f], limits->units[f].per_nic_max), d->families[f].len };
 		any = any || ret[f].count > 0;
 	}
-	/* Whoever gives IPv4 addresses has a range beside them. */
-	if (ret[V4].count > 0 && plan_buys_ranges(&d->families[V6]))
+	/* A range beside whatever it is. */
+	if (plan_buys_ranges(&d->families[V6]))
 		ret[V6].count = min_u(1, limits->units[V6].per_nic_max);
 	return any;
 }

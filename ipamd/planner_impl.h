@@ -169,6 +169,8 @@ void plan_grow(struct decision *d);
 
 /** plan_buys_ranges() - are ranges what this family buys now? */
 bool plan_buys_ranges(const struct plan_family *family);
+/** plan_ranges_short() - ranges are bought, and there is not even one for all. */
+bool plan_ranges_short(const struct decision *d);
 /** plan_keeps_range() - is the block the one range that its NIC has to have? */
 bool plan_keeps_range(const struct decision *d, const struct nic_sum *sum, const struct prefix *prefix);
 /** plan_place_ranges() - one on each NIC that needs one: taken back, or in nic_family.assign_count. Return: ranges that

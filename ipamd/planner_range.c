@@ -7,6 +7,13 @@ bool plan_buys_ranges(const struct plan_family *family)
 	return family->served && family->ranges && family->len == family->wanted_len;
 }
 
+bool plan_ranges_short(const struct decision *d)
+{
+	const struct plan_family *family = &d->families[V6];
+
+	return plan_buys_ranges(family) && d->plan->wanted[V6] > add_sat(d->plan->supply[V6], family->coming_count);
+}
+
 /* Without IPv4: the NIC that has the one range. The primary, or the lowest other where pods get nothing of the primary. */
 static const struct nic_sum *range_holder(const struct decision *d)
 {
@@ -85,11 +92,15 @@ static bool buy_range(struct decision *d, struct nic_sum *sum)
 	return true;
 }
 
-/* Nobody has one and no NIC of ours can: only a new NIC helps. */
-static unsigned ranges_for_new_nics(struct decision *d, bool any)
+/* Nobody has one, and no NIC that needs one has room: any other NIC of ours will do, else a new one. Return: ranges for
+ * new NICs. */
+static unsigned place_anywhere(struct decision *d)
 {
-	if (any || d->plan->wanted[V6] <= add_sat(d->plan->supply[V6], d->families[V6].coming_count))
+	if (!plan_ranges_short(d))
 		return 0;
+	for (unsigned i = 0; i < d->nic_count; i++)
+		if (plan_in_service(&d->nics[i]) && d->nics[i].usable && buy_range(d, &d->nics[i]))
+			return 0;
 	return plan_may_grow(d) ? 1 : 0;
 }
 
@@ -111,5 +122,5 @@ unsigned plan_place_ranges(struct decision *d)
 	for (unsigned i = 0; i < d->nic_count; i++)
 		if (d->nics[i].range_missing)
 			any = buy_range(d, &d->nics[i]) || any;
-	return ranges_for_new_nics(d, any);
+	return any ? 0 : place_anywhere(d);
 }

@@ -20,10 +20,16 @@ static void set_surplus(struct decision *d)
 	}
 }
 
+/* What of a surplus has to be proven: what is on its way counts as a range's proof neither way. */
+static unsigned to_prove(const struct plan_family *family, unsigned count, unsigned settled_count)
+{
+	return family->ranges ? settled_count : count;
+}
+
 static void set_aside(struct plan_family *family, unsigned count, unsigned settled_count)
 {
 	family->surplus -= count;
-	family->proven -= count;
+	family->proven -= to_prove(family, count, settled_count);
 	family->going_count += count;
 	family->going_settled_count += settled_count;
 }
@@ -46,19 +52,32 @@ static bool is_surplus(const struct decision *d, const struct nic_sum *sum)
 	       sum->families[V6].supply_count <= d->families[V6].surplus;
 }
 
-static bool is_proven(const struct decision *d, unsigned family, unsigned count)
+static bool is_proven(const struct plan_family *family, unsigned count, unsigned settled_count)
 {
-	return count == 0 || (int64_t)count <= d->families[family].proven;
+	unsigned proof = to_prove(family, count, settled_count);
+
+	return proof == 0 || proof <= family->proven;
+}
+
+static bool is_nic_proven(const struct decision *d, const struct nic_sum *sum)
+{
+	for (unsigned f = 0; f < IP_FAMILIES; f++)
+		if (!is_proven(&d->families[f], sum->families[f].supply_count, sum->families[f].settled_count))
+			return false;
+	return true;
+}
+
+static bool is_kept_to_fill(const struct decision *d, const struct nic_sum *sum)
+{
+	return plan_in_service(sum) && (d->growth_held || plan_ranges_short(d));
 }
 
 static void detach_if_idle(struct decision *d, struct nic_sum *sum)
 {
-	/* What could be filled is kept for that. */
-	if (!is_idle(sum) || !is_surplus(d, sum) || (d->growth_held && plan_in_service(sum)))
+	if (!is_idle(sum) || !is_surplus(d, sum) || is_kept_to_fill(d, sum))
 		return;
 	sum->kept_for_detach = true;
-	if (!plan_is_quiet(d, sum->changed_us) || !is_proven(d, V4, sum->families[V4].supply_count) ||
-	    !is_proven(d, V6, sum->families[V6].supply_count)) {
+	if (!plan_is_quiet(d, sum->changed_us) || !is_nic_proven(d, sum)) {
 		d->may_shrink_later = true;
 	} else if (plan_may_mutate(sum) && may_shrink_now(d)) {
 		(void)plan_add(d->plan, PLAN_DETACH, sum->nic->slot);
@@ -99,7 +118,7 @@ static bool rank_idle(const struct decision *d, const struct nic_sum *sum, const
 /* Return: does it go now? Its surplus is set aside if it goes now or later. */
 static bool may_release(struct decision *d, struct picks *picks, struct pick *pick)
 {
-	if (!pick->is_quiet || !is_proven(d, pick->family, pick->gives)) {
+	if (!pick->is_quiet || !is_proven(&d->families[pick->family], pick->gives, pick->gives)) {
 		d->may_shrink_later = true;
 		return false;
 	}

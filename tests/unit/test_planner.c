@@ -256,6 +256,38 @@ static void test_planner_decide__nothing_grows_before_its_time(void **state)
 	assert_int_equal(w->plan.action_count, 1);
 }
 
+/* All that the node may have is on a NIC that is on its way out: nothing is bought, and nothing rests either. */
+static void test_planner_decide__what_leaves_is_owned_until_it_is_gone(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large, 2);
+
+	(void)state;
+	w->targets.max_pods = 3;
+	open_nic(w, 1);
+	add_blocks(w, 1, 3);
+	pool_nic_set_state(w->pool, 1, NIC_DRAINING, w->now_us);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
+	assert_int_equal(w->plan.supply[V4], 0);
+	assert_int_equal(w->plan.short_because, FAIL_NONE);
+}
+
+static void test_planner_decide__no_slot_beyond_the_last(void **state)
+{
+	static const struct cloud_limits most = { CLOUD_NICS_MAX, true, { { 1, 32, 32 } } };
+	_cleanup_world_ struct world *w = world_new(&most, 70);
+
+	(void)state;
+	pool_nic_remove(w->pool, 0);
+	for (unsigned slot = 1; slot < CLOUD_NICS_MAX; slot++) {
+		open_nic(w, slot);
+		add_blocks(w, slot, 1);
+	}
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
+	assert_int_equal(w->plan.short_because, FAIL_NIC_LIMIT);
+}
+
 /* ---- shrinking: examples ---- */
 
 static void test_planner_decide__surplus_goes_after_the_delay(void **state)
@@ -461,6 +493,8 @@ int main(void)
 		check_unit_test(test_planner_decide__min_ips_and_max_pods),
 		check_unit_test(test_planner_decide__what_cools_is_no_supply_yet_owned),
 		check_unit_test(test_planner_decide__nothing_grows_before_its_time),
+		check_unit_test(test_planner_decide__what_leaves_is_owned_until_it_is_gone),
+		check_unit_test(test_planner_decide__no_slot_beyond_the_last),
 		check_unit_test(test_planner_decide__surplus_goes_after_the_delay),
 		check_unit_test(test_planner_decide__never_a_block_that_rests),
 		check_unit_test(test_planner_decide__an_idle_nic_goes_as_a_whole),

@@ -208,6 +208,34 @@ static void test_planner_decide__nothing_drains_for_what_is_still_coming(void **
 	assert_int_equal(w->plan.action_count, 0);
 }
 
+/* Nor for what comes back on a NIC that is not ready. */
+static void test_planner_decide__nothing_drains_for_a_nic_that_is_not_ready(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large_prefixes, 0);
+	struct prefix left = add_block(w, 0, 30), back;
+
+	(void)state;
+	pod_at(w, 0, &left, 0);
+	pod_at(w, 1, &left, 1);
+	open_nic(w, 1);
+	back = add_block(w, 1, 28);
+	pod_at(w, 2, &back, 0);
+	pool_block_set_state(w->pool, &back, BLOCK_DRAINING, w->now_us);
+	pool_nic_set_state(w->pool, 1, NIC_DRAINING, w->now_us);
+	pool_nic_set_state(w->pool, 1, NIC_CONFIGURING, w->now_us);
+	w->waiting = 3;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_UNDRAIN);
+	/* When it is ready, what is left over from another mode is not needed any more. */
+	obey(w);
+	pool_nic_set_state(w->pool, 1, NIC_READY, w->now_us);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_DRAIN);
+	assert_int_equal(w->plan.actions[0].slot, 0);
+}
+
 /* ---- what was lost ---- */
 
 static void test_planner_decide__lost_blocks_with_pods_are_asked_back(void **state)
@@ -300,6 +328,53 @@ static void test_planner_decide__asks_back_as_many_as_there_is_room_for(void **s
 	decide(w);
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].block_count, 2);
+}
+
+/* What is asked back is owned: with what rests in it, it may be all that the node may have. */
+static void test_planner_decide__what_is_asked_back_is_owned(void **state)
+{
+	struct prefix blocks[2];
+	_cleanup_world_ struct world *w = two_prefixes(0, 16, 4, blocks);
+
+	(void)state;
+	w->targets.max_pods = 32;
+	for (unsigned i = 4; i < 12; i++) {
+		struct ipaddr addr = ipaddr_add(&blocks[1].addr, i);
+
+		assert_int_equal(pool_cooldown_restore(w->pool, &addr, w->now_us + COOLDOWN_US), 0);
+	}
+	pool_block_set_state(w->pool, &blocks[1], BLOCK_LOST, w->now_us);
+	open_nic(w, 1);
+	w->waiting = 12;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_RECOVER);
+	assert_int_equal(w->plan.short_because, FAIL_COOLING);
+	/* Nothing is said of it while nothing may be bought anyway. */
+	w->targets.max_pods = 33;
+	w->recover_us = INT64_MAX;
+	w->waiting = 20;
+	w->grow_us = w->now_us + 1;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
+	assert_int_equal(w->plan.short_because, FAIL_NONE);
+}
+
+static void test_planner_decide__what_is_asked_back_for_an_unused_primary(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large_prefixes, 1);
+	struct prefix lost = add_block(w, 0, 28);
+
+	(void)state;
+	w->targets.max_pods = 16;
+	w->targets.primary_unused = true;
+	pod_at(w, 0, &lost, 0);
+	pool_block_set_state(w->pool, &lost, BLOCK_LOST, w->now_us);
+	decide(w);
+	/* Its pod is cut off, so it comes back; nobody else gets one of it, and keeps nobody from getting another. */
+	assert_int_equal(w->plan.action_count, 2);
+	assert_int_equal(action_on(w, PLAN_RECOVER, 0).block_count, 1);
+	assert_int_equal(action_on(w, PLAN_ATTACH, 1).wants[V4].count, 1);
 }
 
 /* ---- units of two lengths ---- */
@@ -545,10 +620,13 @@ int main(void)
 		check_unit_test(test_planner_decide__a_nic_is_kept_for_what_it_gets_back),
 		check_unit_test(test_planner_decide__draining_is_no_mutation),
 		check_unit_test(test_planner_decide__nothing_drains_for_what_is_still_coming),
+		check_unit_test(test_planner_decide__nothing_drains_for_a_nic_that_is_not_ready),
 		check_unit_test(test_planner_decide__lost_blocks_with_pods_are_asked_back),
 		check_unit_test(test_planner_decide__nothing_is_asked_back_where_it_cannot_be),
 		check_unit_test(test_planner_decide__what_is_asked_back_counts),
 		check_unit_test(test_planner_decide__asks_back_as_many_as_there_is_room_for),
+		check_unit_test(test_planner_decide__what_is_asked_back_is_owned),
+		check_unit_test(test_planner_decide__what_is_asked_back_for_an_unused_primary),
 		check_unit_test(test_planner_decide__singles_while_no_prefix_is_to_be_had),
 		check_unit_test(test_planner_decide__what_is_left_of_another_mode_goes_first),
 		check_unit_test(test_planner_decide__prefixes_left_over_go_before_singles),
