@@ -16,7 +16,7 @@
 
 #define DOMAIN "http"
 
-#define POOL_MAX          8           /* idle handles: more than executor threads of one provider */
+#define POOL_MAX          24          /* idle handles: more than threads that call one provider at once */
 #define HEADER_LINES_MAX  128         /* of an answer; EC2 sends about 10 */
 #define HEADER_BYTES_MAX  (64U << 10) /* of an answer, all lines */
 #define BODY_FIRST_ALLOC  (4U << 10)

@@ -57,8 +57,8 @@ static int print_result(const struct cni_run *run, const struct proto_reply *rep
 		.mac = made->pod_mac,
 		.sandbox = run->args.netns,
 		.mtu = made->mtu,
-		.address = reply->address,
-		.gateway = reply->gateway,
+		.address_count = reply->address_count,
+		.addresses = reply->addresses,
 	};
 
 	text = cni_result_print(&result);
@@ -69,16 +69,18 @@ static int print_result(const struct cni_run *run, const struct proto_reply *rep
 static int wire(const struct cni_run *run, struct podnet *podnet, const struct proto_reply *reply,
 		const char *host_ifname, bool *ret_undo, struct cnierr *cnierr)
 {
-	const struct podnet_wish wish = {
+	struct podnet_wish wish = {
 		.ifname = run->args.ifname,
 		.host_ifname = reply->host_ifname[0] ? reply->host_ifname : host_ifname,
-		.addr = reply->address.addr,
-		.gateway = reply->gateway,
+		.addr_count = reply->address_count,
 		.mtu = reply->mtu,
 	};
 	struct podnet_made made;
 	struct err err;
 
+	for (unsigned i = 0; i < reply->address_count; i++)
+		wish.addrs[i] = (struct podnet_addr){ .addr = reply->addresses[i].address.addr,
+						      .gateway = reply->addresses[i].gateway };
 	if (podnet_wire(podnet, &wish, &made, &err) < 0) {
 		*ret_undo = err.class != ERR_CONFLICT;
 		return err.class == ERR_CONFLICT ? name_taken(&err, cnierr)

@@ -59,7 +59,7 @@ int client_add(const struct cni_run *run, struct proto_reply *ret, bool *ret_und
 	if (!ret->ok)
 		return cnierr_reply(cnierr, "no address", ret);
 	*ret_undo = true;
-	if (ret->address.addr.family != IP_NONE)
+	if (ret->address_count > 0)
 		return 0;
 	(void)err_set(&err, ERR_PROTOCOL, "proto", "the answer holds none");
 	return cnierr_daemon(cnierr, "ask for an address", &err);

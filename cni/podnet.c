@@ -2,20 +2,31 @@
 /*
  * DOC: how a pod is wired
  *
- *   pod:   eth0 POD/32, up; GATEWAY/32 on link; default via GATEWAY; permanent neighbour GATEWAY = MAC of the host's
- * end host:  bthX up; POD/32 dev bthX, unicast, table local, protocol BERTH_RTPROT
+ *   pod    eth0 up; for each address: ADDR/32 or /128, GATEWAY/32 or /128 on link, default via GATEWAY, permanent
+ *          neighbour GATEWAY = MAC of the host's end
+ *   host   bthX up; for each address: ADDR dev bthX, unicast, table local, protocol BERTH_RTPROT; for IPv6 also a
+ *          permanent neighbour ADDR = MAC of the pod's end
  *
  * The pair is born in place by one RTM_NEWLINK: moving an end between namespaces costs 35 ms. Both MACs are explicit:
  * the host's, because udev would otherwise choose another one after the pod has learnt the first; the pod's, because
- * the result must name it and this saves a question in the pod's namespace. The answer to "which index has the host's
- * end" also holds the index of the pod's.
+ * the result must name it and this saves a question in the pod's namespace. The pod's is net_twin_mac() of the host's,
+ * so that the daemon can put the neighbour entry back. The answer to "which index has the host's end" also holds the
+ * index of the pod's.
  *
  * Order matters in two places. accept_ra is off before the host's end is up, or a pod could talk the node into a
- * default route. The host's route comes last: from then on the pod can be reached, and nothing is missing; its absence
- * is also how podnet_claim() knows an ADD that died half way from a pod that lives.
+ * default route. The host's routes come last: from then on the pod can be reached, and nothing is missing; their
+ * absence is also how podnet_claim() knows an ADD that died half way from a pod that lives.
  *
- * The route replaces a cover (`unreachable`) of the same /32 if there is one, and precedes the one of a larger block.
- * Deleting the host's end takes the pod's end and the route along: this is all that a rollback needs.
+ * Neighbour discovery is never needed: both directions have permanent entries. So neither end gets a link-local address
+ * (a pair of such a pod would spend a second on duplicate detection, and solicit routers), and the pod's address skips
+ * the detection. A pod with an IPv4 address alone keeps what the kernel gives its links: asking for less costs requests.
+ *
+ * The kernel makes an IPv6 address deliverable (its route in table local) from a workqueue, some time after it has
+ * acknowledged the address: the first packets would meet "no route". So we make that route too, in the pod, and the
+ * kernel's own takes precedence when it comes (metric 0 before 1024).
+ *
+ * A route replaces a cover (`unreachable`) of the same address if there is one, and precedes the one of a larger block.
+ * Deleting the host's end takes the pod's end, routes and neighbours along: this is all that a rollback needs.
  */
 #include "cni/podnet.h"
 
@@ -25,6 +36,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "berth/attr.h"
 #include "berth/err.h"
 #include "berth/fs.h"
 #include "berth/str.h"
@@ -33,6 +45,7 @@
 #define PODNET_DOMAIN "podnet"
 #define VETH_TRIES    2 /* the second one after a leftover was removed */
 #define SYSCTL_SIZE   64
+#define IPV6_MTU_MIN  1280 /* bytes, RFC 8200 section 5; the kernel has no IPv6 on a link with less */
 
 int podnet_open(const char *netns_path, bool own_allowed, struct podnet *ret, struct err *err)
 {
@@ -122,19 +135,18 @@ int podnet_claim(struct podnet *podnet, const char *ifname, const char *host_ifn
 	return delete_link(podnet->host, host_link.index, err);
 }
 
-/* Locally administered and unicast, random in the other 46 bits: the second of two nodes never meets it, a switch of
- * the pod's own making might. */
-static int random_macs(struct macaddr *a, struct macaddr *b, struct err *err)
+/* Locally administered and unicast, random in the other 46 bits but the last, which tells the two ends apart: the
+ * second of two nodes never meets it, a switch of the pod's own making might. */
+static int random_macs(struct podnet_made *made, struct err *err)
 {
-	uint8_t bytes[2 * MACADDR_LEN];
+	struct macaddr *mac = &made->host_mac;
 
 	/* Up to 256 bytes come whole once the kernel's generator is seeded, which it is when containers start. */
-	if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != (ssize_t)sizeof(bytes))
+	if (getrandom(mac->bytes, MACADDR_LEN, GRND_NONBLOCK) != MACADDR_LEN)
 		return err_set_errno(err, ERR_RETRY, PODNET_DOMAIN, errno, "no random bytes for a MAC address");
-	memcpy(a->bytes, bytes, MACADDR_LEN);
-	memcpy(b->bytes, bytes + MACADDR_LEN, MACADDR_LEN);
-	a->bytes[0] = (uint8_t)((a->bytes[0] & 0xfcU) | 0x02U);
-	b->bytes[0] = (uint8_t)((b->bytes[0] & 0xfcU) | 0x02U);
+	mac->bytes[0] = (uint8_t)((mac->bytes[0] & 0xfcU) | 0x02U);
+	mac->bytes[MACADDR_LEN - 1] &= 0xfeU;
+	made->pod_mac = net_twin_mac(mac);
 	return 0;
 }
 
@@ -159,7 +171,109 @@ static int make_veth(struct podnet *podnet, const struct net_veth *veth, struct 
 	return -1;
 }
 
-static int quiet_and_up(struct net *host, const struct net_link *link, struct err *err)
+static bool has_ipv6(const struct podnet_wish *wish)
+{
+	for (unsigned i = 0; i < wish->addr_count; i++) {
+		if (wish->addrs[i].addr.family == IP_V6)
+			return true;
+	}
+	return false;
+}
+
+/* ---- IPv6 that is switched off ---- */
+
+/* Both of a link in the calling thread's namespace. */
+static bool is_switched_off(const char *ifname)
+{
+	_cleanup_free_ char *value = NULL;
+	char path[SYSCTL_SIZE];
+
+	(void)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", ifname);
+	return fs_read(path, SYSCTL_SIZE, &value, NULL) == 0 && str_starts(value, "1");
+}
+
+static int switch_on(const char *ifname, struct err *err)
+{
+	char key[SYSCTL_SIZE];
+	int rc;
+
+	(void)snprintf(key, sizeof(key), "net/ipv6/conf/%s/disable_ipv6", ifname);
+	rc = fs_sysctl_write(key, "0");
+	return rc < 0 ? err_set_errno(err, ERR_INVALID, PODNET_DOMAIN, -rc,
+				      "IPv6 is switched off and cannot be switched on: set %s to 0", key)
+		      : 0;
+}
+
+static int switch_on_pod(void *arg, struct err *err)
+{
+	const struct podnet_wish *const *wish = arg;
+
+	return switch_on((*wish)->ifname, err) < 0 ? -1 : switch_on("lo", err);
+}
+
+/* ---- the pod's side ---- */
+
+static int add_addr(struct podnet *podnet, int index, const struct podnet_wish *wish, const struct ipaddr *addr,
+		    struct err *err)
+{
+	struct err why;
+
+	if (net_addr_add(podnet->pod, index, addr, ipaddr_bits(addr), NET_ADDR_NODAD, &why) == 0)
+		return 0;
+	if (addr->family == IP_V6 && why.code == EACCES) {
+		if (netns_run(podnet->netns_fd, switch_on_pod, &wish, err) < 0)
+			return err_wrap(err, "in the pod");
+		return net_addr_add(podnet->pod, index, addr, ipaddr_bits(addr), NET_ADDR_NODAD, err);
+	}
+	if (err)
+		*err = why;
+	return -1;
+}
+
+static int wire_pod_addr(struct podnet *podnet, int index, const struct podnet_wish *wish,
+			 const struct podnet_addr *addr, const struct macaddr *host_mac, struct err *err)
+{
+	struct net_route self = {
+		.dst = prefix_host(&addr->addr),
+		.type = NET_ROUTE_LOCAL,
+		.table = NET_TABLE_LOCAL,
+		.oif = index,
+		.protocol = BERTH_RTPROT,
+	};
+	struct net_route gateway = { .dst = prefix_host(&addr->gateway), .oif = index, .protocol = BERTH_RTPROT };
+	struct net_route any = {
+		.dst = { .addr = { .family = addr->addr.family } },
+		.oif = index,
+		.gateway = addr->gateway,
+		.onlink = true,
+		.protocol = BERTH_RTPROT,
+	};
+
+	if (add_addr(podnet, index, wish, &addr->addr, err) < 0 ||
+	    (addr->addr.family == IP_V6 && net_route_replace(podnet->pod, &self, err) < 0) ||
+	    net_neigh_set_permanent(podnet->pod, index, &addr->gateway, host_mac, err) < 0 ||
+	    net_route_replace(podnet->pod, &gateway, err) < 0)
+		return -1;
+	return net_route_replace(podnet->pod, &any, err);
+}
+
+static int wire_pod(struct podnet *podnet, int index, const struct podnet_wish *wish, const struct macaddr *host_mac,
+		    struct err *err)
+{
+	if (has_ipv6(wish) && net_link_make_no_addrs(podnet->pod, index, err) < 0)
+		return -1;
+	if (net_link_set_up(podnet->pod, index, true, err) < 0)
+		return -1;
+	for (unsigned i = 0; i < wish->addr_count; i++) {
+		if (wire_pod_addr(podnet, index, wish, &wish->addrs[i], host_mac, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- the host's side ---- */
+
+static int quiet_and_up(struct net *host, const struct net_link *link, const struct podnet_wish *wish, struct err *err)
 {
 	char key[SYSCTL_SIZE];
 	int rc;
@@ -169,39 +283,67 @@ static int quiet_and_up(struct net *host, const struct net_link *link, struct er
 	/* A kernel without IPv6 has nothing to switch off. */
 	if (rc < 0 && rc != -ENOENT)
 		return err_set_errno(err, ERR_INVALID, PODNET_DOMAIN, -rc, "set %s", key);
+	if (has_ipv6(wish) && net_link_make_no_addrs(host, link->index, err) < 0)
+		return -1;
 	return net_link_set_up(host, link->index, true, err);
 }
 
-static int wire_pod(struct net *pod, int index, const struct podnet_wish *wish, const struct macaddr *host_mac,
-		    struct err *err)
-{
-	struct net_route gateway = { .dst = prefix_host(&wish->gateway), .oif = index, .protocol = BERTH_RTPROT };
-	struct net_route any = {
-		.dst = { .addr = { .family = wish->addr.family } },
-		.oif = index,
-		.gateway = wish->gateway,
-		.onlink = true,
-		.protocol = BERTH_RTPROT,
-	};
-
-	if (net_link_set_up(pod, index, true, err) < 0 ||
-	    net_addr_add(pod, index, &wish->addr, ipaddr_bits(&wish->addr), NET_ADDR_NODAD, err) < 0 ||
-	    net_neigh_set_permanent(pod, index, &wish->gateway, host_mac, err) < 0)
-		return -1;
-	return net_route_replace(pod, &gateway, err) < 0 ? -1 : net_route_replace(pod, &any, err);
-}
-
-static int wire_host(struct net *host, int index, const struct podnet_wish *wish, struct err *err)
+static int wire_host_addr(struct net *host, int index, const struct ipaddr *addr, const struct macaddr *pod_mac,
+			  struct err *err)
 {
 	struct net_route route = {
-		.dst = prefix_host(&wish->addr),
+		.dst = prefix_host(addr),
 		.type = NET_ROUTE_UNICAST,
 		.table = NET_TABLE_LOCAL,
 		.oif = index,
 		.protocol = BERTH_RTPROT,
 	};
 
+	if (addr->family == IP_V6 && net_neigh_set_permanent(host, index, addr, pod_mac, err) < 0)
+		return -1;
 	return net_route_replace(host, &route, err);
+}
+
+static int wire_host(struct net *host, const struct net_link *link, const struct podnet_wish *wish,
+		     const struct macaddr *pod_mac, struct err *err)
+{
+	struct err why;
+
+	for (unsigned i = 0; i < wish->addr_count; i++) {
+		const struct ipaddr *addr = &wish->addrs[i].addr;
+
+		if (wire_host_addr(host, link->index, addr, pod_mac, &why) == 0)
+			continue;
+		if (addr->family != IP_V6 || !is_switched_off(link->name)) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+		if (switch_on(link->name, err) < 0 || wire_host_addr(host, link->index, addr, pod_mac, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- both ---- */
+
+static void assert_wish(const struct podnet_wish *wish)
+{
+	assert(wish->addr_count >= 1 && wish->addr_count <= IP_FAMILIES);
+	for (unsigned i = 0; i < wish->addr_count; i++) {
+		assert(ipaddr_bits(&wish->addrs[i].addr) != 0);
+		assert(wish->addrs[i].gateway.family == wish->addrs[i].addr.family);
+		assert(i == 0 || wish->addrs[i].addr.family != wish->addrs[i - 1].addr.family);
+	}
+}
+
+static int wire_ends(struct podnet *podnet, const struct net_link *link, const struct podnet_wish *wish,
+		     const struct podnet_made *made, struct err *err)
+{
+	if (quiet_and_up(podnet->host, link, wish, err) < 0 ||
+	    wire_pod(podnet, link->peer_index, wish, &made->host_mac, err) < 0)
+		return -1;
+	return wire_host(podnet->host, link, wish, &made->pod_mac, err);
 }
 
 int podnet_wire(struct podnet *podnet, const struct podnet_wish *wish, struct podnet_made *ret, struct err *err)
@@ -217,16 +359,17 @@ int podnet_wire(struct podnet *podnet, const struct podnet_wish *wish, struct po
 		.mtu = wish->mtu,
 	};
 
-	assert(wish->addr.family != IP_NONE && wish->gateway.family == wish->addr.family);
-	if (random_macs(&made.host_mac, &made.pod_mac, err) < 0 || make_veth(podnet, &veth, err) < 0)
+	assert_wish(wish);
+	if (has_ipv6(wish) && wish->mtu != 0 && wish->mtu < IPV6_MTU_MIN)
+		return err_set(err, ERR_INVALID, PODNET_DOMAIN, "an MTU of %u is too small for IPv6, which needs %d",
+			       wish->mtu, IPV6_MTU_MIN);
+	if (random_macs(&made, err) < 0 || make_veth(podnet, &veth, err) < 0)
 		return -1;
 	if (net_link_by_name(podnet->host, wish->host_ifname, &link, err) < 0) {
 		(void)podnet_unwire(podnet->host, wish->host_ifname, NULL);
 		return -1;
 	}
-	if (quiet_and_up(podnet->host, &link, err) < 0 ||
-	    wire_pod(podnet->pod, link.peer_index, wish, &made.host_mac, err) < 0 ||
-	    wire_host(podnet->host, link.index, wish, err) < 0) {
+	if (wire_ends(podnet, &link, wish, &made, err) < 0) {
 		(void)delete_link(podnet->host, link.index, NULL);
 		return -1;
 	}

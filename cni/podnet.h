@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The pod's network: a veth pair born in place, one address, a gateway that answers no ARP, and one route on the host.
- * Everything is rtnetlink through berth/net.h, no dump and no process on the usual path.
+ * The pod's network: a veth pair born in place, one address of either family or one of each, a gateway that answers
+ * neither ARP nor neighbour discovery, and one route on the host for each address. Everything is rtnetlink through
+ * berth/net.h, no dump and no process on the usual path.
  */
 #ifndef CNI_PODNET_H
 #define CNI_PODNET_H
@@ -20,13 +21,19 @@ struct podnet {
 	struct net *pod;
 };
 
-/** struct podnet_wish - what is to be built; texts are borrowed. */
-struct podnet_wish {
-	const char *ifname;      /* in the pod */
-	const char *host_ifname; /* on the host */
+/** struct podnet_addr - an address and what the pod reaches the world by. */
+struct podnet_addr {
 	struct ipaddr addr;
 	struct ipaddr gateway; /* of the same family; on link, answered by nobody */
-	unsigned mtu;          /* bytes; 0: the kernel's default */
+};
+
+/** struct podnet_wish - what is to be built; texts are borrowed. */
+struct podnet_wish {
+	const char *ifname;                    /* in the pod */
+	const char *host_ifname;               /* on the host */
+	unsigned addr_count;                   /* 1 or 2 */
+	struct podnet_addr addrs[IP_FAMILIES]; /* in this order; no two of one family */
+	unsigned mtu;                          /* bytes; 0: the kernel's default */
 };
 
 /** struct podnet_made - what was built. */
@@ -58,7 +65,11 @@ int podnet_claim(struct podnet *podnet, const char *ifname, const char *host_ifn
 
 /**
  * podnet_wire() - build it; a link of the host's name whose other end is elsewhere is a leftover and removed first
- * Return: 0, or -1 with nothing left behind. Errors: CONFLICT when the name in the pod was taken meanwhile.
+ *
+ * Where IPv6 is switched off for new links (net.ipv6.conf.default.disable_ipv6) an IPv6 address switches it on for this
+ * pair, and for lo of the pod, which carries what the pod sends to itself.
+ * Return: 0, or -1 with nothing left behind. Errors: CONFLICT when the name in the pod was taken meanwhile, INVALID when
+ * there is no IPv6 to be had (an MTU under 1280; off, and /proc/sys is read-only).
  */
 int podnet_wire(struct podnet *podnet, const struct podnet_wish *wish, struct podnet_made *ret, struct err *err);
 

@@ -6,6 +6,8 @@
 #include "berth/ipaddr.h"
 #include "cni/versions.h"
 
+struct proto_address;
+
 /** struct cni_result - one pod interface; all texts are borrowed. */
 struct cni_result {
 	enum cni_version version;
@@ -13,10 +15,10 @@ struct cni_result {
 	struct macaddr host_mac;
 	const char *ifname;
 	struct macaddr mac;
-	const char *sandbox;   /* CNI_NETNS as it was given */
-	unsigned mtu;          /* as it was set; told since 1.1.0 */
-	struct prefix address; /* /32 or /128 */
-	struct ipaddr gateway;
+	const char *sandbox; /* CNI_NETNS as it was given */
+	unsigned mtu;        /* as it was set; told since 1.1.0 */
+	unsigned address_count;
+	const struct proto_address *addresses; /* borrowed, at least one */
 };
 
 /** cni_result_print() - as JSON. Return: owned, or NULL without memory or when a text is not UTF-8. */

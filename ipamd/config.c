@@ -86,6 +86,14 @@ static int parse_number(const struct setting *setting, const char *text, void *d
 	return 0;
 }
 
+static int parse_warm(const struct setting *setting, const char *text, void *dst)
+{
+	if (!str_equal(text, "auto"))
+		return parse_number(setting, text, dst);
+	*(uint32_t *)dst = CONFIG_WARM_AUTO;
+	return 0;
+}
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -179,6 +187,7 @@ static const struct kind kind_text = { parse_text, "text of up to 255 bytes" };
 static const struct kind kind_level = { parse_level, "error, warn, info or debug" };
 static const struct kind kind_bool = { parse_bool, "true or false" };
 static const struct kind kind_number = { parse_number, "a number" };
+static const struct kind kind_warm = { parse_warm, "auto or a number" };
 static const struct kind kind_mask = { parse_mask, "a number, decimal or 0x" };
 static const struct kind kind_duration = { parse_duration, "a duration like 500ms, 30s, 5m or 1h" };
 static const struct kind kind_prefixes = { parse_prefixes, "up to 64 prefixes like 10.0.0.0/8, host bits zero" };
@@ -206,8 +215,14 @@ static const struct setting settings[] = {
 	{ "metricsAddress", "BERTH_METRICS_ADDRESS", &kind_text, FIELD(metrics_address), "127.0.0.1:9479", 0, 0,
 	  "IP:PORT of /metrics and /healthz; empty: off" },
 	{ "logLevel", "BERTH_LOG_LEVEL", &kind_level, FIELD(log_level), "info", 0, 0, "how much is logged" },
-	{ "warmIPs", "BERTH_WARM_IPS", &kind_number, FIELD(warm_ips), "8", 0, ADDRESSES_MAX,
-	  "free addresses to keep ready" },
+	{ "warmIPs", "BERTH_WARM_IPS", &kind_warm, FIELD(warm_ips), "auto", 0, ADDRESSES_MAX,
+	  "free addresses to keep ready; auto: enough for the worst recent moment, as measured on this node, 1 to 8 or "
+	  "one "
+	  "unit" },
+	{ "warmPrefixes", "BERTH_WARM_PREFIXES", &kind_number, FIELD(warm_blocks), "0", 0, ADDRESSES_MAX,
+	  "whole free units (prefixes, where the cloud gives them) to keep ready" },
+	{ "warmNICs", "BERTH_WARM_NICS", &kind_number, FIELD(warm_nics), "0", 0, CLOUD_NICS_MAX,
+	  "free addresses to keep ready, counted in full NICs" },
 	{ "minIPs", "BERTH_MIN_IPS", &kind_number, FIELD(min_ips), "0", 0, ADDRESSES_MAX,
 	  "addresses to hold in all, used or not; at most maxPods" },
 	{ "maxNICs", "BERTH_MAX_NICS", &kind_number, FIELD(max_nics), "0", 0, CLOUD_NICS_MAX,
@@ -238,7 +253,7 @@ static const struct setting settings[] = {
 	  "of secondary NICs and pods; 0: that of the primary NIC" },
 };
 
-/* kind_number and kind_mask write 32 bits. */
+/* kind_number, kind_warm and kind_mask write 32 bits. */
 static_assert(sizeof(unsigned) == sizeof(uint32_t), "unsigned fields are parsed as uint32_t");
 
 static void *field(struct config *config, const struct setting *setting)
@@ -362,7 +377,8 @@ static int print_value(const struct setting *setting, const json_t *value, struc
 
 	if (json_is_string(value))
 		strbuf_add(out, json_string_value(value));
-	else if (json_is_integer(value) && (kind == &kind_number || kind == &kind_mask || kind == &kind_duration))
+	else if (json_is_integer(value) &&
+		 (kind == &kind_number || kind == &kind_warm || kind == &kind_mask || kind == &kind_duration))
 		strbuf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	else if (json_is_boolean(value) && kind == &kind_bool)
 		strbuf_add(out, json_is_true(value) ? "true" : "false");

@@ -19,6 +19,8 @@ struct err;
 #define CONFIG_TEXT_SIZE    256
 #define CONFIG_PREFIXES_MAX 64
 
+#define CONFIG_WARM_AUTO UINT32_MAX /* warm_ips: as demand.h finds */
+
 struct config_prefixes {
 	unsigned count;
 	struct prefix list[CONFIG_PREFIXES_MAX];
@@ -33,7 +35,9 @@ struct config {
 	char network[CONFIG_TEXT_SIZE];         /* network          BERTH_NETWORK          "berth": CNI network name */
 	char metrics_address[CONFIG_TEXT_SIZE]; /* metricsAddress   BERTH_METRICS_ADDRESS  "127.0.0.1:9479"; "" = off */
 	enum log_level log_level;               /* logLevel         BERTH_LOG_LEVEL        info */
-	unsigned warm_ips;        /* warmIPs          BERTH_WARM_IPS         8: free addresses to keep ready */
+	unsigned warm_ips;        /* warmIPs          BERTH_WARM_IPS         auto: free addresses to keep ready */
+	unsigned warm_blocks;     /* warmPrefixes     BERTH_WARM_PREFIXES    0: whole free units */
+	unsigned warm_nics;       /* warmNICs         BERTH_WARM_NICS        0: free addresses of so many full NICs */
 	unsigned min_ips;         /* minIPs           BERTH_MIN_IPS          0: addresses to hold in all */
 	unsigned max_nics;        /* maxNICs          BERTH_MAX_NICS         0 = what the instance allows */
 	unsigned max_pods;        /* maxPods          BERTH_MAX_PODS         110 */

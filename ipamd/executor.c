@@ -10,20 +10,23 @@
 #include <unistd.h>
 
 #include "berth/clock.h"
+#include "berth/net.h"
 #include "berth/str.h"
 #include "ipamd/hostnet.h"
 
-enum lane { LANE_CLOUD, LANE_NFT, LANE_LINK, LANE_COUNT };
+enum lane { LANE_CHANGE, LANE_READ, LANE_NFT, LANE_LINK, LANE_FLOWS, LANE_COUNT };
 
-/* Threads per lane. Cloud: one mutation for each of three NICs and a list beside them. nft: batches replace the whole
- * table, so two at once gain nothing. Links: a deletion waits for an RCU grace period outside the rtnl lock, so four
- * at once take as long as one. */
-static const unsigned lane_threads[LANE_COUNT] = { [LANE_CLOUD] = 4, [LANE_NFT] = 1, [LANE_LINK] = 4 };
+/* At most so many threads per lane. Change: one mutation per NIC, on every NIC of the largest instances (EC2 and Azure: 15
+ * or 16) at once. Read: the list, a sweep and a glance; identify and limits come before those. nft: batches replace the
+ * whole table, so two at once gain nothing. Link: a deletion waits for an RCU grace period outside the rtnl lock, so four
+ * at once take as long as one. Flows: each job reads the whole table. */
+static const unsigned lane_threads[LANE_COUNT] = {
+	[LANE_CHANGE] = 16, [LANE_READ] = 3, [LANE_NFT] = 1, [LANE_LINK] = 4, [LANE_FLOWS] = 1,
+};
 
-#define THREADS_MAX 9
-#define THREAD_STACK                                                                                                   \
-	(256U                                                                                                          \
-	 << 10) /* bytes: libcurl with OpenSSL needs about 100 KiB; the default 8 MiB is only virtual but counted by some limits */
+#define THREADS_MAX 25 /* the sum */
+/* Bytes: libcurl with OpenSSL needs about 100 KiB; the default of 8 MiB is only virtual but counted by some limits. */
+#define THREAD_STACK (256U << 10)
 
 struct queued {
 	struct queued *next;
@@ -35,14 +38,22 @@ struct fifo {
 	unsigned count;
 };
 
+struct lane_state {
+	pthread_cond_t work;
+	struct fifo in;
+	unsigned threads; /* started; only the submitting thread looks at it */
+	unsigned busy;    /* of them, running a job */
+};
+
 struct executor {
 	struct cloud *cloud;
 	int event_fd;
-	pthread_mutex_t lock; /* of everything below; held for list operations only */
-	pthread_cond_t work[LANE_COUNT];
-	struct fifo in[LANE_COUNT];
+	pthread_mutex_t lock; /* of what follows; held for list operations and the start of a thread */
+	struct lane_state lanes[LANE_COUNT];
 	struct fifo out;
 	bool stop;
+	/* of the submitting thread: */
+	pthread_attr_t attr;
 	unsigned thread_count;
 	pthread_t threads[THREADS_MAX];
 };
@@ -53,9 +64,10 @@ struct worker {
 };
 
 static const char *const job_names[] = {
-	[JOB_IDENTIFY] = "identify", [JOB_LIMITS] = "limits",    [JOB_LIST] = "list",     [JOB_SWEEP] = "sweep",
-	[JOB_ASSIGN] = "assign",     [JOB_RELEASE] = "release",  [JOB_ATTACH] = "attach", [JOB_DETACH] = "detach",
-	[JOB_NFT] = "nft",           [JOB_LINK_DEL] = "linkdel",
+	[JOB_IDENTIFY] = "identify", [JOB_LIMITS] = "limits",    [JOB_LIST] = "list",        [JOB_SWEEP] = "sweep",
+	[JOB_ASSIGN] = "assign",     [JOB_RELEASE] = "release",  [JOB_ATTACH] = "attach",    [JOB_DETACH] = "detach",
+	[JOB_NFT] = "nft",           [JOB_LINK_DEL] = "linkdel", [JOB_CT_FLUSH] = "ctflush", [JOB_RECOVER] = "recover",
+	[JOB_GLANCE] = "glance",
 };
 static_assert(ARRAY_SIZE(job_names) == JOB_KIND_COUNT, "a name per job kind");
 
@@ -68,11 +80,12 @@ void job_done(struct job *job)
 {
 	if (job->kind == JOB_IDENTIFY)
 		free(job->identity);
-	else if (job->kind == JOB_LIST)
+	else if (job->kind == JOB_LIST || job->kind == JOB_GLANCE)
 		cloud_view_done(&job->view);
-	else if (job->kind == JOB_ASSIGN || job->kind == JOB_ATTACH)
+	else if (job->kind == JOB_ASSIGN || job->kind == JOB_RECOVER || job->kind == JOB_ATTACH)
 		cloud_nic_done(&job->nic_result);
 	free(job->blocks);
+	free(job->addrs);
 	free(job->batch);
 	memset(job, 0, sizeof(*job));
 }
@@ -110,9 +123,17 @@ static void fifo_clear(struct fifo *fifo)
 
 static enum lane lane_of(enum job_kind kind)
 {
-	if (kind == JOB_NFT)
-		return LANE_NFT;
-	return kind == JOB_LINK_DEL ? LANE_LINK : LANE_CLOUD;
+	static const enum lane lanes[] = {
+		[JOB_IDENTIFY] = LANE_READ,  [JOB_LIMITS] = LANE_READ,    [JOB_LIST] = LANE_READ,
+		[JOB_SWEEP] = LANE_READ,     [JOB_GLANCE] = LANE_READ,    [JOB_ASSIGN] = LANE_CHANGE,
+		[JOB_RECOVER] = LANE_CHANGE, [JOB_RELEASE] = LANE_CHANGE, [JOB_ATTACH] = LANE_CHANGE,
+		[JOB_DETACH] = LANE_CHANGE,  [JOB_NFT] = LANE_NFT,        [JOB_LINK_DEL] = LANE_LINK,
+		[JOB_CT_FLUSH] = LANE_FLOWS,
+	};
+
+	static_assert(ARRAY_SIZE(lanes) == JOB_KIND_COUNT, "a lane per job kind");
+	assert(kind < JOB_KIND_COUNT);
+	return lanes[kind];
 }
 
 static int run_identify(struct cloud *cloud, struct job *job)
@@ -150,23 +171,44 @@ static int job_run(struct cloud *cloud, struct job *job)
 		return nft_run(job->batch, job->deadline_us, &job->err);
 	case JOB_LINK_DEL:
 		return hostnet_pod_link_del(job->ifname, &job->err);
+	case JOB_CT_FLUSH:
+		return net_conntrack_flush(job->addrs, job->count, job->deadline_us, &job->flushed, &job->err);
+	case JOB_RECOVER:
+		return ops->recover(cloud, job->nic, job->blocks, job->count, job->deadline_us, &job->nic_result,
+				    &job->err);
+	case JOB_GLANCE:
+		return ops->glance(cloud, job->deadline_us, &job->view, &job->err);
 	case JOB_KIND_COUNT:
 		break;
 	}
 	return err_set(&job->err, ERR_BUG, "executor", "unknown job kind %u", (unsigned)job->kind);
 }
 
-/* Wait for a job of the lane. Return: NULL when the executor ends. */
+/* Wait for a job of the lane; whoever gets one is busy. Return: NULL when the executor ends. */
 static struct queued *worker_wait(const struct worker *worker)
 {
 	struct executor *ex = worker->executor;
+	struct lane_state *lane = &ex->lanes[worker->lane];
 	struct queued *q = NULL;
 
 	(void)pthread_mutex_lock(&ex->lock);
-	while (!ex->stop && !(q = fifo_pop(&ex->in[worker->lane])))
-		(void)pthread_cond_wait(&ex->work[worker->lane], &ex->lock);
+	while (!ex->stop && !(q = fifo_pop(&lane->in)))
+		(void)pthread_cond_wait(&lane->work, &ex->lock);
+	if (q)
+		lane->busy++;
 	(void)pthread_mutex_unlock(&ex->lock);
 	return q;
+}
+
+/* Whoever sees the result sees the thread free too. */
+static void worker_deliver(const struct worker *worker, struct queued *q)
+{
+	struct executor *ex = worker->executor;
+
+	(void)pthread_mutex_lock(&ex->lock);
+	fifo_push(&ex->out, q);
+	ex->lanes[worker->lane].busy--;
+	(void)pthread_mutex_unlock(&ex->lock);
 }
 
 static void *worker_main(void *arg)
@@ -179,9 +221,7 @@ static void *worker_main(void *arg)
 	while ((q = worker_wait(worker))) {
 		q->job.rc = job_run(ex->cloud, &q->job);
 		q->job.done_us = clock_now(&clock_boot);
-		(void)pthread_mutex_lock(&ex->lock);
-		fifo_push(&ex->out, q);
-		(void)pthread_mutex_unlock(&ex->lock);
+		worker_deliver(worker, q);
 		/* Fails only if the counter overflows, and then the loop is awake anyway. */
 		if (write(ex->event_fd, &one, sizeof(one)) < 0)
 			continue;
@@ -190,36 +230,36 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-static int spawn(struct executor *ex, enum lane lane, const pthread_attr_t *attr, struct err *err)
+static int spawn(struct executor *ex, enum lane lane)
 {
 	struct worker *worker = malloc(sizeof(*worker));
 	int r;
 
 	if (!worker)
-		return err_set(err, ERR_RETRY, "executor", "no memory for a worker");
+		return -ENOMEM;
 	*worker = (struct worker){ ex, lane };
-	r = pthread_create(&ex->threads[ex->thread_count], attr, worker_main, worker);
+	assert(ex->thread_count < THREADS_MAX);
+	r = pthread_create(&ex->threads[ex->thread_count], &ex->attr, worker_main, worker);
 	if (r) {
 		free(worker);
-		return err_set_errno(err, ERR_RETRY, "executor", r, "start a worker thread");
+		return -r;
 	}
 	ex->thread_count++;
+	ex->lanes[lane].threads++;
 	return 0;
 }
 
-static int spawn_all(struct executor *ex, struct err *err)
+static void init(struct executor *ex, struct cloud *cloud)
 {
-	pthread_attr_t attr;
-	int r = pthread_attr_init(&attr);
-
-	if (r)
-		return err_set_errno(err, ERR_RETRY, "executor", r, "thread attributes");
-	(void)pthread_attr_setstacksize(&attr, THREAD_STACK);
-	for (unsigned lane = 0; !r && lane < LANE_COUNT; lane++)
-		for (unsigned i = 0; !r && i < lane_threads[lane]; i++)
-			r = spawn(ex, (enum lane)lane, &attr, err);
-	(void)pthread_attr_destroy(&attr);
-	return r;
+	ex->cloud = cloud;
+	(void)pthread_mutex_init(&ex->lock, NULL);
+	(void)pthread_attr_init(&ex->attr);
+	(void)pthread_attr_setstacksize(&ex->attr, THREAD_STACK);
+	ex->out.tail = &ex->out.head;
+	for (unsigned lane = 0; lane < LANE_COUNT; lane++) {
+		ex->lanes[lane].in.tail = &ex->lanes[lane].in.head;
+		(void)pthread_cond_init(&ex->lanes[lane].work, NULL);
+	}
 }
 
 int executor_new(struct cloud *cloud, struct executor **ret, struct err *err)
@@ -228,17 +268,10 @@ int executor_new(struct cloud *cloud, struct executor **ret, struct err *err)
 
 	if (!ex)
 		return err_set(err, ERR_RETRY, "executor", "no memory");
-	ex->cloud = cloud;
-	(void)pthread_mutex_init(&ex->lock, NULL);
-	ex->out.tail = &ex->out.head;
-	for (unsigned lane = 0; lane < LANE_COUNT; lane++) {
-		ex->in[lane].tail = &ex->in[lane].head;
-		(void)pthread_cond_init(&ex->work[lane], NULL);
-	}
+	init(ex, cloud);
 	ex->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ex->event_fd < 0)
+	if (ex->event_fd < 0) {
 		err_set_errno(err, ERR_RETRY, "executor", errno, "eventfd");
-	if (ex->event_fd < 0 || spawn_all(ex, err) < 0) {
 		executor_free(ex);
 		return -1;
 	}
@@ -253,15 +286,16 @@ void executor_free(struct executor *ex)
 	(void)pthread_mutex_lock(&ex->lock);
 	ex->stop = true;
 	for (unsigned lane = 0; lane < LANE_COUNT; lane++)
-		(void)pthread_cond_broadcast(&ex->work[lane]);
+		(void)pthread_cond_broadcast(&ex->lanes[lane].work);
 	(void)pthread_mutex_unlock(&ex->lock);
 	for (unsigned i = 0; i < ex->thread_count; i++)
 		(void)pthread_join(ex->threads[i], NULL);
 	for (unsigned lane = 0; lane < LANE_COUNT; lane++) {
-		fifo_clear(&ex->in[lane]);
-		(void)pthread_cond_destroy(&ex->work[lane]);
+		fifo_clear(&ex->lanes[lane].in);
+		(void)pthread_cond_destroy(&ex->lanes[lane].work);
 	}
 	fifo_clear(&ex->out);
+	(void)pthread_attr_destroy(&ex->attr);
 	(void)pthread_mutex_destroy(&ex->lock);
 	if (ex->event_fd >= 0)
 		(void)close(ex->event_fd);
@@ -273,30 +307,61 @@ int executor_fd(const struct executor *ex)
 	return ex->event_fd;
 }
 
+unsigned executor_threads(const struct executor *ex)
+{
+	return ex->thread_count;
+}
+
+/* Have a thread for one more job; that the lane's others will come to it one day is good enough when there can be no
+ * more. Return: 0 or -errno. */
+static int have_thread(struct executor *ex, enum lane lane)
+{
+	const struct lane_state *state = &ex->lanes[lane];
+	int r;
+
+	if (state->in.count < state->threads - state->busy || state->threads == lane_threads[lane])
+		return 0;
+	r = spawn(ex, lane);
+	return state->threads > 0 ? 0 : r;
+}
+
+/* Under the lock. Return: 0, -ENOSPC, or why there is no thread. */
+static int enqueue(struct executor *ex, struct queued *q)
+{
+	enum lane lane = lane_of(q->job.kind);
+	int r;
+
+	if (ex->lanes[lane].in.count >= JOB_QUEUE_MAX)
+		return -ENOSPC;
+	r = have_thread(ex, lane);
+	if (r < 0)
+		return r;
+	fifo_push(&ex->lanes[lane].in, q);
+	(void)pthread_cond_signal(&ex->lanes[lane].work);
+	return 0;
+}
+
 int executor_submit_take(struct executor *ex, struct job *job, struct err *err)
 {
-	enum lane lane = lane_of(job->kind);
 	struct queued *q = malloc(sizeof(*q));
-	bool full;
+	int r;
 
 	if (!q)
 		return err_set(err, ERR_RETRY, "executor", "no memory for a %s job", job_kind_name(job->kind));
 	q->job = *job;
 	q->job.submitted_us = clock_now(&clock_boot);
 	(void)pthread_mutex_lock(&ex->lock);
-	full = ex->in[lane].count >= JOB_QUEUE_MAX;
-	if (!full) {
-		fifo_push(&ex->in[lane], q);
-		(void)pthread_cond_signal(&ex->work[lane]);
-	}
+	r = enqueue(ex, q);
 	(void)pthread_mutex_unlock(&ex->lock);
-	if (full) {
-		free(q);
+	if (r == 0) {
+		memset(job, 0, sizeof(*job));
+		return 0;
+	}
+	free(q);
+	if (r == -ENOSPC)
 		return err_set(err, ERR_EXHAUSTED, "executor", "%d %s jobs wait already", JOB_QUEUE_MAX,
 			       job_kind_name(job->kind));
-	}
-	memset(job, 0, sizeof(*job));
-	return 0;
+	return err_set_errno(err, ERR_RETRY, "executor", -r, "start a worker thread");
 }
 
 bool executor_next(struct executor *ex, struct job *ret)

@@ -2,9 +2,18 @@
 /*
  * DOC: executors
  *
- * What may block runs on a few threads: cloud calls, nft batches, deletions of links. A job goes in by value and comes
- * back by value through an eventfd; nothing else is shared, so the only lock is that of the queue. Each lane has its own
- * threads, so that a slow attach never keeps an nft batch waiting.
+ * What may block runs on a few threads: cloud calls, nft batches, deletions of links, reading the flow table. A job goes
+ * in by value and comes back by value through an eventfd; nothing else is shared, so the only lock is that of the queue.
+ * Each lane has its own threads, so that a slow attach never keeps an nft batch waiting, nor a list:
+ *
+ *   change   ASSIGN RECOVER RELEASE ATTACH DETACH   16 threads: every NIC of the largest instances at once
+ *   read     IDENTIFY LIMITS LIST SWEEP GLANCE       3
+ *   nft      NFT                                     1, so in order
+ *   link     LINK_DEL                                4
+ *   flows    CT_FLUSH                                1, so in order
+ *
+ * A thread is started when a job finds none of its lane free, and stays: an idle one costs its stack. Jobs of a lane start
+ * in the order they were submitted; results come in the order in which the jobs ended.
  */
 #ifndef IPAMD_EXECUTOR_H
 #define IPAMD_EXECUTOR_H
@@ -29,6 +38,9 @@ enum job_kind {
 	JOB_DETACH,
 	JOB_NFT,
 	JOB_LINK_DEL,
+	JOB_CT_FLUSH, /* forget the tracked flows of addresses */
+	JOB_RECOVER,  /* exactly these blocks on a NIC again */
+	JOB_GLANCE,   /* what the metadata service tells */
 	JOB_KIND_COUNT
 };
 const char *job_kind_name(enum job_kind kind);
@@ -39,11 +51,12 @@ const char *job_kind_name(enum job_kind kind);
 struct job {
 	enum job_kind kind;
 	int64_t deadline_us; /* clock_boot */
-	unsigned slot;       /* ASSIGN RELEASE ATTACH DETACH: of the NIC in the pool */
+	unsigned slot;       /* ASSIGN RECOVER RELEASE ATTACH DETACH: of the NIC in the pool */
 	char nic[CLOUD_ID_SIZE];
-	unsigned count;                       /* units, or blocks[] */
+	unsigned count;                       /* units, or of blocks[] or addrs[] */
 	struct cloud_want wants[IP_FAMILIES]; /* ASSIGN ATTACH; by ip_index() */
-	struct prefix *blocks;                /* RELEASE; owned */
+	struct prefix *blocks;                /* RECOVER RELEASE; owned */
+	struct ipaddr *addrs;                 /* CT_FLUSH; owned */
 	char token[64];                       /* ATTACH */
 	int64_t intent;                       /* of the store; 0 = none */
 	char *batch;                          /* NFT; owned */
@@ -55,21 +68,25 @@ struct job {
 	union {
 		struct cloud_identity *identity; /* IDENTIFY; owned */
 		struct cloud_limits limits;      /* LIMITS */
-		struct cloud_view view;          /* LIST */
-		struct cloud_nic nic_result;     /* ASSIGN ATTACH */
-		unsigned swept;                  /* SWEEP */
+		struct cloud_view view;          /* LIST GLANCE */
+		struct cloud_nic nic_result;     /* ASSIGN RECOVER ATTACH */
+		unsigned swept;                  /* SWEEP: NICs */
+		unsigned flushed;                /* CT_FLUSH: flows */
 	};
 };
 /** job_done() - free what it owns. */
 void job_done(struct job *job);
 
-/** executor_new() - @cloud is borrowed and must outlive it. */
+/** executor_new() - @cloud is borrowed and must outlive it. No thread yet. Errors: RETRY. */
 int executor_new(struct cloud *cloud, struct executor **ret, struct err *err);
 /** executor_free() - ends the threads: jobs that wait are dropped, those that run are waited for (their deadlines bound it). */
 void executor_free(struct executor *executor);
 /** executor_fd() - readable when a result is there; borrowed. */
 int executor_fd(const struct executor *executor);
-/** executor_submit_take() - takes @job's contents on success. Errors: EXHAUSTED (queue full), RETRY (no memory). */
+/** executor_threads() - how many it has started. Context: the submitting thread. */
+unsigned executor_threads(const struct executor *executor);
+/** executor_submit_take() - takes @job's contents on success. Errors: EXHAUSTED (JOB_QUEUE_MAX jobs of its lane wait),
+ *  RETRY (no memory, not even one thread for the lane). Context: one thread, the loop's. */
 int executor_submit_take(struct executor *executor, struct job *job, struct err *err);
 /** executor_next() - one result. Return: false when there is none (the eventfd is then drained). */
 bool executor_next(struct executor *executor, struct job *ret);

@@ -155,7 +155,7 @@ static void submit_nft(struct ipamd *d, const char *text, int64_t now_us)
 
 	if (!job.batch || !running)
 		err_set(&err, ERR_RETRY, "ipamd", "no memory for the nft batch");
-	if (!job.batch || !running || executor_submit_take(d->executor, &job, &err) < 0) {
+	if (!job.batch || !running || ipamd_submit(d, &job, &err) < 0) {
 		backoff_fail(d, &d->nft, &err, now_us);
 		free(running);
 		job_done(&job);
@@ -163,7 +163,6 @@ static void submit_nft(struct ipamd *d, const char *text, int64_t now_us)
 	}
 	free(d->nft_running);
 	d->nft_running = running;
-	d->running[JOB_NFT]++;
 }
 
 void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us)
@@ -216,6 +215,15 @@ static void promote_nic(struct ipamd *d, const struct pool_nic *nic, int64_t now
 	}
 }
 
+static void promote_block(struct ipamd *d, const struct prefix *prefix, int64_t now_us)
+{
+	struct pool_block_view block;
+
+	pool_block_set_state(d->pool, prefix, BLOCK_READY, now_us);
+	if (pool_block_get(d->pool, prefix, &block))
+		mutations_grown(d, block.nic_slot, now_us);
+}
+
 /* Kernel and nft know everything that the pool holds at this moment. */
 static void promote(struct ipamd *d, int64_t now_us)
 {
@@ -228,7 +236,7 @@ static void promote(struct ipamd *d, int64_t now_us)
 		p.count = 0;
 		(void)pool_blocks(d->pool, find_pending, &p);
 		for (unsigned i = 0; i < p.count; i++)
-			pool_block_set_state(d->pool, &p.list[i], BLOCK_READY, now_us);
+			promote_block(d, &p.list[i], now_us);
 	} while (p.count == CLOUD_BLOCKS_MAX);
 }
 
@@ -329,9 +337,7 @@ void hostwork_pod_down(struct ipamd *d, const struct ipaddr *addr, const char *h
 		d->host_dirty = true;
 	}
 	(void)str_copy(job.ifname, sizeof(job.ifname), host_ifname);
-	if (executor_submit_take(d->executor, &job, &err) < 0)
+	if (ipamd_submit(d, &job, &err) < 0)
 		log_warn("a pod's link stays until its namespace goes", "link=%s " LOG_ERR_FMT, host_ifname,
 			 LOG_ERR_ARGS(&err));
-	else
-		d->running[JOB_LINK_DEL]++;
 }

@@ -10,7 +10,8 @@
  *   serve   waiting ADDs, first come first served
  *   plan    planner_decide() -> intents -> jobs
  *
- * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks; cloudwork.c jobs and their results;
+ * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks; cloudwork.c reads
+ * of the cloud; mutations.c what changes it;
  * hostwork.c the kernel side; state.c and page.c what people and Prometheus read.
  */
 #ifndef IPAMD_IPAMD_H
@@ -24,6 +25,7 @@
 #include "berth/net.h"
 #include "berth/proto.h"
 #include "ipamd/config.h"
+#include "ipamd/demand.h"
 #include "ipamd/executor.h"
 #include "ipamd/hostnet.h"
 #include "ipamd/loop.h"
@@ -36,7 +38,9 @@
 struct json_t;
 struct strbuf;
 
-#define IPAMD_POD_GATEWAY "169.254.1.1" /* on link in every pod, as Calico and amazon-vpc-cni-k8s have it */
+/* On link in every pod, as Calico and amazon-vpc-cni-k8s have them. */
+#define IPAMD_POD_GATEWAY  "169.254.1.1"
+#define IPAMD_POD_GATEWAY6 "fe80::1"
 
 /** struct waiter - an ADD that waits for an address; FIFO. */
 struct waiter {
@@ -63,6 +67,7 @@ struct ipamd_stats {
 	int64_t last_list_us;
 };
 
+#define IPAMD_FLUSH_MAX 256 /* addresses of one flush: one walk over the table of flows, whatever their number */
 #define IPAMD_MISSING_MAX                                                                                              \
 	256 /* blocks that one list may lack before we call the list wrong rather than the blocks gone */
 
@@ -88,7 +93,7 @@ struct ipamd {
 	struct cloud_identity *identity; /* NULL until known */
 	struct cloud_limits limits;
 	bool limits_known, listed, swept, conflist_written;
-	int64_t list_due_us, sweep_due_us, spool_due_us;
+	int64_t list_due_us, glance_due_us, sweep_due_us, spool_due_us;
 	int64_t mutated_us
 		[CLOUD_NICS_MAX]; /* by slot: when its last mutation ended; an older list says nothing of it */
 	unsigned missing_count;
@@ -96,10 +101,16 @@ struct ipamd {
 	struct lease *early;                      /* leases of the store that wait for the first list; owned */
 	unsigned early_count;
 
+	uint64_t *suspects; /* leases whose sandbox the last look did not find, by key hash; owned */
+	unsigned suspect_count;
+	int64_t look_due_us;
+
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
-	struct backoff start, list, grow, shrink, nft;
+	struct backoff start, list, glance, grow, shrink, recover, nft, flush;
+	unsigned flush_count;
+	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
 
 	/* the host */
 	bool host_dirty;
@@ -111,6 +122,11 @@ struct ipamd {
 	struct waiter *waiters, **waiters_tail;
 	unsigned waiting;
 	struct plan plan; /* the last decision */
+	struct demand demand;
+	unsigned warm_ips; /* in force at that decision */
+	int64_t grown_since_us
+		[CLOUD_NICS_MAX]; /* by slot: when the growth was decided whose blocks are not READY yet; 0 */
+	int64_t single_until_us[IP_FAMILIES]; /* no unit of the wanted length was to be had; 0 = not so */
 
 	struct ipamd_stats stats;
 };
@@ -138,6 +154,8 @@ void ipamd_free(struct ipamd *d);
 /** ipamd_reconcile() - compare wanted with actual, emit bounded work. Return: when time alone makes another look
  *  necessary; INT64_MAX = never. */
 int64_t ipamd_reconcile(struct ipamd *d, int64_t now_us);
+/** ipamd_submit() - to the executors; takes @job's contents on success. Errors: EXHAUSTED, RETRY. */
+int ipamd_submit(struct ipamd *d, struct job *job, struct err *err);
 /** ipamd_take_results() - what the executors finished, into our state; at most 64 of them, the eventfd stays readable
  *  while there are more. */
 void ipamd_take_results(struct ipamd *d, int64_t now_us);
@@ -157,28 +175,56 @@ extern const struct server_ops ipamd_server_ops;
 int64_t requests_serve_waiters(struct ipamd *d, int64_t now_us);
 /** requests_drop_waiters() - answer all with "ending". */
 void requests_drop_waiters(struct ipamd *d);
-/** requests_replay_spool() - DELs that found no daemon, or one that hung: do them, remove the files. Return: when to look
- *  again. */
-int64_t requests_replay_spool(struct ipamd *d, int64_t now_us);
-/** requests_reclaim() - release leases that were reserved and never confirmed. Return: when the next one is due. */
-int64_t requests_reclaim(struct ipamd *d, int64_t now_us);
+/** requests_del() - cancel a waiting ADD of that key, release its lease, take the pod down; no lease is success.
+ *  Errors: those of the store; then the lease stays. */
+int requests_del(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err);
 /** requests_why() - the one reason why no address can be leased now; *@ret_err: the error behind it or NULL. */
 enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err);
 
+/* ---- reclaim.c, spool.c ---- */
+
+/** reclaim_due() - release leases that nobody will give back. Return: when to look again. */
+int64_t reclaim_due(struct ipamd *d, int64_t now_us);
+/** spool_replay_due() - DELs that found no daemon, or one that hung: do them, remove the files. Return: when to look
+ *  again. */
+int64_t spool_replay_due(struct ipamd *d, int64_t now_us);
+
+/* ---- flush.c ---- */
+
+/** flush_due() - have the flows of addresses that have cooled forgotten. Return: when to look again. */
+int64_t flush_due(struct ipamd *d, int64_t now_us);
+/** flush_finish() - a batch came back: its addresses are FREE. */
+void flush_finish(struct ipamd *d, const struct job *job, int64_t now_us);
+
 /* ---- cloudwork.c ---- */
 
-/** cloudwork_reconcile() - start what is due: identify, limits, list, sweep, the plan's actions. Return: next deadline. */
+/** cloudwork_reconcile() - start the reads that are due, then what the plan says. Return: next deadline. */
 int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us);
-/** cloudwork_finish() - a job came back (any kind but NFT and LINK_DEL); takes what it keeps from @job. */
+/** cloudwork_finish() - a read came back; takes what it keeps from @job. */
 void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us);
+/** cloudwork_list_soon() - at @at_us, unless it is due before. */
+void cloudwork_list_soon(struct ipamd *d, int64_t at_us);
+
+/* ---- mutations.c ---- */
+
+/** mutations_reconcile() - decide, and start what was decided. Return: next deadline. */
+int64_t mutations_reconcile(struct ipamd *d, int64_t now_us);
+/** mutations_grown() - a block on that slot became READY: so long did it take. */
+void mutations_grown(struct ipamd *d, unsigned slot, int64_t now_us);
+/** mutations_finish() - a mutation came back; takes what it keeps from @job. */
+void mutations_finish(struct ipamd *d, struct job *job, int64_t now_us);
 
 /* ---- view.c ---- */
 
 /** view_merge() - an authoritative list against the pool: adopt what is new, give up only what two lists lack.
  *  @submitted_us: when it was asked for; NICs that were mutated since are left alone. */
 void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us);
+/** view_differs() - do metadata and pool differ in a way that time does not explain? A reason to list, nothing more. */
+bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t now_us);
 /** view_restore() - after the first list: leases of the store and pods that only the kernel knows enter the pool. */
 void view_restore(struct ipamd *d, int64_t now_us);
+/** lease_is_adopted() - of a pod that only the kernel knew: it has no netns path and is named by its host end. */
+bool lease_is_adopted(const struct lease *lease);
 /** lease_host_ifname() - the name of a lease's host end; an adopted lease carries it as its container. */
 void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE]);
 /** adopted_key() - the key under which a pod that only the kernel knew is kept: by the name of its host end. */

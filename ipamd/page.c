@@ -32,9 +32,9 @@ static void addresses(const struct ipamd *d, struct strbuf *out)
 	metrics_u64(out, "berth_addresses", "state=\"pending\"", c.pending);
 	metrics_u64(out, "berth_addresses", "state=\"lost\"", c.lost);
 	gauge(out, "berth_addresses_wanted", "Addresses that the last plan wanted to have leased, waited for or warm.",
-	      d->plan.wanted);
+	      d->plan.wanted[0]);
 	gauge(out, "berth_addresses_supply",
-	      "Addresses that the last plan counted on: free, leased, pending, incoming.", d->plan.supply);
+	      "Addresses that the last plan counted on: free, leased, pending, incoming.", d->plan.supply[0]);
 	gauge(out, "berth_pods_waiting", "ADD requests that wait for an address.", d->waiting);
 }
 

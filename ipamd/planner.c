@@ -1,95 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ipamd/planner.h"
+/* What there is and what is wanted; planner_grow.c and planner_shrink.c bring the one to the other. */
+#include "ipamd/planner_impl.h"
 
 #include "berth/check.h"
-#include "ipamd/pool.h"
 
-#define V4_BITS      32U
-#define UNIT_LEN_MIN 16U /* a unit of 65,536 addresses; anything larger is a mistake in the provider */
+#define UNUSED_MAX 8U /* or one unit: what warm_auto may leave unused, for the subnet is shared with others */
 
-/* What one decision knows of a NIC. */
-struct nic_sum {
-	const struct pool_nic *nic;
-	unsigned supply_count; /* of its blocks */
-	unsigned lost_count;   /* blocks that the cloud does not show: they take no room there */
-	int64_t changed_us;    /* the latest change of one of its blocks; without blocks its own */
-	bool kept_for_detach;  /* idle and surplus as a whole: its blocks are not released one by one */
-};
-
-struct decision {
-	const struct plan_input *input;
-	struct plan *plan;
-	struct pool_counts counts;
-	struct nic_sum nics[CLOUD_NICS_MAX];
-	unsigned nic_count;
-	unsigned unit_size;    /* addresses */
-	unsigned quiet_count;  /* free addresses of blocks that did not change within release_delay */
-	int64_t next_quiet_us; /* when the next block counts as quiet */
-	/* while shrinking; signed because what waits for its time is set aside from both */
-	int64_t surplus, proven;
-	bool may_shrink_later; /* something would go if only time passed */
-};
-
-static unsigned min_u(unsigned a, unsigned b)
+static unsigned unit_size_of(unsigned family, uint8_t len)
 {
-	return a < b ? a : b;
+	return pool_block_size(ip_family_at(family), len);
 }
 
-static unsigned max_u(unsigned a, unsigned b)
+bool plan_in_service(const struct nic_sum *sum)
 {
-	return a > b ? a : b;
-}
+	const struct pool_nic *nic = sum->nic;
 
-/* Sums must not wrap, whatever an operator writes into the settings. */
-static unsigned add_sat(unsigned a, unsigned b)
-{
-	return a > UINT32_MAX - b ? UINT32_MAX : a + b;
-}
-
-static unsigned round_up_div(unsigned n, unsigned by)
-{
-	return n / by + (n % by != 0);
-}
-
-static bool is_ours(const struct pool_nic *nic)
-{
-	return nic->state != NIC_FOREIGN;
-}
-
-/* Addresses on it are, or will be, leased to pods. */
-static bool in_service(const struct pool_nic *nic)
-{
 	return nic->state == NIC_READY || nic->state == NIC_CONFIGURING || nic->state == NIC_ATTACHING;
 }
 
-static bool may_mutate(const struct pool_nic *nic)
+bool plan_may_mutate(const struct nic_sum *sum)
 {
-	return nic->busy == NIC_IDLE && !nic->stale && nic->state != NIC_ATTACHING;
+	return sum->nic->busy == NIC_IDLE && !sum->nic->stale && sum->nic->state != NIC_ATTACHING && !sum->mutated;
 }
 
-static bool quiet_for(const struct decision *d, int64_t since_us)
-{
-	return d->input->now_us - since_us >= d->input->targets.release_delay_us;
-}
-
-static void wake_at(struct plan *plan, int64_t at_us)
-{
-	if (at_us < plan->wake_us)
-		plan->wake_us = at_us;
-}
-
-static struct plan_action *add_action(struct plan *plan, enum plan_kind kind, unsigned slot, unsigned count)
-{
-	struct plan_action *action = &plan->actions[plan->action_count++];
-
-	CHECK(plan->action_count <= PLAN_ACTIONS_MAX);
-	*action = (struct plan_action){ .kind = kind, .slot = slot, .count = count };
-	return action;
-}
-
-/* ---- what there is ---- */
-
-static struct nic_sum *sum_of(struct decision *d, unsigned slot)
+struct nic_sum *plan_nic(struct decision *d, unsigned slot)
 {
 	for (unsigned i = 0; i < d->nic_count; i++)
 		if (d->nics[i].nic->slot == slot)
@@ -97,242 +31,231 @@ static struct nic_sum *sum_of(struct decision *d, unsigned slot)
 	CHECK_NEVER("block on an unknown NIC");
 }
 
+/* Times are far from the ends of int64_t, delays need not be. */
+static int64_t quiet_at(const struct decision *d, int64_t since_us)
+{
+	int64_t delay_us = d->input->targets.release_delay_us;
+
+	return since_us > 0 && delay_us > INT64_MAX - since_us ? INT64_MAX : since_us + delay_us;
+}
+
+bool plan_is_quiet(const struct decision *d, int64_t since_us)
+{
+	return quiet_at(d, since_us) <= d->input->now_us;
+}
+
+unsigned plan_gives(const struct nic_sum *sum, const struct pool_block_view *block)
+{
+	return sum->usable ? block->supply_count : 0;
+}
+
+bool plan_is_wanted_len(const struct decision *d, const struct prefix *prefix)
+{
+	return prefix->len == d->families[ip_index(prefix->addr.family)].wanted_len;
+}
+
+bool plan_is_range(const struct pool_block_view *block)
+{
+	return block->size > POOL_BLOCK_SIZE_MAX;
+}
+
+void plan_wake_at(struct plan *plan, int64_t at_us)
+{
+	if (at_us < plan->wake_us)
+		plan->wake_us = at_us;
+}
+
+struct plan_action *plan_add(struct plan *plan, enum plan_kind kind, unsigned slot)
+{
+	struct plan_action *action = &plan->actions[plan->action_count++];
+
+	CHECK(plan->action_count <= PLAN_ACTIONS_MAX);
+	*action = (struct plan_action){ .kind = kind, .slot = slot, .first_block = plan->block_count };
+	return action;
+}
+
+/* ---- what there is ---- */
+
+static void note_quiet_at(struct decision *d, int64_t since_us)
+{
+	int64_t at_us = quiet_at(d, since_us);
+
+	if (at_us > d->input->now_us)
+		d->next_quiet_us = clock_earlier(d->next_quiet_us, at_us);
+}
+
+/* The range that stays is the one with the most pods. */
+static void survey_range(struct nic_sum *sum, const struct pool_block_view *block)
+{
+	if (sum->range.addr.family != IP_NONE && block->leased_count <= sum->range_leased_count)
+		return;
+	sum->range = block->prefix;
+	sum->range_leased_count = block->leased_count;
+}
+
+static void survey_supply(struct decision *d, struct nic_sum *sum, const struct pool_block_view *block)
+{
+	unsigned at = ip_index(block->prefix.addr.family), gives = plan_gives(sum, block);
+	struct plan_family *family = &d->families[at];
+	struct nic_family *share = &sum->families[at];
+	bool is_settled = block->state == BLOCK_READY && sum->nic->state == NIC_READY;
+
+	share->supply_count += gives;
+	share->settled_count += is_settled ? gives : 0;
+	family->settled_count += is_settled ? gives : 0;
+	family->unusable_count += block->supply_count - gives;
+	if (!sum->usable && block->state != BLOCK_RELEASING && block->state != BLOCK_LOST)
+		family->parting_count += block->free_count;
+	family->quiet_count += plan_is_quiet(d, block->changed_us) ? gives : 0;
+	if (block->state == BLOCK_PENDING || block->state == BLOCK_READY) {
+		share->live_count++;
+		if (plan_is_range(block))
+			survey_range(sum, block);
+	}
+	if (block->state == BLOCK_DRAINING)
+		family->draining_leased_count += block->leased_count;
+}
+
+/* What is asked back already is as good as there. */
+static void survey_lost(struct decision *d, struct nic_sum *sum, const struct pool_block_view *block)
+{
+	unsigned at = ip_index(block->prefix.addr.family);
+
+	sum->families[at].lost_count++;
+	if (sum->nic->busy != NIC_BUSY_RECOVER || block->leased_count == 0)
+		return;
+	sum->families[at].recover_count++;
+	d->families[at].recover_size += sum->usable ? block->size : block->size - block->free_count;
+	d->families[at].coming_count += sum->usable ? block->free_count : 0;
+}
+
 static int survey_block(const struct pool_block_view *block, void *arg)
 {
 	struct decision *d = arg;
-	struct nic_sum *sum = sum_of(d, block->nic_slot);
-	int64_t quiet_us = block->changed_us + d->input->targets.release_delay_us;
+	struct nic_sum *sum = plan_nic(d, block->nic_slot);
 
-	if (block->prefix.addr.family != IP_V4)
-		return 0;
-	sum->supply_count += block->supply_count;
-	sum->lost_count += block->state == BLOCK_LOST;
 	if (block->changed_us > sum->changed_us)
 		sum->changed_us = block->changed_us;
-	if (quiet_for(d, block->changed_us))
-		d->quiet_count += block->supply_count;
-	else if (quiet_us < d->next_quiet_us)
-		d->next_quiet_us = quiet_us;
+	note_quiet_at(d, block->changed_us);
+	if (block->state == BLOCK_LOST)
+		survey_lost(d, sum, block);
+	if (d->families[ip_index(block->prefix.addr.family)].served)
+		survey_supply(d, sum, block);
 	return 0;
+}
+
+static void survey_family(struct decision *d, unsigned i)
+{
+	const struct cloud_units *units = &d->input->limits.units[i];
+	struct plan_family *family = &d->families[i];
+
+	family->served = pool_serves(d->input->pool, ip_family_at(i));
+	if (!family->served)
+		return;
+	family->wanted_len = units->len;
+	family->len = units->len;
+	if (d->input->now_us < d->input->single_until_us[i]) {
+		family->len = units->single_len;
+		plan_wake_at(d->plan, d->input->single_until_us[i]);
+	}
+	family->unit_size = unit_size_of(i, family->len);
+	family->ranges = unit_size_of(i, family->wanted_len) > POOL_BLOCK_SIZE_MAX;
+	pool_count(d->input->pool, ip_family_at(i), &family->counts);
 }
 
 static void survey(struct decision *d)
 {
 	const struct pool *pool = d->input->pool;
 
-	pool_count(pool, IP_V4, &d->counts);
 	d->next_quiet_us = INT64_MAX;
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		survey_family(d, i);
 	for (const struct pool_nic *nic = pool_nic_next(pool, NULL); nic; nic = pool_nic_next(pool, nic)) {
 		struct nic_sum *sum = &d->nics[d->nic_count++];
+		bool has_blocks = nic->block_count[0] + nic->block_count[1] > 0;
 
-		*sum = (struct nic_sum){ .nic = nic,
-					 .changed_us = nic->block_count[0] > 0 ? INT64_MIN : nic->since_us };
-		if (nic->block_count[0] == 0 && !quiet_for(d, nic->since_us) &&
-		    nic->since_us + d->input->targets.release_delay_us < d->next_quiet_us)
-			d->next_quiet_us = nic->since_us + d->input->targets.release_delay_us;
+		*sum = (struct nic_sum){ .nic = nic, .changed_us = has_blocks ? INT64_MIN : nic->since_us };
+		sum->usable = !(nic->primary && d->input->targets.primary_unused);
+		if (!has_blocks)
+			note_quiet_at(d, nic->since_us);
 	}
 	(void)pool_blocks(pool, survey_block, d);
 }
 
-static void set_targets(struct decision *d)
+/* ---- what is wanted ---- */
+
+/* Of what is beyond use only as much as may be unused, and of the last unit nothing if it would leave more than that. */
+static unsigned bound_unused(unsigned in_use, unsigned wanted, unsigned unit_size)
+{
+	unsigned unused_max = max_u(UNUSED_MAX, unit_size), units;
+
+	wanted = min_u(wanted, add_sat(in_use, unused_max));
+	units = round_up_div(wanted, unit_size);
+	return mul_sat(units, unit_size) - in_use <= unused_max ? wanted : (units - 1) * unit_size;
+}
+
+static unsigned wanted_of(const struct decision *d, unsigned i)
 {
 	const struct plan_targets *targets = &d->input->targets;
-	unsigned in_use = add_sat(d->counts.leased, d->input->waiting);
+	const struct cloud_units *units = &d->input->limits.units[i];
+	unsigned unit_size = unit_size_of(i, units->len);
+	unsigned in_use = add_sat(d->families[i].counts.leased, d->input->waiting);
+	unsigned wanted = add_sat(in_use, targets->warm_ips);
+	unsigned warm_blocks = mul_sat(targets->warm_blocks, unit_size);
+	unsigned warm_nics = mul_sat(targets->warm_nics, mul_sat(units->per_nic_max, unit_size));
 
-	d->plan->wanted = min_u(max_u(add_sat(in_use, targets->warm_ips), targets->min_ips), targets->max_pods);
-	d->plan->supply = d->counts.free + d->counts.leased + d->counts.pending + d->counts.incoming;
+	if (targets->warm_auto)
+		wanted = bound_unused(in_use, wanted, unit_size);
+	wanted = max_u(wanted, add_sat(in_use, max_u(warm_blocks, warm_nics)));
+	return min_u(max_u(wanted, targets->min_ips), targets->max_pods);
 }
 
-/* ---- growing ---- */
-
-/* Units that fit on NICs which may (@now) or may not yet be mutated. ASSIGN actions for the former. */
-static unsigned fill(struct decision *d, unsigned units, bool now)
+static void set_targets(struct decision *d)
 {
-	for (unsigned i = 0; i < d->nic_count && units > 0; i++) {
-		const struct pool_nic *nic = d->nics[i].nic;
-		unsigned used = nic->block_count[0] - d->nics[i].lost_count + nic->incoming_units[0];
-		unsigned room, count;
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		struct plan_family *family = &d->families[i];
+		const struct pool_counts *counts = &family->counts;
+		unsigned pool_supply =
+			add_sat(add_sat(counts->free, counts->leased), add_sat(counts->pending, counts->incoming));
 
-		if (!in_service(nic) || may_mutate(nic) != now || used >= d->input->limits.units[0].per_nic_max)
+		if (!family->served)
 			continue;
-		room = d->input->limits.units[0].per_nic_max - used;
-		count = min_u(room, units);
-		if (now)
-			(void)add_action(d->plan, PLAN_ASSIGN, nic->slot, count);
-		units -= count;
+		family->settled_count = add_sat(family->settled_count, counts->leased);
+		d->plan->supply[i] = sub_sat(pool_supply, family->unusable_count);
+		d->plan->wanted[i] = wanted_of(d, i);
 	}
-	return units;
 }
 
-/* How many more NICs the instance, the settings and berth itself allow. */
-static unsigned nics_allowed(const struct decision *d)
+static void check_input(const struct plan_input *input)
 {
-	const struct cloud_limits *limits = &d->input->limits;
-	unsigned total_max = min_u(limits->nics_max, CLOUD_NICS_MAX);
-	unsigned ours_max = d->input->targets.max_nics ? d->input->targets.max_nics : total_max;
-	unsigned ours = 0;
+	CHECK(input->targets.release_delay_us >= 0);
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		const struct cloud_units *units = &input->limits.units[i];
 
-	if (!limits->can_attach_nic || limits->units[0].per_nic_max == 0)
-		return 0;
-	for (unsigned i = 0; i < d->nic_count; i++)
-		ours += is_ours(d->nics[i].nic);
-	if (d->nic_count >= total_max || ours >= ours_max)
-		return 0;
-	return min_u(total_max - d->nic_count, ours_max - ours);
-}
-
-/* The lowest slot from @slot on that no NIC has; the NICs are in slot order. */
-static unsigned free_slot(const struct decision *d, unsigned slot)
-{
-	for (unsigned i = 0; i < d->nic_count; i++)
-		if (d->nics[i].nic->slot == slot)
-			slot++;
-	return slot;
-}
-
-static unsigned attach(struct decision *d, unsigned units)
-{
-	unsigned slot = 0;
-
-	for (unsigned left = nics_allowed(d); left > 0 && units > 0; left--) {
-		unsigned count = min_u(units, d->input->limits.units[0].per_nic_max);
-
-		/* Slot 0 is the primary NIC's, which no attach can be. */
-		slot = free_slot(d, slot + 1);
-		(void)add_action(d->plan, PLAN_ATTACH, slot, count);
-		units -= count;
+		if (!pool_serves(input->pool, ip_family_at(i)))
+			continue;
+		CHECK(units->single_len >= units->len);
+		CHECK(i == V6 || unit_size_of(i, units->len) <= POOL_BLOCK_SIZE_MAX);
 	}
-	return units;
-}
-
-/* Units that may still be bought before the node owns more than max pods, rounded up. */
-static unsigned units_allowed(const struct decision *d)
-{
-	unsigned owned = d->counts.total + d->counts.incoming;
-	unsigned max_pods = d->input->targets.max_pods;
-
-	return owned >= max_pods ? 0 : round_up_div(max_pods - owned, d->unit_size);
-}
-
-static void grow(struct decision *d)
-{
-	struct plan *plan = d->plan;
-	unsigned needed = round_up_div(plan->wanted - plan->supply, d->unit_size);
-	unsigned units = min_u(needed, units_allowed(d));
-	unsigned unplaced;
-
-	if (d->input->now_us < d->input->grow_not_before_us) {
-		if (units > 0)
-			wake_at(plan, d->input->grow_not_before_us);
-		return;
-	}
-	unplaced = attach(d, fill(d, fill(d, units, true), false));
-	if (unplaced > 0)
-		plan->short_because = FAIL_NIC_LIMIT;
-	else if (units < needed && d->counts.cooling > 0)
-		plan->short_because = FAIL_COOLING;
-}
-
-/* ---- shrinking ---- */
-
-static bool may_shrink_now(const struct decision *d)
-{
-	return d->input->now_us >= d->input->shrink_not_before_us;
-}
-
-static void detach_if_idle(struct decision *d, struct nic_sum *sum)
-{
-	const struct pool_nic *nic = sum->nic;
-	bool settled = nic->state == NIC_READY || nic->state == NIC_CONFIGURING || nic->state == NIC_DRAINING;
-
-	if (nic->primary || !settled || nic->leased_count > 0 || nic->cooling_count > 0 || nic->incoming[0] > 0 ||
-	    (int64_t)sum->supply_count > d->surplus)
-		return;
-	sum->kept_for_detach = true;
-	if (!quiet_for(d, sum->changed_us) || (sum->supply_count > 0 && (int64_t)sum->supply_count > d->proven))
-		d->may_shrink_later = true;
-	else if (may_mutate(nic) && may_shrink_now(d))
-		(void)add_action(d->plan, PLAN_DETACH, nic->slot, 1);
-	else if (may_mutate(nic))
-		wake_at(d->plan, d->input->shrink_not_before_us);
-	d->surplus -= sum->supply_count;
-	d->proven -= sum->supply_count;
-}
-
-/* One NIC's share of the RELEASE actions. */
-struct release {
-	struct decision *d;
-	unsigned slot;
-	struct plan_action *action; /* NULL until the first block */
-};
-
-static int release_block(const struct pool_block_view *block, void *arg)
-{
-	struct release *release = arg;
-	struct decision *d = release->d;
-	struct plan *plan = d->plan;
-	bool settled = block->state == BLOCK_READY || block->state == BLOCK_DRAINING;
-	int64_t size = block->supply_count;
-
-	if (block->nic_slot != release->slot || !settled || block->leased_count > 0 || block->cooling_count > 0 ||
-	    size > d->surplus)
-		return 0;
-	if (!quiet_for(d, block->changed_us) || (size > 0 && size > d->proven)) {
-		d->may_shrink_later = true;
-		return 0;
-	}
-	if (!may_shrink_now(d)) {
-		wake_at(plan, d->input->shrink_not_before_us);
-		return 1;
-	}
-	if (plan->block_count == CLOUD_BLOCKS_MAX)
-		return 1;
-	if (!release->action) {
-		release->action = add_action(plan, PLAN_RELEASE, release->slot, 0);
-		release->action->first_block = plan->block_count;
-	}
-	plan->blocks[plan->block_count++] = block->prefix;
-	release->action->count++;
-	d->surplus -= size;
-	d->proven -= size;
-	return 0;
-}
-
-static void shrink(struct decision *d)
-{
-	unsigned spare = d->plan->wanted > d->counts.leased ? d->plan->wanted - d->counts.leased : 0;
-
-	d->surplus = (int64_t)d->plan->supply - d->plan->wanted;
-	d->proven = (int64_t)d->quiet_count - spare;
-	for (unsigned i = d->nic_count; i-- > 0;)
-		detach_if_idle(d, &d->nics[i]);
-	for (unsigned i = d->nic_count; i-- > 0;) {
-		struct release release = { .d = d, .slot = d->nics[i].nic->slot };
-
-		if (d->nics[i].nic->state == NIC_READY && may_mutate(d->nics[i].nic) && !d->nics[i].kept_for_detach)
-			(void)pool_blocks(d->input->pool, release_block, &release);
-	}
-	if (d->may_shrink_later)
-		wake_at(d->plan, d->next_quiet_us);
 }
 
 void planner_decide(const struct plan_input *input, struct plan *ret)
 {
 	struct decision d = { .input = input, .plan = ret };
 
-	CHECK(input->limits.units[0].len <= V4_BITS && input->limits.units[0].len >= UNIT_LEN_MIN);
-	CHECK(input->targets.release_delay_us >= 0);
+	check_input(input);
 	ret->action_count = 0;
 	ret->block_count = 0;
 	ret->short_because = FAIL_NONE;
 	ret->wake_us = INT64_MAX;
-	d.unit_size = 1U << (V4_BITS - input->limits.units[0].len);
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		ret->wanted[i] = ret->supply[i] = 0;
 	survey(&d);
 	set_targets(&d);
 	if (d.nic_count == 0)
 		return;
-	if (ret->supply < ret->wanted)
-		grow(&d);
-	else
-		shrink(&d);
+	plan_grow(&d);
+	plan_shrink(&d);
+	if (d.may_shrink_later)
+		plan_wake_at(ret, d.next_quiet_us);
 }

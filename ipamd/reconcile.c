@@ -5,6 +5,7 @@
  */
 #include "ipamd/ipamd.h"
 
+#include "berth/check.h"
 #include "berth/clock.h"
 #include "berth/log.h"
 #include "ipamd/conflist.h"
@@ -41,15 +42,59 @@ static void write_conflist(struct ipamd *d, int64_t now_us)
 
 int64_t ipamd_reconcile(struct ipamd *d, int64_t now_us)
 {
-	int64_t wake = pool_tick(d->pool, now_us);
+	int64_t wake = flush_due(d, now_us);
 
 	wake = clock_earlier(wake, hostwork_reconcile(d, now_us));
-	wake = clock_earlier(wake, requests_replay_spool(d, now_us));
-	wake = clock_earlier(wake, requests_reclaim(d, now_us));
+	wake = clock_earlier(wake, spool_replay_due(d, now_us));
+	wake = clock_earlier(wake, reclaim_due(d, now_us));
 	wake = clock_earlier(wake, requests_serve_waiters(d, now_us));
 	wake = clock_earlier(wake, cloudwork_reconcile(d, now_us));
 	write_conflist(d, now_us);
 	return clock_earlier(wake, server_tick(d->server, now_us));
+}
+
+int ipamd_submit(struct ipamd *d, struct job *job, struct err *err)
+{
+	enum job_kind kind = job->kind;
+
+	if (executor_submit_take(d->executor, job, err) < 0)
+		return -1;
+	d->running[kind]++;
+	return 0;
+}
+
+static void finish(struct ipamd *d, struct job *job, int64_t now_us)
+{
+	switch (job->kind) {
+	case JOB_NFT:
+		hostwork_nft_finish(d, job, now_us);
+		return;
+	case JOB_CT_FLUSH:
+		flush_finish(d, job, now_us);
+		return;
+	case JOB_LINK_DEL:
+		if (job->rc < 0)
+			log_warn("cannot delete a pod's link", "link=%s " LOG_ERR_FMT, job->ifname,
+				 LOG_ERR_ARGS(&job->err));
+		return;
+	case JOB_IDENTIFY:
+	case JOB_LIMITS:
+	case JOB_LIST:
+	case JOB_GLANCE:
+	case JOB_SWEEP:
+		cloudwork_finish(d, job, now_us);
+		return;
+	case JOB_ASSIGN:
+	case JOB_RECOVER:
+	case JOB_ATTACH:
+	case JOB_RELEASE:
+	case JOB_DETACH:
+		mutations_finish(d, job, now_us);
+		return;
+	case JOB_KIND_COUNT:
+		break;
+	}
+	CHECK_NEVER("no job kind");
 }
 
 void ipamd_take_results(struct ipamd *d, int64_t now_us)
@@ -57,18 +102,10 @@ void ipamd_take_results(struct ipamd *d, int64_t now_us)
 	struct job job;
 
 	for (unsigned i = 0; i < RESULTS_PER_TURN && executor_next(d->executor, &job); i++) {
-		enum err_class class = job.rc < 0 ? job.err.class : ERR_NONE;
-
 		d->running[job.kind]--;
-		d->stats.jobs[job.kind][class]++;
+		d->stats.jobs[job.kind][job.rc < 0 ? job.err.class : ERR_NONE]++;
 		histogram_add(&d->stats.job_seconds[job.kind], job.done_us - job.submitted_us);
-		if (job.kind == JOB_NFT)
-			hostwork_nft_finish(d, &job, now_us);
-		else if (job.kind != JOB_LINK_DEL)
-			cloudwork_finish(d, &job, now_us);
-		else if (job.rc < 0)
-			log_warn("cannot delete a pod's link", "link=%s " LOG_ERR_FMT, job.ifname,
-				 LOG_ERR_ARGS(&job.err));
+		finish(d, &job, now_us);
 		job_done(&job);
 	}
 }

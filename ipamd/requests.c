@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipamd/ipamd.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,14 +8,10 @@
 #include <string.h>
 
 #include "berth/clock.h"
-#include "berth/fs.h"
 #include "berth/log.h"
 #include "berth/str.h"
 
-#define WAITERS_MAX        SERVER_CONNS_MAX /* an ADD needs a connection, so there cannot be more */
-#define SPOOL_FILES_MAX    4096             /* the plugin keeps the same limit */
-#define SPOOL_US           (60 * USEC_PER_SEC) /* a plugin spools only when it could not reach us; its pod is gone already */
-#define RECLAIM_LEASES_MAX 32                  /* leases given up in one turn: each is a store commit */
+#define WAITERS_MAX SERVER_CONNS_MAX /* an ADD needs a connection, so there cannot be more */
 
 static void reply_error(struct server_conn *conn, const struct err *err, enum fail_reason reason)
 {
@@ -107,6 +102,45 @@ enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 	return FAIL_PENDING;
 }
 
+/* ---- whose lease it is ---- */
+
+static bool key_equal(const struct lease_key *a, const struct lease_key *b)
+{
+	return str_equal(a->network, b->network) && str_equal(a->container, b->container) &&
+	       str_equal(a->ifname, b->ifname);
+}
+
+/* A lease of the store that waits for the first list, under its own key or, if only the kernel knew the pod, its link's. */
+static struct lease *find_early(struct ipamd *d, const struct lease_key *key)
+{
+	struct lease_key adopted;
+	char ifname[LEASE_IFNAME_SIZE];
+
+	proto_host_ifname(key, ifname);
+	adopted_key(d, ifname, &adopted);
+	for (unsigned i = 0; i < d->early_count; i++)
+		if (key_equal(&d->early[i].key, key) || key_equal(&d->early[i].key, &adopted))
+			return &d->early[i];
+	return NULL;
+}
+
+/* Whose lease it is, also before the first list. Return: borrowed or NULL. */
+static const struct lease *find_lease(struct ipamd *d, const struct lease_key *key)
+{
+	const struct lease *lease;
+	struct lease_key adopted;
+	char ifname[LEASE_IFNAME_SIZE];
+
+	if (!d->listed)
+		return find_early(d, key);
+	lease = pool_lease_find(d->pool, key);
+	if (lease)
+		return lease;
+	proto_host_ifname(key, ifname);
+	adopted_key(d, ifname, &adopted);
+	return pool_lease_find(d->pool, &adopted);
+}
+
 /* ---- ADD ---- */
 
 static unsigned nic_mtu(const struct ipamd *d, const struct ipaddr *addr)
@@ -118,12 +152,25 @@ static unsigned nic_mtu(const struct ipamd *d, const struct ipaddr *addr)
 	return d->host_nics[block.nic_slot].mtu;
 }
 
+/* What goes through both NICs of a pod whose addresses are on two. */
 static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
 {
-	*ret = (struct proto_reply){ .ok = true,
-				     .address = prefix_host(&lease->addrs[0]),
-				     .mtu = nic_mtu(d, &lease->addrs[0]) };
-	(void)ipaddr_parse(IPAMD_POD_GATEWAY, &ret->gateway);
+	static const char *const gateways[IP_FAMILIES] = { IPAMD_POD_GATEWAY, IPAMD_POD_GATEWAY6 };
+
+	*ret = (struct proto_reply){ .ok = true };
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		struct proto_address *to = &ret->addresses[ret->address_count];
+		unsigned mtu;
+
+		if (lease->addrs[i].family == IP_NONE)
+			continue;
+		to->address = prefix_host(&lease->addrs[i]);
+		(void)ipaddr_parse(gateways[i], &to->gateway);
+		ret->address_count++;
+		mtu = nic_mtu(d, &lease->addrs[i]);
+		if (mtu && (!ret->mtu || mtu < ret->mtu))
+			ret->mtu = mtu;
+	}
 	lease_host_ifname(lease, ret->host_ifname);
 }
 
@@ -191,6 +238,8 @@ static void on_add(struct ipamd *d, struct server_conn *conn, const struct proto
 	struct err err;
 	int r = 0;
 
+	if (!find_lease(d, &request->key))
+		demand_arrived(&d->demand, now_us);
 	/* Others wait: only somebody who holds an address already may pass them. */
 	if (d->listed && (!d->waiters || pool_lease_find(d->pool, &request->key)))
 		r = try_lease(d, request, now_us, &lease, &err);
@@ -281,12 +330,6 @@ static void on_gone(void *ctx, struct server_conn *conn)
 
 /* ---- DEL ---- */
 
-static bool key_equal(const struct lease_key *a, const struct lease_key *b)
-{
-	return str_equal(a->network, b->network) && str_equal(a->container, b->container) &&
-	       str_equal(a->ifname, b->ifname);
-}
-
 /* A DEL overtakes the ADD it belongs to: that ADD must not get an address afterwards. */
 static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
 {
@@ -304,20 +347,6 @@ static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
 	}
 }
 
-/* A lease of the store that waits for the first list, under its own key or, if only the kernel knew the pod, its link's. */
-static struct lease *find_early(struct ipamd *d, const struct lease_key *key)
-{
-	struct lease_key adopted;
-	char ifname[LEASE_IFNAME_SIZE];
-
-	proto_host_ifname(key, ifname);
-	adopted_key(d, ifname, &adopted);
-	for (unsigned i = 0; i < d->early_count; i++)
-		if (key_equal(&d->early[i].key, key) || key_equal(&d->early[i].key, &adopted))
-			return &d->early[i];
-	return NULL;
-}
-
 static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
 {
 	struct lease *lease = find_early(d, key);
@@ -325,29 +354,12 @@ static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_u
 
 	if (!lease)
 		return 0;
-	if (store_lease_release(d->store, &lease->key, &lease->addrs[0], now_us + d->config.cooldown_us, err) < 0)
+	if (store_lease_release(d->store, &lease->key, lease->addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
 	proto_host_ifname(key, ifname);
 	hostwork_pod_down(d, &lease->addrs[0], ifname);
 	*lease = d->early[--d->early_count];
 	return 0;
-}
-
-/* Whose lease it is, also before the first list. Return: borrowed or NULL. */
-static const struct lease *find_lease(struct ipamd *d, const struct lease_key *key)
-{
-	const struct lease *lease;
-	struct lease_key adopted;
-	char ifname[LEASE_IFNAME_SIZE];
-
-	if (!d->listed)
-		return find_early(d, key);
-	lease = pool_lease_find(d->pool, key);
-	if (lease)
-		return lease;
-	proto_host_ifname(key, ifname);
-	adopted_key(d, ifname, &adopted);
-	return pool_lease_find(d->pool, &adopted);
 }
 
 /* The store first: a lease that only memory forgot would come back with the next start. */
@@ -356,14 +368,14 @@ static int release(struct ipamd *d, const struct lease *lease, const char *host_
 	const struct lease_key key = lease->key;
 	const struct ipaddr addr = lease->addrs[0];
 
-	if (store_lease_release(d->store, &key, &addr, now_us + d->config.cooldown_us, err) < 0)
+	if (store_lease_release(d->store, &key, lease->addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
 	(void)pool_lease_release(d->pool, &key, now_us, NULL);
 	hostwork_pod_down(d, &addr, host_ifname);
 	return 0;
 }
 
-static int del(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
+int requests_del(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
 {
 	const struct lease *lease;
 	char ifname[LEASE_IFNAME_SIZE];
@@ -380,7 +392,7 @@ static void on_del(struct ipamd *d, struct server_conn *conn, const struct proto
 {
 	struct err err;
 
-	if (del(d, &request->key, now_us, &err) < 0) {
+	if (requests_del(d, &request->key, now_us, &err) < 0) {
 		log_error("cannot record a DEL", "container=%s " LOG_ERR_FMT, request->key.container,
 			  LOG_ERR_ARGS(&err));
 		reply_error(conn, &err, FAIL_STATE);
@@ -496,101 +508,3 @@ static void on_request(void *ctx, struct server_conn *conn, const struct proto_r
 }
 
 const struct server_ops ipamd_server_ops = { on_request, on_gone };
-
-/* ---- what nobody asks for ---- */
-
-struct reclaim {
-	struct lease_key keys[RECLAIM_LEASES_MAX];
-	unsigned count;
-	int64_t before_us, next_us;
-};
-
-static int find_unconfirmed(const struct lease *lease, void *arg)
-{
-	struct reclaim *r = arg;
-
-	if (lease->state != LEASE_RESERVED)
-		return 0;
-	if (lease->since_us > r->before_us) {
-		r->next_us = lease->since_us < r->next_us ? lease->since_us : r->next_us;
-		return 0;
-	}
-	r->keys[r->count++] = lease->key;
-	return r->count == RECLAIM_LEASES_MAX;
-}
-
-int64_t requests_reclaim(struct ipamd *d, int64_t now_us)
-{
-	struct reclaim r = { .before_us = now_us - d->config.unconfirmed_us, .next_us = INT64_MAX };
-	struct pool_counts v4, v6;
-	struct err err;
-
-	pool_count(d->pool, IP_V4, &v4);
-	pool_count(d->pool, IP_V6, &v6);
-	if (!v4.reserved && !v6.reserved)
-		return INT64_MAX;
-	(void)pool_leases(d->pool, find_unconfirmed, &r);
-	for (unsigned i = 0; i < r.count; i++) {
-		if (del(d, &r.keys[i], now_us, &err) < 0) {
-			log_error("cannot reclaim a lease", "container=%s " LOG_ERR_FMT, r.keys[i].container,
-				  LOG_ERR_ARGS(&err));
-			return now_us + USEC_PER_SEC;
-		}
-		d->stats.reclaimed++;
-		log_warn("reclaimed a lease that no plugin confirmed", "container=%s", r.keys[i].container);
-	}
-	return r.next_us == INT64_MAX ? INT64_MAX : r.next_us + d->config.unconfirmed_us;
-}
-
-static void replay_file(struct ipamd *d, const char *path, int64_t now_us)
-{
-	_cleanup_free_ char *line = NULL;
-	struct proto_request request;
-	struct err err;
-	size_t size = 0;
-	int r = fs_read(path, PROTO_REQUEST_MAX, &line, &size);
-
-	if (r < 0 && r != -EFBIG) {
-		log_warn("cannot read a spooled DEL", "file=\"%s\" err=\"%s\"", path, errno_str(-r));
-		return;
-	}
-	if (r < 0 || proto_request_decode(line, size, &request, &err) < 0 || request.op != PROTO_DEL)
-		log_warn("a spooled file is no DEL; dropped", "file=\"%s\"", path);
-	else if (del(d, &request.key, now_us, &err) < 0)
-		return; /* the store said no; it stays for the next start */
-	(void)fs_unlink(path);
-}
-
-static void replay_spool(struct ipamd *d, int64_t now_us)
-{
-	char dir_path[CONFIG_TEXT_SIZE + 16], path[CONFIG_TEXT_SIZE + 16 + 256];
-	struct dirent *entry;
-	unsigned count = 0;
-	DIR *dir;
-
-	(void)snprintf(dir_path, sizeof(dir_path), "%s/%s", d->config.run_dir, PROTO_SPOOL_DIR);
-	dir = opendir(dir_path);
-	if (!dir)
-		return; /* no plugin ever missed us */
-	while (count < SPOOL_FILES_MAX && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.')
-			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s", dir_path, entry->d_name);
-		replay_file(d, path, now_us);
-		count++;
-	}
-	(void)closedir(dir);
-	if (count)
-		log_info("replayed spooled DELs", "files=%u", count);
-}
-
-int64_t requests_replay_spool(struct ipamd *d, int64_t now_us)
-{
-	if (!d->listed)
-		return INT64_MAX;
-	if (d->spool_due_us <= now_us) {
-		d->spool_due_us = now_us + SPOOL_US;
-		replay_spool(d, now_us);
-	}
-	return d->spool_due_us;
-}

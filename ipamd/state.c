@@ -6,7 +6,7 @@
  *
  *   version, ready, uptime_ms, cloud, instance, type, zone
  *   limits     {nics, units_per_nic, unit_len}                    absent until known
- *   targets    {warm_ips, min_ips, max_nics, max_pods}
+ *   targets    {warm_ips, warm_auto, min_ips, max_nics, max_pods}
  *   addresses  {total, free, leased, cooling, pending, lost, waiting}
  *   plan       {wanted, supply}
  *   nics[]     {slot, id, mac, link, state, primary_addr, mtu, busy, blocks[]}
@@ -136,7 +136,7 @@ static bool is_short(const struct ipamd *d)
 	struct pool_counts counts;
 
 	pool_count(d->pool, IP_V4, &counts);
-	return counts.free + counts.leased + counts.pending < d->plan.wanted;
+	return counts.free + counts.leased + counts.pending < d->plan.wanted[0];
 }
 
 static void set_blocked(const struct ipamd *d, json_t *obj)
@@ -162,12 +162,13 @@ struct json_t *state_json(struct ipamd *d, int64_t now_us)
 		return NULL;
 	set_node(d, obj);
 	(void)json_object_set_new(obj, "targets",
-				  json_pack("{s:i,s:i,s:i,s:i}", "warm_ips", (int)c->warm_ips, "min_ips",
-					    (int)c->min_ips, "max_nics", (int)c->max_nics, "max_pods",
-					    (int)c->max_pods));
+				  json_pack("{s:i,s:b,s:i,s:i,s:i}", "warm_ips", (int)d->warm_ips, "warm_auto",
+					    c->warm_ips == CONFIG_WARM_AUTO, "min_ips", (int)c->min_ips, "max_nics",
+					    (int)c->max_nics, "max_pods", (int)c->max_pods));
 	(void)json_object_set_new(obj, "addresses", addresses_json(d));
 	(void)json_object_set_new(obj, "plan",
-				  json_pack("{s:i,s:i}", "wanted", (int)d->plan.wanted, "supply", (int)d->plan.supply));
+				  json_pack("{s:i,s:i}", "wanted", (int)d->plan.wanted[0], "supply",
+					    (int)d->plan.supply[0]));
 	(void)json_object_set_new(obj, "nics", nics_json(&b));
 	set_blocked(d, obj);
 	return obj;

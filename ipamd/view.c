@@ -13,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "berth/clock.h"
 #include "berth/log.h"
 #include "berth/str.h"
 #include "berth/version.h"
+
+#define METADATA_LAG_US (30 * USEC_PER_SEC) /* a few seconds as measured by others; rarely tens of seconds */
 
 #define ADOPTED_IFNAME "adopted" /* no runtime asks for an interface of that name in a pod that it names by our link */
 
@@ -328,6 +331,61 @@ void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitte
 	give_up_nics(d, view, submitted_us, now_us);
 }
 
+/* ---- metadata ---- */
+
+struct unseen {
+	const struct ipamd *d;
+	const struct cloud_view *view;
+	int64_t before_us;
+	unsigned count; /* blocks of NICs that metadata may speak of, and which it does not show */
+};
+
+/* Metadata follows the cloud by seconds, by its own words: what was mutated a moment ago may differ. */
+static bool is_settled(const struct ipamd *d, const struct pool_nic *nic, int64_t before_us)
+{
+	return nic->busy == NIC_IDLE && d->mutated_us[nic->slot] < before_us &&
+	       (nic->state == NIC_READY || nic->state == NIC_CONFIGURING);
+}
+
+static int count_unseen(const struct pool_block_view *block, void *arg)
+{
+	struct unseen *u = arg;
+	const struct pool_nic *nic = pool_nic_by_slot(u->d->pool, block->nic_slot);
+
+	if (nic && is_settled(u->d, nic, u->before_us) && block->state != BLOCK_LOST)
+		u->count += !view_has_block(u->view, nic->id, &block->prefix);
+	return 0;
+}
+
+static bool nic_differs(const struct ipamd *d, const struct cloud_nic *seen, int64_t before_us)
+{
+	const struct pool_nic *nic = pool_nic_by_id(d->pool, seen->id);
+	struct pool_block_view block;
+
+	if (!nic)
+		return !d->running[JOB_ATTACH] && !d->running[JOB_DETACH];
+	for (unsigned i = 0; is_settled(d, nic, before_us) && i < seen->block_count; i++) {
+		const struct prefix *prefix = &seen->blocks[i].prefix;
+
+		/* An address of a family that pods do not get is the node's own affair. */
+		if (pool_serves(d->pool, (enum ip_family)prefix->addr.family) &&
+		    !pool_block_get(d->pool, prefix, &block))
+			return true;
+	}
+	return false;
+}
+
+bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t now_us)
+{
+	struct unseen u = { .d = d, .view = view, .before_us = now_us - METADATA_LAG_US };
+
+	for (unsigned i = 0; i < view->nic_count; i++)
+		if (nic_differs(d, &view->nics[i], u.before_us))
+			return true;
+	(void)pool_blocks(d->pool, count_unseen, &u);
+	return u.count > 0;
+}
+
 /* ---- leases after a start ---- */
 
 void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_key *ret)
@@ -338,9 +396,14 @@ void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_ke
 	(void)str_copy(ret->ifname, sizeof(ret->ifname), ADOPTED_IFNAME);
 }
 
+bool lease_is_adopted(const struct lease *lease)
+{
+	return str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS);
+}
+
 void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE])
 {
-	if (str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS))
+	if (lease_is_adopted(lease))
 		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->key.container);
 	else
 		proto_host_ifname(&lease->key, ret);

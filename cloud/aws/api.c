@@ -216,18 +216,14 @@ int ec2_nic_delete(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct
 	return mutate(ec2, "DeleteNetworkInterface", &form, deadline_us, err);
 }
 
-int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadline_us, struct cloud_nic *ret,
-	       struct err *err)
+static int assign(struct ec2 *ec2, const struct strbuf *form, int64_t deadline_us, struct cloud_nic *ret,
+		  struct err *err)
 {
-	_cleanup_strbuf_ struct strbuf form = { 0 };
 	_cleanup_http_ struct http_response response = { 0 };
 	const struct ec2_call call = {
-		.action = "AssignPrivateIpAddresses", .form = &form, .class = BUDGET_MUTATE, .idempotent = false
+		.action = "AssignPrivateIpAddresses", .form = form, .class = BUDGET_MUTATE, .idempotent = false
 	};
 
-	ec2_form_begin(&form, call.action);
-	ec2_form_add(&form, "NetworkInterfaceId", nic);
-	ec2_form_add_uint(&form, "SecondaryPrivateIpAddressCount", count);
 	if (ec2_call(ec2, &call, deadline_us, &response, err) < 0)
 		return -1;
 	if (ec2_decode_assign(response.body, response.body_size, ret, err) < 0)
@@ -235,20 +231,51 @@ int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadlin
 	return 0;
 }
 
+static void assign_form(struct strbuf *form, const char *action, const char *nic)
+{
+	ec2_form_begin(form, action);
+	ec2_form_add(form, "NetworkInterfaceId", nic);
+}
+
+static void add_blocks(struct strbuf *form, const struct prefix *blocks, unsigned count)
+{
+	unsigned addrs = 0, prefixes = 0;
+	char text[PREFIX_STRLEN];
+
+	for (unsigned i = 0; i < count; i++) {
+		if (blocks[i].len == ipaddr_bits(&blocks[i].addr))
+			add_numbered(form, "PrivateIpAddress", ++addrs, "", ipaddr_str(&blocks[i].addr, text));
+		else
+			add_numbered(form, "Ipv4Prefix", ++prefixes, "", prefix_str(&blocks[i], text));
+	}
+}
+
+int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadline_us, struct cloud_nic *ret,
+	       struct err *err)
+{
+	_cleanup_strbuf_ struct strbuf form = { 0 };
+
+	assign_form(&form, "AssignPrivateIpAddresses", nic);
+	ec2_form_add_uint(&form, "SecondaryPrivateIpAddressCount", count);
+	return assign(ec2, &form, deadline_us, ret, err);
+}
+
+int ec2_assign_these(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count, int64_t deadline_us,
+		     struct cloud_nic *ret, struct err *err)
+{
+	_cleanup_strbuf_ struct strbuf form = { 0 };
+
+	assign_form(&form, "AssignPrivateIpAddresses", nic);
+	add_blocks(&form, blocks, count);
+	return assign(ec2, &form, deadline_us, ret, err);
+}
+
 int ec2_unassign(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count, int64_t deadline_us,
 		 struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
-	unsigned addrs = 0, prefixes = 0;
-	char text[PREFIX_STRLEN];
 
-	ec2_form_begin(&form, "UnassignPrivateIpAddresses");
-	ec2_form_add(&form, "NetworkInterfaceId", nic);
-	for (unsigned i = 0; i < count; i++) {
-		if (blocks[i].len == ipaddr_bits(&blocks[i].addr))
-			add_numbered(&form, "PrivateIpAddress", ++addrs, "", ipaddr_str(&blocks[i].addr, text));
-		else
-			add_numbered(&form, "Ipv4Prefix", ++prefixes, "", prefix_str(&blocks[i], text));
-	}
+	assign_form(&form, "UnassignPrivateIpAddresses", nic);
+	add_blocks(&form, blocks, count);
 	return mutate(ec2, "UnassignPrivateIpAddresses", &form, deadline_us, err);
 }

@@ -21,6 +21,7 @@ struct aws_auth;
 struct aws_meta;
 struct err;
 struct http_response;
+struct retry_policy;
 struct strbuf;
 
 #define EC2_URL_SIZE 256
@@ -47,6 +48,10 @@ void ec2_done(struct ec2 *ec2);
 _must_check_ int ec2_region(struct ec2 *ec2, int64_t deadline_us, char ret[static AWS_REGION_SIZE], struct err *err);
 /** ec2_endpoint() - "https://ec2.REGION.SUFFIX", the suffix by partition. Return: 0 or -EINVAL. */
 _must_check_ int ec2_endpoint(const char *region, char ret[static EC2_URL_SIZE]);
+
+/** ec2_retry_policy, ec2_budget_limits - of every call; the fleet simulation runs by the same numbers. */
+extern const struct retry_policy ec2_retry_policy;
+extern const struct budget_limit ec2_budget_limits[BUDGET_CLASS_COUNT];
 
 /** struct ec2_call - one request. */
 struct ec2_call {
@@ -94,6 +99,9 @@ _must_check_ int ec2_nic_detach(struct ec2 *ec2, const char *attachment, int64_t
 _must_check_ int ec2_nic_delete(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err);
 _must_check_ int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadline_us,
 			    struct cloud_nic *ret, struct err *err);
+/** ec2_assign_these() - exactly these addresses and /28 prefixes, all or none; never taken from another interface. */
+_must_check_ int ec2_assign_these(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,
+				  int64_t deadline_us, struct cloud_nic *ret, struct err *err);
 _must_check_ int ec2_unassign(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,
 			      int64_t deadline_us, struct err *err);
 

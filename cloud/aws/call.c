@@ -35,7 +35,7 @@
 #define SKEW_MIN_US  (60 * USEC_PER_SEC) /* below this the clock is not why a signature was refused */
 #define HEADERS      5
 
-static const struct retry_policy policy = {
+const struct retry_policy ec2_retry_policy = {
 	.attempts_max = 8, /* with full jitter about 20 s of waiting after throttles, 3 s after transient failures */
 	.transient_us = 50 * USEC_PER_MSEC, /* the AWS SDKs' base, revision of 2026 */
 	.throttled_us = 1 * USEC_PER_SEC,
@@ -46,7 +46,7 @@ static const struct retry_policy policy = {
  * EC2 allows an account 100 describes at 20/s and 50 mutations at 5/s, per action and region. One node gets a part: the
  * burst covers a cold start that fills four NICs (about five mutations each) and the rate is what a busy node needs.
  */
-static const struct budget_limit limits[BUDGET_CLASS_COUNT] = {
+const struct budget_limit ec2_budget_limits[BUDGET_CLASS_COUNT] = {
 	[BUDGET_READ] = { .burst = 40, .rate_max = 5, .rate_min = 0.2 },
 	[BUDGET_MUTATE] = { .burst = 24, .rate_max = 2, .rate_min = 0.1 },
 };
@@ -91,7 +91,7 @@ int ec2_init(struct ec2 *ec2, struct aws_base *base, struct aws_meta *meta, stru
 		return err_set(err, ERR_INVALID, DOMAIN, "bad endpoint: %s", url);
 	if (pthread_mutex_init(&ec2->lock, NULL) != 0)
 		return err_set(err, ERR_RETRY, DOMAIN, "no mutex");
-	if (budget_init(&ec2->budget, limits, base->boot, base->random, base->stop) < 0) {
+	if (budget_init(&ec2->budget, ec2_budget_limits, base->boot, base->random, base->stop) < 0) {
 		(void)pthread_mutex_destroy(&ec2->lock);
 		return err_set(err, ERR_RETRY, DOMAIN, "no mutex");
 	}
@@ -316,7 +316,7 @@ int ec2_call(struct ec2 *ec2, const struct ec2_call *call, int64_t deadline_us, 
 {
 	struct attempt a = { .ec2 = ec2, .call = call, .deadline_us = deadline_us };
 	struct retry retry = {
-		.policy = &policy,
+		.policy = &ec2_retry_policy,
 		.random = ec2->base->random,
 		.clock = ec2->base->boot,
 		.stop = ec2->base->stop,

@@ -8,6 +8,7 @@
 #define PARAMETER  "InvalidParameterValue"
 #define SLOT_TAKEN "already has an interface attached at device index"
 #define IN_USE     "is currently in use"
+#define ADDR_TAKEN "already assigned"
 
 static const struct ec2_error_row rows[] = {
 	/* Too fast. */
@@ -42,6 +43,7 @@ static const struct ec2_error_row rows[] = {
 	{ "PrivateIpAddressLimitExceeded", NULL, ERR_CONFLICT },
 	{ PARAMETER, SLOT_TAKEN, ERR_CONFLICT },
 	{ PARAMETER, IN_USE, ERR_RETRY }, /* deleting while the detach is still under way */
+	{ PARAMETER, ADDR_TAKEN, ERR_CONFLICT },
 	{ "InvalidNetworkInterface.InUse", NULL, ERR_CONFLICT },
 	{ "InvalidIPAddress.InUse", NULL, ERR_CONFLICT },
 	{ "IncorrectState", NULL, ERR_CONFLICT },
@@ -162,6 +164,12 @@ bool ec2_is_denied(const char *ident)
 bool ec2_is_slot_taken(const struct err *err)
 {
 	return str_equal(err->ident, PARAMETER) && strstr(err->msg, SLOT_TAKEN);
+}
+
+bool ec2_is_addr_taken(const struct err *err)
+{
+	return str_equal(err->ident, "InvalidIPAddress.InUse") ||
+	       (str_equal(err->ident, PARAMETER) && strstr(err->msg, ADDR_TAKEN));
 }
 
 bool ec2_is_in_use(const struct err *err)

@@ -321,7 +321,7 @@ static int aws_assign(struct cloud *cloud, const char *nic, const struct cloud_w
 	return 0;
 }
 
-static bool has_block(const struct ec2_nics *nics, const struct prefix *block)
+bool aws_nics_have(const struct ec2_nics *nics, const struct prefix *block)
 {
 	for (unsigned i = 0; i < nics->count; i++) {
 		for (unsigned j = 0; j < nics->nics[i].nic.block_count; j++) {
@@ -344,7 +344,7 @@ static int release_present(struct aws *aws, const char *nic, const struct prefix
 	if (ec2_nics_describe(&aws->ec2, &filter, 1, deadline_us, &nics, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < count; i++) {
-		if (has_block(&nics, &blocks[i]))
+		if (aws_nics_have(&nics, &blocks[i]))
 			present[present_count++] = blocks[i];
 	}
 	ec2_nics_done(&nics);
@@ -422,6 +422,8 @@ static const struct cloud_ops aws_ops = {
 	.limits = aws_limits,
 	.list = aws_list,
 	.assign = aws_assign,
+	.recover = aws_recover,
+	.glance = aws_glance,
 	.release = aws_release,
 	.attach = aws_attach,
 	.detach = aws_detach,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The provider's own struct, shared by its two units: provider.c (what exists) and lifecycle.c (making and removing).
- */
+/* The provider's own struct, shared by its units: provider.c (what exists), lifecycle.c (making and removing),
+ * recover.c (taking back) and glance.c (what metadata tells). */
 #ifndef BERTH_AWS_PROVIDER_H
 #define BERTH_AWS_PROVIDER_H
 
@@ -56,6 +56,9 @@ _must_check_ int aws_nic_finish(struct aws *aws, struct ec2_nic *nic, int64_t de
 _must_check_ int aws_describe_own(struct aws *aws, const char *instance, int64_t deadline_us, struct ec2_nics *ret,
 				  struct err *err);
 
+/** aws_nics_have() - has one of these interfaces exactly this block? */
+bool aws_nics_have(const struct ec2_nics *nics, const struct prefix *block);
+
 /** aws_is_ours() - may we change it? Made by us for this instance, by its owner tag. */
 bool aws_is_ours(const struct ec2_nic *nic, const char *instance);
 
@@ -64,5 +67,10 @@ int aws_attach(struct cloud *cloud, const struct cloud_attach *want, int64_t dea
 	       struct err *err);
 int aws_detach(struct cloud *cloud, const char *nic, int64_t deadline_us, struct err *err);
 int aws_sweep(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct err *err);
+
+/* recover.c and glance.c; see struct cloud_ops. */
+int aws_recover(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count, int64_t deadline_us,
+		struct cloud_nic *ret, struct err *err);
+int aws_glance(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err);
 
 #endif

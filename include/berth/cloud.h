@@ -126,7 +126,9 @@ struct cloud_ops {
 	int (*recover)(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count,
 		       int64_t deadline_us, struct cloud_nic *ret, struct err *err);
 	/** glance - NICs and blocks as the metadata service tells them: cheap, often late, never authoritative. A
-	 *  difference from what we hold is a reason to list, never to add or drop. Foreign and primary marks may lack. */
+	 *  difference from what we hold is a reason to list, never to add or drop. Foreign and primary marks may lack; of a
+	 *  NIC that is not known completely yet, attached is false and the id may be empty. Addresses of the node itself
+	 *  may be among the blocks. NULL: this cloud's metadata says nothing of blocks. */
 	int (*glance)(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err);
 	/** release - these blocks of a NIC; a block that is not there is success. */
 	int (*release)(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count,

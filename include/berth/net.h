@@ -87,6 +87,10 @@ int net_links(struct net *net, int (*fn)(const struct net_link *link, void *arg)
 int net_link_set_up(struct net *net, int index, bool up, struct err *err);
 /** net_link_set_mtu() - idempotent. Errors: NOTFOUND, INVALID with the device's limit in the message. */
 int net_link_set_mtu(struct net *net, int index, unsigned mtu, struct err *err);
+/** net_link_make_no_addrs() - the kernel gives the link no IPv6 address of its own making, hence neither link-local
+ *  address nor duplicate detection nor router solicitation (addrgenmode none). Only before it is up: addresses that it
+ *  has stay. Errors: NOTFOUND, INVALID (EAFNOSUPPORT: the link has no IPv6: kernel without it, or an MTU under 1280). */
+int net_link_make_no_addrs(struct net *net, int index, struct err *err);
 /** net_link_rename() - before kernel 6.2 only while it is down (RETRY). Errors: NOTFOUND, CONFLICT, INVALID. */
 int net_link_rename(struct net *net, int index, const char *name, struct err *err);
 /** net_link_del() - synchronous, waits for an RCU grace period (14-60 ms); a missing link is NOTFOUND. */
@@ -103,6 +107,15 @@ struct net_veth {
 	unsigned mtu;                   /* of both ends; 0: kernel's default */
 	bool up;                        /* set IFF_UP on this end at birth where the kernel takes it */
 };
+/** net_twin_mac() - what berth calls the other end of a pair whose near end has @mac: the lowest bit is flipped, so that
+ *  who sees one end knows how to reach the other. */
+static inline struct macaddr net_twin_mac(const struct macaddr *mac)
+{
+	struct macaddr twin = *mac;
+
+	twin.bytes[MACADDR_LEN - 1] ^= 1U;
+	return twin;
+}
 /** net_veth_add() - Errors: CONFLICT when either name exists (the message says which, when known). */
 int net_veth_add(struct net *net, const struct net_veth *veth, struct err *err);
 
@@ -177,6 +190,31 @@ int net_rules(struct net *net, enum ip_family family, int (*fn)(const struct net
 /** net_neigh_set_permanent() - idempotent (replace). */
 int net_neigh_set_permanent(struct net *net, int index, const struct ipaddr *addr, const struct macaddr *mac,
 			    struct err *err);
+/** struct net_neigh - who has an address, as a link knows it. */
+struct net_neigh {
+	int index;
+	struct ipaddr addr;
+	struct macaddr mac; /* zero: not known (yet) */
+	bool permanent;
+};
+/** net_neighs() - every neighbour of @family on every link. */
+int net_neighs(struct net *net, enum ip_family family, int (*fn)(const struct net_neigh *neigh, void *arg), void *arg,
+	       struct err *err);
+
+/* ---- connection tracking ---- */
+
+/**
+ * net_conntrack_flush() - forget every tracked flow of some addresses, of both families
+ * @addrs: @count of them; a flow goes when either direction has one of them as source or destination
+ * @deadline_us: clock_boot; the whole table is read once, whatever @count is: 150 ms for 100,000 flows, so batch
+ * @ret_deleted: how many flows went
+ *
+ * A kernel without connection tracking has nothing to forget: success. An interrupted call may be repeated.
+ * Errors: RETRY (deadline; a flow that a flowtable has taken over cannot be deleted now: all others are gone), AUTH.
+ * Context: any thread; makes sockets of its own in the calling thread's network namespace.
+ */
+int net_conntrack_flush(const struct ipaddr *addrs, unsigned count, int64_t deadline_us, unsigned *ret_deleted,
+			struct err *err);
 
 /* ---- watching ---- */
 

@@ -7,11 +7,15 @@
  *
  *   {"v":1,"op":"add","network":"berth","container":"3f…","ifname":"eth0","netns":"/run/netns/cni-1",
  *    "pod_namespace":"default","pod_name":"web-0","pod_uid":"…","timeout_ms":60000}
- *   {"v":1,"ok":true,"address":"10.0.1.17/32","gateway":"169.254.1.1","mtu":9001,"host_ifname":"bth0a1b2c3d4e5"}
+ *   {"v":1,"ok":true,"address":"10.0.1.17/32","gateway":"169.254.1.1","mtu":9001,"host_ifname":"bth0a1b2c3d4e5",
+ *    "addresses":[{"address":"10.0.1.17/32","gateway":"169.254.1.1"},{"address":"2600::1/128","gateway":"fe80::1"}]}
  *   {"v":1,"ok":false,"error":{"class":"EXHAUSTED","reason":"subnet_full","msg":"…","hint":"…"}}
  *
  * `confirm` and `del` answer {"v":1,"ok":true}. `state` answers {"v":1,"ok":true,"state":{…}}: what berthctl draws; its
  * keys are listed in ipamd/state.c.
+ *
+ * "addresses" holds all of a lease, one of each family at most; "address" and "gateway" repeat the first of them. A plugin
+ * that knows no "addresses" wires that one; a daemon that knows none sends only that one.
  *
  * Within one version both sides may grow: fields that are not known are ignored, a reason that is not known reads as
  * FAIL_NONE and an error class that is not known as RETRY (the request was refused, so nothing happened); the text for
@@ -92,13 +96,19 @@ int fail_reason_parse(const char *name, enum fail_reason *ret);
 /** fail_reason_hint() - one sentence: what an operator does about it; "" for FAIL_NONE. */
 const char *fail_reason_hint(enum fail_reason reason);
 
+/** struct proto_address - an address of a pod. */
+struct proto_address {
+	struct prefix address; /* /32 or /128 */
+	struct ipaddr gateway; /* of the same family; what the pod routes to: 169.254.1.1, fe80::1 */
+};
+
 struct proto_reply {
 	bool ok;
 	/* ok, ADD and CHECK: */
-	struct prefix address;               /* /32 or /128 */
-	struct ipaddr gateway;               /* what the pod routes to: 169.254.1.1 */
-	unsigned mtu;                        /* of the pod's interface */
-	char host_ifname[LEASE_IFNAME_SIZE]; /* name of the host end */
+	unsigned address_count;
+	struct proto_address addresses[IP_FAMILIES]; /* in the daemon's order, IPv4 first; no two of one family */
+	unsigned mtu;                                /* of the pod's interface */
+	char host_ifname[LEASE_IFNAME_SIZE];         /* name of the host end */
 	/* ok, STATE: */
 	struct json_t *state; /* owned by the reply; proto_reply_done() drops it */
 	/* !ok: */
@@ -132,7 +142,7 @@ char *proto_reply_encode(const struct proto_reply *reply, size_t *ret_size);
  * is too long, a key that is not allowed). */
 int proto_request_decode(const char *line, size_t size, struct proto_request *ret, struct err *err);
 /** proto_reply_decode() - @ret is filled for ok and for !ok; -1 only if the line is not a reply. An address must be a
- *  whole one (/32, /128) and have a gateway of its family. Errors: PROTOCOL. */
+ *  whole one (/32, /128) and have a gateway of its family, and no family may come twice. Errors: PROTOCOL. */
 int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, struct err *err);
 
 /**

@@ -227,6 +227,25 @@ int net_link_set_mtu(struct net *net, int index, unsigned mtu, struct err *err)
 	return rc < 0 ? net_fail(err, rc, &ack, "set MTU of link %d to %u", index, mtu) : 0;
 }
 
+int net_link_make_no_addrs(struct net *net, int index, struct err *err)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = index };
+	const uint8_t mode = IN6_ADDR_GEN_MODE_NONE;
+	struct nlattr *families, *v6;
+	struct net_ack ack;
+	_cleanup_msg_ struct net_msg msg = { 0 };
+	int rc;
+
+	net_msg_init(&msg, RTM_SETLINK, 0, &ifi, sizeof(ifi));
+	families = net_msg_nest(&msg, IFLA_AF_SPEC);
+	v6 = net_msg_nest(&msg, AF_INET6);
+	net_msg_put(&msg, IFLA_INET6_ADDR_GEN_MODE, &mode, sizeof(mode));
+	net_msg_nest_end(&msg, v6);
+	net_msg_nest_end(&msg, families);
+	rc = net_call(net, &msg, &ack);
+	return rc < 0 ? net_fail(err, rc, &ack, "keep link %d without IPv6 addresses of its own", index) : 0;
+}
+
 int net_link_rename(struct net *net, int index, const char *name, struct err *err)
 {
 	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = index };

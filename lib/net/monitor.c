@@ -53,7 +53,7 @@ int net_monitor_open(struct net_monitor **ret, struct err *err)
 
 	if (!monitor)
 		return net_fail(err, -ENOMEM, NULL, "open netlink monitor");
-	rc = net_sock_new(SOCK_NONBLOCK, &monitor->sock);
+	rc = net_sock_new(NETLINK_ROUTE, SOCK_NONBLOCK, &monitor->sock);
 	if (rc < 0) {
 		free(monitor);
 		return net_fail(err, rc, NULL, "open netlink monitor");

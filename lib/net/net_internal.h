@@ -33,9 +33,11 @@ struct net {
 
 /* ---- sockets ---- */
 
-/** net_sock_new() - a bound NETLINK_ROUTE socket of the calling thread's namespace with extended errors.
- *  @sock_flags: SOCK_NONBLOCK or 0. Return: 0 or -errno. */
-int net_sock_new(int sock_flags, struct nl_sock **ret);
+/** net_sock_new() - a bound socket of the calling thread's namespace with extended errors.
+ *  @protocol: NETLINK_ROUTE, NETLINK_NETFILTER; @sock_flags: SOCK_NONBLOCK or 0. Return: 0 or -errno. */
+int net_sock_new(int protocol, int sock_flags, struct nl_sock **ret);
+/** net_new() - the same with what net_call() and the others need around it; net_close() ends it. Return: 0 or -errno. */
+int net_new(int protocol, struct net **ret);
 /** net_receive() - one datagram of the kernel. Return: bytes, 0 = not from the kernel, pass over it, or -errno. */
 ssize_t net_receive(int fd, void *buf, size_t size);
 
@@ -90,6 +92,13 @@ void net_list_done(struct net_list *list);
  *  @list: item_size set, else zero. Return: 0 or -errno (-EINTR: never one consistent), then @ack is set. */
 int net_dump(struct net *net, struct net_msg *msg, net_parse_fn parse, struct net_list *list, struct net_ack *ack);
 
+/** net_stream() - a dump whose messages are shown to @see, which returns as a net_parse_fn, while it is still being read:
+ *  nothing is kept, however long it is. When the kernel marked it as interrupted, it is made again from the start, so
+ *  that @see may be shown things twice (NET_DUMP_TRIES). @see may use other sockets, not @net.
+ *  @deadline_us: clock_boot. Return: 0, what @see failed with, or -errno (-EINTR: never one consistent). */
+int net_stream(struct net *net, struct net_msg *msg, net_parse_fn see, void *arg, int64_t deadline_us,
+	       struct net_ack *ack);
+
 /* ---- errors ---- */
 
 /** net_err_class() - what to do about a positive errno of the kernel. */
@@ -118,5 +127,12 @@ int net_parse_link(struct nlmsghdr *hdr, void *item);  /* struct net_link_info *
 int net_parse_addr(struct nlmsghdr *hdr, void *item);  /* struct net_addr */
 int net_parse_route(struct nlmsghdr *hdr, void *item); /* struct net_route */
 int net_parse_rule(struct nlmsghdr *hdr, void *item);  /* struct net_rule */
+
+/* ---- connection tracking ---- */
+
+/** net_conntrack_flush_on() - net_conntrack_flush() on two NETLINK_NETFILTER sockets: one that reads the table, one that
+ *  deletes what the first one finds. Return: 0 or -errno, then @ack is set. */
+int net_conntrack_flush_on(struct net *reader, struct net *deleter, const struct ipaddr *addrs, unsigned count,
+			   int64_t deadline_us, unsigned *ret_deleted, struct net_ack *ack);
 
 #endif

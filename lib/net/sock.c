@@ -40,11 +40,11 @@ static void set_option(int fd, int option)
 	(void)setsockopt(fd, SOL_NETLINK, option, &one, sizeof(one));
 }
 
-static int fd_new(int sock_flags)
+static int fd_new(int protocol, int sock_flags)
 {
 	struct timeval timeout = { .tv_sec = NET_TIMEOUT_S };
 	struct sockaddr_nl local = { .nl_family = AF_NETLINK };
-	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | sock_flags, NETLINK_ROUTE);
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | sock_flags, protocol);
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
 	    bind(fd, (struct sockaddr *)&local, sizeof(local)) < 0)
@@ -55,9 +55,9 @@ static int fd_new(int sock_flags)
 	return take_fd(fd);
 }
 
-int net_sock_new(int sock_flags, struct nl_sock **ret)
+int net_sock_new(int protocol, int sock_flags, struct nl_sock **ret)
 {
-	_cleanup_close_ int fd = fd_new(sock_flags);
+	_cleanup_close_ int fd = fd_new(protocol, sock_flags);
 	struct nl_sock *sock;
 
 	if (fd < 0)
@@ -66,7 +66,7 @@ int net_sock_new(int sock_flags, struct nl_sock **ret)
 	if (!sock)
 		return -ENOMEM;
 	/* nl_connect() would lose the errno, choose the port itself and not know SOCK_NONBLOCK. */
-	if (nl_socket_set_fd(sock, NETLINK_ROUTE, fd) < 0) {
+	if (nl_socket_set_fd(sock, protocol, fd) < 0) {
 		nl_socket_free(sock);
 		return -EINVAL;
 	}
@@ -76,21 +76,28 @@ int net_sock_new(int sock_flags, struct nl_sock **ret)
 	return 0;
 }
 
-int net_open(struct net **ret, struct err *err)
+int net_new(int protocol, struct net **ret)
 {
 	struct net *net = malloc(sizeof(*net)); /* not zeroed: the buffer is touched only as far as answers reach */
 	int rc;
 
 	if (!net)
-		return net_fail(err, -ENOMEM, NULL, "open netlink socket");
-	rc = net_sock_new(0, &net->sock);
+		return -ENOMEM;
+	rc = net_sock_new(protocol, 0, &net->sock);
 	if (rc < 0) {
 		free(net);
-		return net_fail(err, rc, NULL, "open netlink socket");
+		return rc;
 	}
 	net->fd = nl_socket_get_fd(net->sock);
 	*ret = net;
 	return 0;
+}
+
+int net_open(struct net **ret, struct err *err)
+{
+	int rc = net_new(NETLINK_ROUTE, ret);
+
+	return rc < 0 ? net_fail(err, rc, NULL, "open netlink socket") : 0;
 }
 
 static int open_here(void *arg, struct err *err)
@@ -199,10 +206,11 @@ struct exchange {
 	uint32_t seq;
 	bool dump;
 	bool interrupted;                                      /* dump only: NLM_F_DUMP_INTR was seen */
+	int64_t deadline_us;                                   /* of the whole answer; 0: NET_TIMEOUT_S from now */
 	int rc;                                                /* 0 or -errno so far */
 	int (*take)(struct exchange *x, struct nlmsghdr *hdr); /* one data message; 0 or -errno */
 	net_parse_fn parse;
-	void *item;            /* of net_get() */
+	void *item;            /* of net_get() and net_stream() */
 	struct net_list *list; /* of net_dump() */
 	struct net_ack *ack;
 };
@@ -278,7 +286,8 @@ static bool take_message(struct exchange *x, struct nlmsghdr *hdr)
 
 static int receive_all(struct net *net, struct exchange *x)
 {
-	const int64_t deadline_us = clock_now(&clock_boot) + NET_TIMEOUT_S * USEC_PER_SEC;
+	const int64_t deadline_us =
+		x->deadline_us ? x->deadline_us : clock_now(&clock_boot) + NET_TIMEOUT_S * USEC_PER_SEC;
 	bool over = false;
 
 	while (!over) {
@@ -378,6 +387,33 @@ int net_dump(struct net *net, struct net_msg *msg, net_parse_fn parse, struct ne
 
 		list->count = 0;
 		rc = exchange(net, msg, &x);
+		if (rc < 0 || !x.interrupted)
+			return rc;
+	}
+	return -EINTR;
+}
+
+static int take_streamed(struct exchange *x, struct nlmsghdr *hdr)
+{
+	int rc = x->parse(hdr, x->item);
+
+	return rc < 0 ? rc : 0;
+}
+
+int net_stream(struct net *net, struct net_msg *msg, net_parse_fn see, void *arg, int64_t deadline_us,
+	       struct net_ack *ack)
+{
+	if (!msg->failed)
+		nlmsg_hdr(msg->nl)->nlmsg_flags |= NLM_F_DUMP;
+	for (int i = 0; i < NET_DUMP_TRIES; i++) {
+		struct exchange x = { .dump = true,
+				      .deadline_us = deadline_us,
+				      .take = take_streamed,
+				      .parse = see,
+				      .item = arg,
+				      .ack = ack };
+		int rc = exchange(net, msg, &x);
+
 		if (rc < 0 || !x.interrupted)
 			return rc;
 	}

@@ -40,16 +40,35 @@ static bool put_text(json_t *object, const char *name, const char *text)
 	return !*text || json_object_set_new(object, name, string_of(text)) == 0;
 }
 
-static bool put_address(json_t *object, const struct proto_reply *reply)
+static bool put_address(json_t *object, const struct proto_address *address)
 {
-	char address[PREFIX_STRLEN], gateway[IPADDR_STRLEN];
+	char text[PREFIX_STRLEN], gateway[IPADDR_STRLEN];
 
-	if (reply->address.addr.family == IP_NONE)
+	return put_text(object, "address", prefix_str(&address->address, text)) &&
+	       put_text(object, "gateway", ipaddr_str(&address->gateway, gateway));
+}
+
+static json_t *addresses_of(const struct proto_reply *reply)
+{
+	json_auto_t *array = json_array();
+
+	for (unsigned i = 0; i < reply->address_count; i++) {
+		json_auto_t *object = json_object();
+
+		if (!put_address(object, &reply->addresses[i]) || json_array_append(array, object) < 0)
+			return NULL;
+	}
+	return json_incref(array);
+}
+
+static bool put_addresses(json_t *object, const struct proto_reply *reply)
+{
+	if (reply->address_count == 0)
 		return true;
-	return put_text(object, "address", prefix_str(&reply->address, address)) &&
-	       put_text(object, "gateway", ipaddr_str(&reply->gateway, gateway)) &&
+	return put_address(object, &reply->addresses[0]) &&
 	       json_object_set_new(object, "mtu", json_integer(reply->mtu)) == 0 &&
-	       put_text(object, "host_ifname", reply->host_ifname);
+	       put_text(object, "host_ifname", reply->host_ifname) &&
+	       json_object_set_new(object, "addresses", addresses_of(reply)) == 0;
 }
 
 static bool put_error(json_t *object, const struct proto_reply *reply)
@@ -74,11 +93,12 @@ char *proto_reply_encode(const struct proto_reply *reply, size_t *ret_size)
 	bool ok;
 
 	assert(reply);
+	assert(reply->address_count <= IP_FAMILIES);
 	assert(reply->ok || (reply->error.class > ERR_NONE && reply->error.class < ERR_CLASS_COUNT));
 	ok = json_object_set_new(object, "v", json_integer(PROTO_VERSION)) == 0 &&
 	     json_object_set_new(object, "ok", json_boolean(reply->ok)) == 0;
 	if (ok)
-		ok = reply->ok ? put_address(object, reply) : put_error(object, reply);
+		ok = reply->ok ? put_addresses(object, reply) : put_error(object, reply);
 	if (ok && reply->ok && reply->state)
 		ok = json_object_set(object, "state", reply->state) == 0;
 	return ok ? line_encode(object, PROTO_REPLY_MAX, ret_size) : NULL;
@@ -97,22 +117,59 @@ static int get_host_ifname(const json_t *object, struct proto_reply *reply, stru
 	return 0;
 }
 
+/* Appends an address, which must be whole and of a family that is not there yet. */
 static int get_address(const json_t *object, struct proto_reply *reply, struct err *err)
 {
-	const char *address = NULL, *gateway;
-	int64_t mtu = 0;
+	const char *address, *gateway;
+	struct proto_address got;
 
-	if (json_get_str_opt(object, PROTO_DOMAIN, "address", &address, err) < 0)
+	if (json_get_str(object, PROTO_DOMAIN, "address", &address, err) < 0 ||
+	    json_get_str(object, PROTO_DOMAIN, "gateway", &gateway, err) < 0)
 		return -1;
-	if (!address)
-		return 0;
-	if (prefix_parse(address, &reply->address) < 0 || reply->address.len != ipaddr_bits(&reply->address.addr))
+	if (prefix_parse(address, &got.address) < 0 || got.address.len != ipaddr_bits(&got.address.addr))
 		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'address' '%s' is no whole address", address);
-	if (json_get_str(object, PROTO_DOMAIN, "gateway", &gateway, err) < 0)
-		return -1;
-	if (ipaddr_parse(gateway, &reply->gateway) < 0 || reply->gateway.family != reply->address.addr.family)
+	if (ipaddr_parse(gateway, &got.gateway) < 0 || got.gateway.family != got.address.addr.family)
 		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'gateway' '%s' is no address of the family of %s",
 			       gateway, address);
+	for (unsigned i = 0; i < reply->address_count; i++)
+		if (reply->addresses[i].address.addr.family == got.address.addr.family)
+			return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'addresses' has two of the family of %s",
+				       address);
+	/* There are as many families as places. */
+	reply->addresses[reply->address_count++] = got;
+	return 0;
+}
+
+/* From "addresses", or from a daemon that does not know it yet. */
+static int get_addresses(const json_t *object, struct proto_reply *reply, struct err *err)
+{
+	const char *address = NULL;
+	json_t *array = NULL, *one;
+	size_t i;
+
+	if (json_get_arr_opt(object, PROTO_DOMAIN, "addresses", &array, err) < 0)
+		return -1;
+	if (!array && json_get_str_opt(object, PROTO_DOMAIN, "address", &address, err) < 0)
+		return -1;
+	if (!array)
+		return address ? get_address(object, reply, err) : 0;
+	json_array_foreach (array, i, one) {
+		if (!json_is_object(one))
+			return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'addresses' holds what is no object");
+		if (get_address(one, reply, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int get_lease(const json_t *object, struct proto_reply *reply, struct err *err)
+{
+	int64_t mtu = 0;
+
+	if (get_addresses(object, reply, err) < 0)
+		return -1;
+	if (reply->address_count == 0)
+		return 0;
 	if (json_get_int_opt(object, PROTO_DOMAIN, "mtu", 0, MTU_MAX, &mtu, err) < 0)
 		return -1;
 	reply->mtu = (unsigned)mtu;
@@ -163,7 +220,7 @@ int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, s
 	if (!json_is_boolean(ok))
 		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'ok' is missing or not true or false");
 	reply.ok = json_is_true(ok);
-	if ((reply.ok ? get_address(object, &reply, err) : get_error(object, &reply, err)) < 0)
+	if ((reply.ok ? get_lease(object, &reply, err) : get_error(object, &reply, err)) < 0)
 		return -1;
 	if (reply.ok && json_get_obj_opt(object, PROTO_DOMAIN, "state", &state, err) < 0)
 		return -1;

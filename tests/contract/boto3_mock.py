@@ -430,6 +430,31 @@ def test_assign_explicit_and_reassign(mock, ec2):
     drop(ec2, two)
 
 
+def test_assign_back_what_was_taken(mock, ec2):
+    # What a provider does about units that went behind its back: the same ones again, by name.
+    one = create(ec2, PrivateIpAddress="10.0.1.240")["NetworkInterfaceId"]
+    two = create(ec2, PrivateIpAddress="10.0.1.241")["NetworkInterfaceId"]
+    addresses, prefix = ["10.0.1.200", "10.0.1.201"], "10.0.1.208/28"
+    ec2.assign_private_ip_addresses(NetworkInterfaceId=one, PrivateIpAddresses=addresses)
+    ec2.assign_private_ip_addresses(NetworkInterfaceId=one, Ipv4Prefixes=[prefix])
+    mock.control("remove", {"nic": one, "units": addresses + [prefix]})
+    assert len(describe(ec2, one)["PrivateIpAddresses"]) == 1 and not describe(ec2, one).get("Ipv4Prefixes")
+    answer = ec2.assign_private_ip_addresses(NetworkInterfaceId=one, PrivateIpAddresses=addresses)
+    assert [a["PrivateIpAddress"] for a in answer["AssignedPrivateIpAddresses"]] == addresses
+    answer = ec2.assign_private_ip_addresses(NetworkInterfaceId=one, Ipv4Prefixes=[prefix])
+    assert answer["AssignedIpv4Prefixes"] == [{"Ipv4Prefix": prefix}] and not answer["AssignedPrivateIpAddresses"]
+    # By name never twice: neither from another interface nor onto the one that has it.
+    for nic in (one, two):
+        refused("InvalidIPAddress.InUse", 400, ec2.assign_private_ip_addresses, NetworkInterfaceId=nic,
+                PrivateIpAddresses=addresses[:1])
+        refused("InvalidIPAddress.InUse", 400, ec2.assign_private_ip_addresses, NetworkInterfaceId=nic,
+                Ipv4Prefixes=[prefix])
+    refused("InvalidParameterCombination", 400, ec2.assign_private_ip_addresses, NetworkInterfaceId=two,
+            PrivateIpAddresses=["10.0.1.202"], Ipv4Prefixes=["10.0.1.224/28"])
+    drop(ec2, one)
+    drop(ec2, two)
+
+
 def test_ipv6(mock, ec2):
     nic = create(ec2)["NetworkInterfaceId"]
     addresses = ec2.assign_ipv6_addresses(NetworkInterfaceId=nic, Ipv6AddressCount=2)["AssignedIpv6Addresses"]

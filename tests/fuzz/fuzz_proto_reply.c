@@ -22,8 +22,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	assert(text);
 	assert(proto_reply_decode(text, text_size, &second, &err) == 0);
 	assert(first.ok == second.ok && first.reason == second.reason && first.mtu == second.mtu);
-	assert(prefix_cmp(&first.address, &second.address) == 0);
-	assert(ipaddr_equal(&first.gateway, &second.gateway));
+	assert(first.address_count == second.address_count && first.address_count <= IP_FAMILIES);
+	for (unsigned i = 0; i < first.address_count; i++) {
+		const struct proto_address *a = &first.addresses[i], *b = &second.addresses[i];
+
+		assert(prefix_cmp(&a->address, &b->address) == 0 && ipaddr_equal(&a->gateway, &b->gateway));
+		assert(a->address.len == ipaddr_bits(&a->address.addr) && a->gateway.family == a->address.addr.family);
+	}
 	assert(strcmp(first.host_ifname, second.host_ifname) == 0);
 	assert(first.error.class == second.error.class && strcmp(first.error.msg, second.error.msg) == 0);
 	assert(!first.state == !second.state);

@@ -343,7 +343,7 @@ static inline const char *add(struct world *w, const char *container, char text[
 	call(w, PROTO_ADD, container, &reply);
 	if (!reply.ok)
 		fail_msg("add %s: %s (%s)", container, reply.error.msg, fail_reason_name(reply.reason));
-	return prefix_str(&reply.address, text);
+	return prefix_str(&reply.addresses[0].address, text);
 }
 
 static inline void del(struct world *w, const char *container)
@@ -408,7 +408,7 @@ static inline void answer_ok(int fd, char text[static PREFIX_STRLEN])
 	answer(fd, &reply);
 	if (!reply.ok)
 		fail_msg("no address: %s", reply.error.msg);
-	(void)prefix_str(&reply.address, text);
+	(void)prefix_str(&reply.addresses[0].address, text);
 }
 
 static inline void assert_not_found(struct world *w, enum proto_op op, const char *container)

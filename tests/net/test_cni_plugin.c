@@ -31,6 +31,7 @@
 
 #define CONTAINER   "3f00aa"
 #define POD_ADDR    "10.9.1.17"
+#define POD_ADDR6   "2001:db8:9::17"
 #define RUN_MS      30000 /* until a run must have ended; the slowest waits 2.1 s */
 #define OPS_MAX     16
 #define OUTPUT_MAX  65536
@@ -49,6 +50,7 @@ struct fake {
 	pthread_mutex_t lock;
 	/* under the lock: */
 	enum answer answer[PROTO_OP_COUNT];
+	bool dual; /* an address of each family is given */
 	enum fail_reason reason;
 	enum err_class class;
 	struct proto_request seen[OPS_MAX];
@@ -71,8 +73,11 @@ static char *answer_text(struct fake *fake, const struct proto_request *request)
 		reply.reason = fake->reason;
 		(void)err_set(&reply.error, fake->class, "fake", "told to refuse");
 	} else if (request->op == PROTO_ADD && answer == ANSWER_OK) {
-		(void)prefix_parse(POD_ADDR "/32", &reply.address);
-		(void)ipaddr_parse("169.254.1.1", &reply.gateway);
+		reply.address_count = fake->dual ? 2 : 1;
+		(void)prefix_parse(POD_ADDR "/32", &reply.addresses[0].address);
+		(void)ipaddr_parse("169.254.1.1", &reply.addresses[0].gateway);
+		(void)prefix_parse(POD_ADDR6 "/128", &reply.addresses[1].address);
+		(void)ipaddr_parse("fe80::1", &reply.addresses[1].gateway);
 		reply.mtu = 1400;
 		proto_host_ifname(&request->key, reply.host_ifname);
 	}
@@ -432,6 +437,30 @@ static bool is_wired(struct world *world)
 
 /* ---- ADD ---- */
 
+static void test_add__of_each_family(void **state)
+{
+	struct world *world = *state;
+	_cleanup_output_ struct output output = { 0 };
+	json_t *ips;
+	char ops[256];
+
+	(void)pthread_mutex_lock(&world->fake.lock);
+	world->fake.dual = true;
+	(void)pthread_mutex_unlock(&world->fake.lock);
+	output = run_verb(world, "ADD");
+	if (output.status != 0)
+		fail_msg("%s %s", output.out, output.err);
+	assert_string_equal(fake_saw(&world->fake, ops), "add confirm");
+	assert_true(is_wired(world));
+	assert_int_equal(net_routes(world->host, IP_V6, NET_TABLE_LOCAL, any_of_ours, NULL, NULL), 1);
+	assert_int_equal(net_routes(world->pod, IP_V6, 0, any_of_ours, NULL, NULL), 1);
+	ips = json_object_get(output.json, "ips");
+	assert_int_equal(json_array_size(ips), 2);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(ips, 0), "address")), POD_ADDR "/32");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(ips, 1), "address")), POD_ADDR6 "/128");
+	assert_string_equal(json_string_value(json_object_get(json_array_get(ips, 1), "gateway")), "fe80::1");
+}
+
 static void test_add__wires_and_confirms(void **state)
 {
 	struct world *world = *state;
@@ -767,6 +796,7 @@ static void test_del__spool_is_full(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		plugin_test(test_add__of_each_family),
 		plugin_test(test_add__wires_and_confirms),
 		plugin_test(test_add__every_version),
 		plugin_test(test_add__twice_touches_nothing),

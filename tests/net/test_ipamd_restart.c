@@ -52,7 +52,7 @@ static unsigned add_until_refused(struct world *w, char texts[][PREFIX_STRLEN], 
 			*ret_reason = reply.reason;
 			break;
 		}
-		(void)prefix_str(&reply.address, texts[n]);
+		(void)prefix_str(&reply.addresses[0].address, texts[n]);
 	}
 	return n;
 }
@@ -178,6 +178,75 @@ static void test_restart__leases_and_cooldowns(void **state)
 	add_fails(w, "c", SOON_MS, "cooling");
 }
 
+/* The store of the daemon, between two of them. */
+static struct store *open_idle_store(const struct world *w)
+{
+	_cleanup_free_ char *boot_id = NULL;
+	struct store_aside aside;
+	struct store *store = NULL;
+	char path[PATH_MAX];
+
+	assert_int_equal(fs_read("/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL), 0);
+	boot_id[strcspn(boot_id, "\n")] = '\0';
+	(void)check_path(path, sizeof(path), w->config.run_dir, "leases.db");
+	assert_int_equal(store_open(path, boot_id, &store, &aside, NULL), 0);
+	assert_int_equal(aside.why, STORE_KEPT);
+	return store;
+}
+
+/* The pods of a boot are gone with it; the node's addresses are still its own. */
+static void test_restart__in_another_boot(void **state)
+{
+	char text[PREFIX_STRLEN], path[PATH_MAX];
+	struct world *w = *state;
+	struct store *store;
+
+	make_cloud(w, 4, FOUR);
+	start(w);
+	(void)add(w, "a", text);
+	must_call(w, PROTO_CONFIRM, "a");
+	stop(w);
+	store = open_idle_store(w);
+	assert_int_equal(store_fact_put(store, STORE_BOOT_ID, "another", NULL), 0);
+	store_close(store);
+	start(w);
+	until(is_counted(w, 4, 0, 0));
+	assert_not_found(w, PROTO_CHECK, "a");
+	(void)check_path(path, sizeof(path), w->config.run_dir, "leases.db.other-boot");
+	assert_true(fs_exists(path));
+}
+
+/* The plugin is told every address of a lease. */
+static void test_check__of_each_family(void **state)
+{
+	struct lease lease = { .key = request_of(PROTO_CHECK, "a").key, .state = LEASE_BOUND, .since_us = 1 };
+	_cleanup_reply_ struct proto_reply reply = { 0 };
+	char text[PREFIX_STRLEN], name[LEASE_IFNAME_SIZE];
+	struct world *w = *state;
+	struct store *store;
+
+	make_cloud(w, 4, FOUR);
+	start(w);
+	stop(w);
+	store = open_idle_store(w);
+	assert_int_equal(ipaddr_parse("10.0.1.21", &lease.addrs[0]), 0);
+	assert_int_equal(ipaddr_parse("2600::21", &lease.addrs[1]), 0);
+	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
+	store_close(store);
+	fault(w, "imds", metadata_hangs);
+	start(w);
+	call(w, PROTO_CHECK, "a", &reply);
+	assert_true(reply.ok);
+	assert_int_equal(reply.address_count, 2);
+	assert_string_equal(prefix_str(&reply.addresses[0].address, text), "10.0.1.21/32");
+	assert_string_equal(ipaddr_str(&reply.addresses[0].gateway, text), "169.254.1.1");
+	assert_string_equal(prefix_str(&reply.addresses[1].address, text), "2600::21/128");
+	assert_string_equal(ipaddr_str(&reply.addresses[1].gateway, text), "fe80::1");
+	proto_host_ifname(&lease.key, name);
+	assert_string_equal(reply.host_ifname, name);
+	del(w, "a");
+}
+
 /* Socket up, cloud unknown: what the daemon before this one promised holds. */
 static void test_restart__metadata_hangs(void **state)
 {
@@ -255,7 +324,7 @@ static void test_restart__adopted_pod(void **state)
 	assert_true(is_counted(w, 1, 1, 0));
 	call(w, PROTO_CHECK, "pod", &reply);
 	assert_true(reply.ok);
-	assert_string_equal(prefix_str(&reply.address, text), "10.0.1.21/32");
+	assert_string_equal(prefix_str(&reply.addresses[0].address, text), "10.0.1.21/32");
 	assert_string_equal(reply.host_ifname, name);
 	stop(w);
 	fault(w, "imds", metadata_hangs);
@@ -341,6 +410,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		world_test(test_store__disk_full),         world_test(test_store__disk_full_and_pool_empty),
 		world_test(test_store__run_dir_read_only), world_test(test_restart__leases_and_cooldowns),
+		world_test(test_restart__in_another_boot), world_test(test_check__of_each_family),
 		world_test(test_restart__metadata_hangs),  world_test(test_restart__early_confirm_binds),
 		world_test(test_restart__adopted_pod),     world_test(test_spool__replayed_at_start),
 		world_test(test_spool__garbage),

@@ -323,6 +323,33 @@ static void test_net__errors_may_be_ignored(void **state)
 	net_monitor_close(NULL);
 }
 
+/* A link without addresses of the kernel's making says nothing by itself: no link-local, so nothing to solicit from. */
+static void test_net_link_make_no_addrs__before_it_is_up(void **state)
+{
+	const struct world *w = *state;
+	const struct net_veth veth = { .name = "a0", .peer_name = "a1", .peer_netns_fd = -1 };
+	const struct net_veth narrow = { .name = "n0", .peer_name = "n1", .peer_netns_fd = -1, .mtu = 1279 };
+	_cleanup_free_ char *quiet = NULL, *usual = NULL;
+	struct net_link link, peer;
+	struct err e;
+
+	must(net_veth_add(w->a, &veth, &err));
+	must(net_link_by_name(w->a, "a0", &link, &err));
+	must(net_link_by_name(w->a, "a1", &peer, &err));
+	for (int again = 0; again < 2; again++)
+		must(net_link_make_no_addrs(w->a, link.index, &err));
+	must(net_link_set_up(w->a, link.index, true, &err));
+	must(net_link_set_up(w->a, peer.index, true, &err));
+	quiet = world_ip(w->a_name, "-6 addr show dev a0");
+	usual = world_ip(w->a_name, "-6 addr show dev a1");
+	assert_lacks(quiet, "fe80::");
+	assert_contains(usual, "fe80::");
+	must_fail(net_link_make_no_addrs(w->a, 4711, &e), e, ERR_NOTFOUND);
+	must(net_veth_add(w->a, &narrow, &err));
+	must(net_link_by_name(w->a, "n0", &link, &err));
+	must_fail(net_link_make_no_addrs(w->a, link.index, &e), e, ERR_INVALID);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +366,7 @@ int main(void)
 		world_test(test_net_links__many),
 		world_test(test_net_link_set__up_mtu_name),
 		world_test(test_net_link_set__refusals),
+		world_test(test_net_link_make_no_addrs__before_it_is_up),
 		world_test(test_net_link_del__takes_the_peer_and_then_says_notfound),
 		world_test(test_net__errors_may_be_ignored),
 	};

@@ -439,6 +439,47 @@ static void test_net_neigh_set_permanent__set_and_changed(void **state)
 	must_fail(net_neigh_set_permanent(w->a, index, &(struct ipaddr){ 0 }, &one, &e), e, ERR_INVALID);
 }
 
+struct seen_neighs {
+	int index;
+	unsigned count, permanent;
+	struct net_neigh last;
+};
+
+static int see_neigh(const struct net_neigh *neigh, void *arg)
+{
+	struct seen_neighs *seen = arg;
+
+	if (neigh->index != seen->index)
+		return 0;
+	seen->count++;
+	seen->permanent += neigh->permanent;
+	seen->last = *neigh;
+	return neigh->permanent ? 0 : 7;
+}
+
+static void test_net_neighs__one_family_and_its_states(void **state)
+{
+	const struct world *w = *state;
+	const struct macaddr mac = mac_of("02:aa:00:00:00:02");
+	const struct ipaddr v4 = addr_of("169.254.1.1"), v6 = addr_of("2001:db8::5");
+	struct seen_neighs seen = { .index = world_pair(w->a, "eth0", "p0") }, none = { .index = seen.index };
+	struct err e;
+
+	must(net_neigh_set_permanent(w->a, seen.index, &v4, &mac, &err));
+	must(net_neighs(w->a, IP_V6, see_neigh, &none, &err));
+	assert_int_equal(none.permanent, 0);
+	must(net_neigh_set_permanent(w->a, seen.index, &v6, &mac, &err));
+	must(net_neighs(w->a, IP_V6, see_neigh, &seen, &err));
+	assert_int_equal(seen.permanent, 1);
+	assert_true(ipaddr_equal(&seen.last.addr, &v6));
+	assert_true(macaddr_equal(&seen.last.mac, &mac));
+	world_ip_do(w->a_name, "neigh replace 2001:db8::5 lladdr 02:aa:00:00:00:03 dev eth0 nud stale");
+	assert_int_equal(net_neighs(w->a, IP_V6, see_neigh, &seen, &e), 7);
+	assert_false(seen.last.permanent);
+	assert_int_equal(seen.last.mac.bytes[5], 3);
+	must_fail(net_neighs(w->a, IP_NONE, see_neigh, &seen, &e), e, ERR_INVALID);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +498,7 @@ int main(void)
 		world_test(test_net_addr_add__leaves_lifetimes_alone),
 		world_test(test_net_addr_del__there_and_not_there),
 		world_test(test_net_neigh_set_permanent__set_and_changed),
+		world_test(test_net_neighs__one_family_and_its_states),
 	};
 
 	return cmocka_run_group_tests_name("net_route", tests, NULL, NULL);

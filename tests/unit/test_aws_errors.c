@@ -123,6 +123,25 @@ static void test_words__slot_and_use(void **state)
 	assert_true(ec2_is_in_use(&err));
 }
 
+static void test_words__addr_taken(void **state)
+{
+	struct err err = { 0 };
+
+	(void)state;
+	err_set(&err, ERR_CONFLICT, "ec2", "The specified address is already in use.");
+	assert_false(ec2_is_addr_taken(&err));
+	err_set_ident(&err, "InvalidIPAddress.InUse");
+	assert_true(ec2_is_addr_taken(&err));
+	err_set(&err, ERR_CONFLICT, "ec2", "Some of [10.0.1.20] are already assigned to another interface");
+	assert_false(ec2_is_addr_taken(&err));
+	err_set_ident(&err, "InvalidParameterValue");
+	assert_true(ec2_is_addr_taken(&err));
+	/* The interface is full: nobody has the address. */
+	err_set(&err, ERR_CONFLICT, "ec2", "Number of private addresses will exceed limit.");
+	err_set_ident(&err, "PrivateIpAddressLimitExceeded");
+	assert_false(ec2_is_addr_taken(&err));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -131,6 +150,7 @@ int main(void)
 		check_unit_test(test_table__special_rows_come_first),
 		check_unit_test(test_words__clock_and_denied),
 		check_unit_test(test_words__slot_and_use),
+		check_unit_test(test_words__addr_taken),
 	};
 
 	return cmocka_run_group_tests_name("aws_errors", tests, NULL, NULL);

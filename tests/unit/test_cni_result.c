@@ -8,10 +8,20 @@
 #include <jansson.h>
 
 #include "berth/attr.h"
+#include "berth/proto.h"
 #include "cni/cnierr.h"
 #include "tests/check.h"
 
-static struct cni_result sample(enum cni_version version, const char *address, const char *gateway)
+static struct proto_address address_of(const char *address, const char *gateway)
+{
+	struct proto_address ret;
+
+	assert_int_equal(prefix_parse(address, &ret.address), 0);
+	assert_int_equal(ipaddr_parse(gateway, &ret.gateway), 0);
+	return ret;
+}
+
+static struct cni_result sample(enum cni_version version, const struct proto_address *addresses, unsigned count)
 {
 	struct cni_result result = {
 		.version = version,
@@ -21,10 +31,10 @@ static struct cni_result sample(enum cni_version version, const char *address, c
 		.mac = { { 0x06, 0xaa, 0xbb, 0xcc, 0xdd, 0xee } },
 		.sandbox = "/run/netns/cni-1",
 		.mtu = 9001,
+		.address_count = count,
+		.addresses = addresses,
 	};
 
-	assert_int_equal(prefix_parse(address, &result.address), 0);
-	assert_int_equal(ipaddr_parse(gateway, &result.gateway), 0);
 	return result;
 }
 
@@ -42,9 +52,11 @@ static void equals_golden(const struct cni_result *result, const char *name)
 
 static void test_cni_result_print__every_version(void **state)
 {
+	const struct proto_address v4 = address_of("10.0.1.17/32", "169.254.1.1");
+
 	(void)state;
 	for (unsigned v = 0; v < CNI_VERSION_COUNT; v++) {
-		struct cni_result result = sample((enum cni_version)v, "10.0.1.17/32", "169.254.1.1");
+		struct cni_result result = sample((enum cni_version)v, &v4, 1);
 		char name[64];
 
 		(void)snprintf(name, sizeof(name), "result-%s.json", cni_version_name((enum cni_version)v));
@@ -54,17 +66,31 @@ static void test_cni_result_print__every_version(void **state)
 
 static void test_cni_result_print__ipv6(void **state)
 {
-	struct cni_result old = sample(CNI_0_4_0, "2001:db8::17/128", "fe80::1");
-	struct cni_result new = sample(CNI_1_1_0, "2001:db8::17/128", "fe80::1");
+	const struct proto_address v6 = address_of("2001:db8::17/128", "fe80::1");
+	struct cni_result old = sample(CNI_0_4_0, &v6, 1);
+	struct cni_result new = sample(CNI_1_1_0, &v6, 1);
 
 	(void)state;
 	equals_golden(&old, "result-0.4.0-ipv6.json");
 	equals_golden(&new, "result-1.1.0-ipv6.json");
 }
 
+static void test_cni_result_print__two_families(void **state)
+{
+	const struct proto_address both[] = { address_of("10.0.1.17/32", "169.254.1.1"),
+					      address_of("2001:db8::17/128", "fe80::1") };
+	struct cni_result old = sample(CNI_0_4_0, both, 2);
+	struct cni_result new = sample(CNI_1_1_0, both, 2);
+
+	(void)state;
+	equals_golden(&old, "result-0.4.0-dual.json");
+	equals_golden(&new, "result-1.1.0-dual.json");
+}
+
 static void test_cni_result_print__no_mtu_known(void **state)
 {
-	struct cni_result result = sample(CNI_1_1_0, "10.0.1.17/32", "169.254.1.1");
+	const struct proto_address v4 = address_of("10.0.1.17/32", "169.254.1.1");
+	struct cni_result result = sample(CNI_1_1_0, &v4, 1);
 	_cleanup_free_ char *text = NULL;
 
 	(void)state;
@@ -76,7 +102,8 @@ static void test_cni_result_print__no_mtu_known(void **state)
 
 static void test_cni_result_print__not_utf8(void **state)
 {
-	struct cni_result result = sample(CNI_1_1_0, "10.0.1.17/32", "169.254.1.1");
+	const struct proto_address v4 = address_of("10.0.1.17/32", "169.254.1.1");
+	struct cni_result result = sample(CNI_1_1_0, &v4, 1);
 
 	(void)state;
 	result.sandbox = "/run/\xff";
@@ -142,6 +169,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		check_unit_test(test_cni_result_print__every_version),
 		check_unit_test(test_cni_result_print__ipv6),
+		check_unit_test(test_cni_result_print__two_families),
 		check_unit_test(test_cni_result_print__no_mtu_known),
 		check_unit_test(test_cni_result_print__not_utf8),
 		check_unit_test(test_cnierr_print__shape),

@@ -66,7 +66,9 @@ static void test_config_defaults__are_what_the_header_says(void **state)
 	assert_string_equal(c.network, "berth");
 	assert_string_equal(c.metrics_address, "127.0.0.1:9479");
 	assert_int_equal(c.log_level, LOG_INFO_);
-	assert_int_equal(c.warm_ips, 8);
+	assert_true(c.warm_ips == CONFIG_WARM_AUTO);
+	assert_int_equal(c.warm_blocks, 0);
+	assert_int_equal(c.warm_nics, 0);
 	assert_int_equal(c.min_ips, 0);
 	assert_int_equal(c.max_nics, 0);
 	assert_int_equal(c.max_pods, 110);
@@ -117,6 +119,20 @@ static void test_config_load__file_with_each_kind(void **state)
 	assert_int_equal(c.mark_mask, 0xff00);
 	assert_int_equal(c.snat_exclude.count, 2);
 	assert_int_equal(c.snat_exclude.list[1].len, 32);
+}
+
+static void test_config_load__warm_pool(void **state)
+{
+	struct config c;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(load_text("{\"warmIPs\": \"auto\", \"warmPrefixes\": 1, \"warmNICs\": 2}", &c, &err), 0);
+	assert_true(c.warm_ips == CONFIG_WARM_AUTO);
+	assert_int_equal(c.warm_blocks, 1);
+	assert_int_equal(c.warm_nics, 2);
+	assert_int_equal(load_text("{\"warmIPs\": \"automatic\"}", &c, &err), -1);
+	assert_says(&err, "auto or a number, 0 to 4096");
 }
 
 static void test_config_load__environment_wins(void **state)
@@ -343,6 +359,7 @@ int main(void)
 		check_unit_test(test_config_defaults__are_what_the_header_says),
 		check_unit_test(test_config_load__nothing_given),
 		check_unit_test(test_config_load__file_with_each_kind),
+		check_unit_test(test_config_load__warm_pool),
 		check_unit_test(test_config_load__environment_wins),
 		check_unit_test(test_config_load__durations),
 		check_unit_test(test_config_load__values_that_are_refused),

@@ -22,12 +22,12 @@ static void test_planner_decide__warm_addresses_on_the_primary(void **state)
 
 	(void)state;
 	decide(w);
-	assert_int_equal(w->plan.wanted, 8);
-	assert_int_equal(w->plan.supply, 0);
+	assert_int_equal(w->plan.wanted[V4], 8);
+	assert_int_equal(w->plan.supply[V4], 0);
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].kind, PLAN_ASSIGN);
 	assert_int_equal(w->plan.actions[0].slot, 0);
-	assert_int_equal(w->plan.actions[0].count, 8);
+	assert_int_equal(w->plan.actions[0].wants[V4].count, 8);
 	assert_int_equal(w->plan.wake_us, INT64_MAX);
 }
 
@@ -39,12 +39,12 @@ static void test_planner_decide__a_burst_in_one_decision(void **state)
 	(void)state;
 	w->waiting = 250;
 	decide(w);
-	assert_int_equal(w->plan.wanted, 110);
+	assert_int_equal(w->plan.wanted[V4], 110);
 	assert_int_equal(w->plan.action_count, 4);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(w->plan.actions[i].kind, i == 0 ? PLAN_ASSIGN : PLAN_ATTACH);
 		assert_int_equal(w->plan.actions[i].slot, i);
-		assert_int_equal(w->plan.actions[i].count, counts[i]);
+		assert_int_equal(w->plan.actions[i].wants[V4].count, counts[i]);
 	}
 }
 
@@ -55,11 +55,11 @@ static void test_planner_decide__prefixes_are_rounded_up(void **state)
 	(void)state;
 	w->waiting = 9;
 	decide(w);
-	assert_int_equal(w->plan.wanted, 17);
-	assert_int_equal(w->plan.actions[0].count, 2);
+	assert_int_equal(w->plan.wanted[V4], 17);
+	assert_int_equal(w->plan.actions[0].wants[V4].count, 2);
 	obey(w);
 	decide(w);
-	assert_int_equal(w->plan.supply, 32);
+	assert_int_equal(w->plan.supply[V4], 32);
 	assert_int_equal(w->plan.action_count, 0);
 }
 
@@ -70,7 +70,7 @@ static void test_planner_decide__counts_what_is_in_flight(void **state)
 	(void)state;
 	pool_nic_set_busy(w->pool, 0, NIC_BUSY_ASSIGN, wants_of(w, 8).units);
 	decide(w);
-	assert_int_equal(w->plan.supply, 8);
+	assert_int_equal(w->plan.supply[V4], 8);
 	assert_int_equal(w->plan.action_count, 0);
 	/* One more fits on the busy NIC: it is waited for. Two more do not. */
 	w->waiting = 1;
@@ -82,7 +82,7 @@ static void test_planner_decide__counts_what_is_in_flight(void **state)
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].kind, PLAN_ATTACH);
 	assert_int_equal(w->plan.actions[0].slot, 1);
-	assert_int_equal(w->plan.actions[0].count, 1);
+	assert_int_equal(w->plan.actions[0].wants[V4].count, 1);
 }
 
 static void test_planner_decide__counts_a_nic_that_is_being_attached(void **state)
@@ -94,14 +94,14 @@ static void test_planner_decide__counts_a_nic_that_is_being_attached(void **stat
 	w->waiting = 10;
 	assert_non_null(pool_nic_attaching(w->pool, 1, wants_of(w, 3).units, w->now_us));
 	decide(w);
-	assert_int_equal(w->plan.supply, 12);
+	assert_int_equal(w->plan.supply[V4], 12);
 	assert_int_equal(w->plan.action_count, 0);
 	w->waiting = 18;
 	decide(w);
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].kind, PLAN_ATTACH);
 	assert_int_equal(w->plan.actions[0].slot, 2);
-	assert_int_equal(w->plan.actions[0].count, 2);
+	assert_int_equal(w->plan.actions[0].wants[V4].count, 2);
 }
 
 static void test_planner_decide__pending_blocks_are_supply(void **state)
@@ -113,7 +113,7 @@ static void test_planner_decide__pending_blocks_are_supply(void **state)
 	pool_block_set_state(w->pool, &prefix, BLOCK_LOST, w->now_us);
 	pool_block_set_state(w->pool, &prefix, BLOCK_PENDING, w->now_us);
 	decide(w);
-	assert_int_equal(w->plan.supply, 16);
+	assert_int_equal(w->plan.supply[V4], 16);
 	assert_int_equal(w->plan.action_count, 0);
 }
 
@@ -145,7 +145,7 @@ static void test_planner_decide__foreign_and_lost_nics_take_places(void **state)
 	assert_int_equal(w->plan.action_count, 2);
 	assert_int_equal(w->plan.actions[1].kind, PLAN_ATTACH);
 	assert_int_equal(w->plan.actions[1].slot, 2);
-	assert_int_equal(w->plan.actions[1].count, 9);
+	assert_int_equal(w->plan.actions[1].wants[V4].count, 9);
 	assert_int_equal(w->plan.short_because, FAIL_NIC_LIMIT);
 	open_nic(w, 2);
 	pool_nic_set_state(w->pool, 2, NIC_LOST, w->now_us);
@@ -168,10 +168,11 @@ static void test_planner_decide__lost_blocks_take_no_room(void **state)
 	assert_int_equal(w->plan.action_count, 0);
 	assert_int_equal(w->plan.short_because, FAIL_NIC_LIMIT);
 	pool_block_set_state(w->pool, &prefix, BLOCK_LOST, w->now_us);
+	w->recover_us = INT64_MAX;
 	decide(w);
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].kind, PLAN_ASSIGN);
-	assert_int_equal(w->plan.actions[0].count, 1);
+	assert_int_equal(w->plan.actions[0].wants[V4].count, 1);
 }
 
 static void test_planner_decide__max_nics_caps_ours_alone(void **state)
@@ -205,18 +206,18 @@ static void test_planner_decide__min_ips_and_max_pods(void **state)
 	(void)state;
 	w->targets.min_ips = 12;
 	decide(w);
-	assert_int_equal(w->plan.wanted, 12);
+	assert_int_equal(w->plan.wanted[V4], 12);
 	w->waiting = 11;
 	decide(w);
-	assert_int_equal(w->plan.wanted, 13);
+	assert_int_equal(w->plan.wanted[V4], 13);
 	w->targets.max_pods = 7;
 	decide(w);
-	assert_int_equal(w->plan.wanted, 7);
-	assert_int_equal(w->plan.actions[0].count, 7);
+	assert_int_equal(w->plan.wanted[V4], 7);
+	assert_int_equal(w->plan.actions[0].wants[V4].count, 7);
 	w->targets.max_pods = 20;
 	w->targets.warm_ips = UINT32_MAX;
 	decide(w);
-	assert_int_equal(w->plan.wanted, 20);
+	assert_int_equal(w->plan.wanted[V4], 20);
 }
 
 static void test_planner_decide__what_cools_is_no_supply_yet_owned(void **state)
@@ -232,11 +233,11 @@ static void test_planner_decide__what_cools_is_no_supply_yet_owned(void **state)
 		pod_down(w, i);
 	w->waiting = 3;
 	decide(w);
-	assert_int_equal(w->plan.supply, 0);
-	assert_int_equal(w->plan.wanted, 3);
+	assert_int_equal(w->plan.supply[V4], 0);
+	assert_int_equal(w->plan.wanted[V4], 3);
 	/* Four pods may run here and three addresses rest: one more may be bought, no second. */
 	assert_int_equal(w->plan.action_count, 1);
-	assert_int_equal(w->plan.actions[0].count, 1);
+	assert_int_equal(w->plan.actions[0].wants[V4].count, 1);
 	assert_int_equal(w->plan.short_because, FAIL_COOLING);
 }
 
@@ -270,7 +271,7 @@ static void test_planner_decide__surplus_goes_after_the_delay(void **state)
 	decide(w);
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].kind, PLAN_RELEASE);
-	assert_int_equal(w->plan.actions[0].count, 2);
+	assert_int_equal(w->plan.actions[0].block_count, 2);
 	assert_int_equal(w->plan.block_count, 2);
 	w->shrink_us = w->now_us + 9;
 	decide(w);
@@ -327,7 +328,7 @@ static void test_planner_decide__an_idle_nic_goes_as_a_whole(void **state)
 	assert_int_equal(w->plan.actions[1].slot, 1);
 	assert_int_equal(w->plan.actions[2].kind, PLAN_RELEASE);
 	assert_int_equal(w->plan.actions[2].slot, 0);
-	assert_int_equal(w->plan.actions[2].count, 2);
+	assert_int_equal(w->plan.actions[2].block_count, 2);
 }
 
 static void test_planner_decide__a_nic_that_will_go_is_not_emptied_first(void **state)
@@ -364,7 +365,7 @@ static void test_planner_decide__a_nic_whose_part_is_needed_stays(void **state)
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].kind, PLAN_RELEASE);
 	assert_int_equal(w->plan.actions[0].slot, 1);
-	assert_int_equal(w->plan.actions[0].count, 2);
+	assert_int_equal(w->plan.actions[0].block_count, 2);
 }
 
 static void test_planner_decide__the_primary_is_only_emptied(void **state)

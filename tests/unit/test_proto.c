@@ -30,13 +30,37 @@ static struct proto_request sample_request(enum proto_op op)
 	};
 }
 
+static void append_address(struct proto_reply *reply, const char *address, const char *gateway)
+{
+	struct proto_address *to = &reply->addresses[reply->address_count++];
+
+	assert_int_equal(prefix_parse(address, &to->address), 0);
+	assert_int_equal(ipaddr_parse(gateway, &to->gateway), 0);
+}
+
 static struct proto_reply sample_reply(void)
 {
 	struct proto_reply reply = { .ok = true, .mtu = 9001, .host_ifname = "bth0a1b2c3d4e5" };
 
-	assert_int_equal(prefix_parse("10.0.1.17/32", &reply.address), 0);
-	assert_int_equal(ipaddr_parse("169.254.1.1", &reply.gateway), 0);
+	append_address(&reply, "10.0.1.17/32", "169.254.1.1");
 	return reply;
+}
+
+static struct proto_reply dual_reply(void)
+{
+	struct proto_reply reply = sample_reply();
+
+	append_address(&reply, "2600::1/128", "fe80::1");
+	return reply;
+}
+
+static void has_address(const struct proto_reply *reply, unsigned i, const char *address, const char *gateway)
+{
+	char text[PREFIX_STRLEN];
+
+	assert_true(i < reply->address_count);
+	assert_string_equal(prefix_str(&reply->addresses[i].address, text), address);
+	assert_string_equal(ipaddr_str(&reply->addresses[i].gateway, text), gateway);
 }
 
 static void decode_request_fails(const char *line, enum err_class class, const char *part)
@@ -239,7 +263,76 @@ static void test_proto_reply_encode__golden(void **state)
 	(void)state;
 	text = proto_reply_encode(&reply, NULL);
 	assert_string_equal(text, "{\"v\":1,\"ok\":true,\"address\":\"10.0.1.17/32\",\"gateway\":\"169.254.1.1\","
-				  "\"mtu\":9001,\"host_ifname\":\"bth0a1b2c3d4e5\"}\n");
+				  "\"mtu\":9001,\"host_ifname\":\"bth0a1b2c3d4e5\",\"addresses\":["
+				  "{\"address\":\"10.0.1.17/32\",\"gateway\":\"169.254.1.1\"}]}\n");
+}
+
+static void test_proto_reply_encode__two_families(void **state)
+{
+	struct proto_reply reply = dual_reply(), back = { 0 };
+	_cleanup_free_ char *text = NULL;
+	struct err err;
+	size_t size;
+
+	(void)state;
+	text = proto_reply_encode(&reply, &size);
+	assert_string_equal(text, "{\"v\":1,\"ok\":true,\"address\":\"10.0.1.17/32\",\"gateway\":\"169.254.1.1\","
+				  "\"mtu\":9001,\"host_ifname\":\"bth0a1b2c3d4e5\",\"addresses\":["
+				  "{\"address\":\"10.0.1.17/32\",\"gateway\":\"169.254.1.1\"},"
+				  "{\"address\":\"2600::1/128\",\"gateway\":\"fe80::1\"}]}\n");
+	assert_int_equal(proto_reply_decode(text, size, &back, &err), 0);
+	assert_int_equal(back.address_count, 2);
+	has_address(&back, 0, "10.0.1.17/32", "169.254.1.1");
+	has_address(&back, 1, "2600::1/128", "fe80::1");
+	assert_int_equal(back.mtu, 9001);
+	assert_string_equal(back.host_ifname, "bth0a1b2c3d4e5");
+}
+
+/* A daemon that is older, of one family, and one that is newer and whose first address is not all. */
+static void test_proto_reply_decode__of_either_release(void **state)
+{
+	static const char old[] =
+		"{\"v\":1,\"ok\":true,\"address\":\"2600::1/128\",\"gateway\":\"fe80::1\",\"mtu\":1500}";
+	static const char new[] = "{\"v\":1,\"ok\":true,\"address\":{\"of\":\"the moon\"},\"mtu\":1500,\"addresses\":["
+				  "{\"address\":\"2600::1/128\",\"gateway\":\"fe80::1\",\"moon\":1}]}";
+	struct proto_reply reply = { 0 };
+	struct err err;
+
+	(void)state;
+	assert_int_equal(proto_reply_decode(old, sizeof(old) - 1, &reply, &err), 0);
+	assert_int_equal(reply.address_count, 1);
+	has_address(&reply, 0, "2600::1/128", "fe80::1");
+	assert_int_equal(reply.mtu, 1500);
+	reply = (struct proto_reply){ 0 };
+	assert_int_equal(proto_reply_decode(new, sizeof(new) - 1, &reply, &err), 0);
+	assert_int_equal(reply.address_count, 1);
+	has_address(&reply, 0, "2600::1/128", "fe80::1");
+	assert_int_equal(reply.mtu, 1500);
+}
+
+static void decode_addresses_fails(const char *addresses, const char *part)
+{
+	char line[512];
+
+	(void)snprintf(line, sizeof(line),
+		       "{\"v\":1,\"ok\":true,\"address\":\"10.0.0.1/32\",\"gateway\":\"169.254.1.1\",\"addresses\":%s}",
+		       addresses);
+	decode_reply_fails(line, part);
+}
+
+static void test_proto_reply_decode__bad_addresses(void **state)
+{
+	(void)state;
+	decode_addresses_fails("{}", "'addresses'");
+	decode_addresses_fails("[1]", "'addresses'");
+	decode_addresses_fails("[{}]", "'address'");
+	decode_addresses_fails("[{\"address\":\"10.0.0.1/32\"}]", "'gateway'");
+	decode_addresses_fails("[{\"address\":\"10.0.0.0/24\",\"gateway\":\"169.254.1.1\"}]", "'10.0.0.0/24'");
+	decode_addresses_fails("[{\"address\":\"2600::1/128\",\"gateway\":\"169.254.1.1\"}]", "'169.254.1.1'");
+	decode_addresses_fails("[{\"address\":\"10.0.0.1/32\",\"gateway\":\"169.254.1.1\"},"
+			       "{\"address\":\"2600::1/128\",\"gateway\":\"fe80::1\"},"
+			       "{\"address\":\"2600::2/128\",\"gateway\":\"fe80::1\"}]",
+			       "two of the family of 2600::2");
 }
 
 static void test_proto_reply_encode__plain_ok(void **state)
@@ -254,7 +347,7 @@ static void test_proto_reply_encode__plain_ok(void **state)
 	assert_string_equal(text, "{\"v\":1,\"ok\":true}\n");
 	assert_int_equal(proto_reply_decode(text, size, &back, &err), 0);
 	assert_true(back.ok);
-	assert_int_equal(back.address.addr.family, IP_NONE);
+	assert_int_equal(back.address_count, 0);
 	proto_reply_done(&back);
 }
 
@@ -318,7 +411,7 @@ static void test_proto_reply_encode__state(void **state)
 
 static void test_proto_reply_decode__every_truncation_is_refused(void **state)
 {
-	struct proto_reply replies[2] = { sample_reply(), { .ok = false, .reason = FAIL_SUBNET_FULL } };
+	struct proto_reply replies[2] = { dual_reply(), { .ok = false, .reason = FAIL_SUBNET_FULL } };
 
 	(void)state;
 	(void)err_set(&replies[1].error, ERR_EXHAUSTED, "test", "none left");
@@ -662,6 +755,7 @@ int main(void)
 		check_unit_test(test_proto_request_decode__unknown_fields_are_ignored),
 		check_unit_test(test_proto_request_decode__bad_fields),
 		check_unit_test(test_proto_reply_encode__golden),
+		check_unit_test(test_proto_reply_encode__two_families),
 		check_unit_test(test_proto_reply_encode__plain_ok),
 		check_unit_test(test_proto_reply_encode__every_reason),
 		check_unit_test(test_proto_reply_encode__error_text_not_utf8),
@@ -669,6 +763,8 @@ int main(void)
 		check_unit_test(test_proto_reply_decode__every_truncation_is_refused),
 		check_unit_test(test_proto_reply_decode__what_a_newer_daemon_may_say),
 		check_unit_test(test_proto_reply_decode__bad_fields),
+		check_unit_test(test_proto_reply_decode__of_either_release),
+		check_unit_test(test_proto_reply_decode__bad_addresses),
 		check_unit_test(test_fail_reason_parse__every_name),
 		check_unit_test(test_proto_host_ifname__known_values),
 		check_unit_test(test_proto_key_check__cases),

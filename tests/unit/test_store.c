@@ -1,86 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/stores.h"
 
-#include <limits.h>
 #include <signal.h>
-#include <sqlite3.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "berth/attr.h"
-#include "berth/err.h"
-#include "berth/fs.h"
-#include "berth/str.h"
-
 /* ---- helpers ---- */
-
-static struct ipaddr ip(const char *text)
-{
-	struct ipaddr addr = { 0 };
-
-	assert_int_equal(ipaddr_parse(text, &addr), 0);
-	return addr;
-}
 
 static void assert_same_lease(const struct lease *a, const struct lease *b)
 {
-	assert_string_equal(a->key.network, b->key.network);
-	assert_string_equal(a->key.container, b->key.container);
-	assert_string_equal(a->key.ifname, b->key.ifname);
-	assert_string_equal(a->pod.namespace, b->pod.namespace);
-	assert_string_equal(a->pod.name, b->pod.name);
-	assert_string_equal(a->pod.uid, b->pod.uid);
-	assert_string_equal(a->netns, b->netns);
-	assert_true(ipaddr_equal(&a->addrs[0], &b->addrs[0]));
-	assert_int_equal(a->state, b->state);
-	assert_int_equal(a->since_us, b->since_us);
-}
-
-static struct store *open_store(const char *path)
-{
-	struct store *store = NULL;
-	struct err err = { 0 };
-	char aside[256];
-
-	if (store_open(path, &store, aside, &err) < 0)
-		fail_msg("%s", err.msg);
-	assert_string_equal(aside, "");
-	return store;
+	assert_true(same_lease(a, b));
 }
 
 static struct store *new_store(char ret_path[static PATH_MAX])
 {
-	(void)check_path(ret_path, PATH_MAX, check_tmpdir(), "leases.db");
+	new_path(ret_path);
 	return open_store(ret_path);
-}
-
-static struct contents contents_of(struct store *store)
-{
-	struct contents seen;
-	struct err err = { 0 };
-
-	if (look(store, &seen, &err) != 0)
-		fail_msg("%s", err.msg);
-	return seen;
-}
-
-/* Does something to a file that berth itself would never do. */
-static void sql(const char *path, const char *text)
-{
-	sqlite3 *db = NULL;
-	char *message = NULL;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	if (sqlite3_exec(db, text, NULL, NULL, &message) != SQLITE_OK)
-		fail_msg("%s: %s", text, message);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
-static void new_path(char ret[static PATH_MAX])
-{
-	(void)check_path(ret, PATH_MAX, check_tmpdir(), "leases.db");
 }
 
 /* ---- what goes in comes out ---- */
@@ -124,7 +59,7 @@ static void test_store_lease_put__updates_by_key(void **state)
 	(void)state;
 	store = new_store(path);
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
-	lease.addrs[0] = ip("10.9.9.9");
+	lease.addrs[0] = addr_of("10.9.9.9");
 	lease.state = LEASE_BOUND;
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
 	seen = contents_of(store);
@@ -155,11 +90,67 @@ static void test_store_lease_put__the_longest_of_everything(void **state)
 	memset(lease.pod.name, 'p', sizeof(lease.pod.name) - 1);
 	memset(lease.pod.uid, 'u', sizeof(lease.pod.uid) - 1);
 	memset(lease.netns, 'x', sizeof(lease.netns) - 1);
-	lease.addrs[0] = ip("2001:db8::ffff:1");
+	lease.addrs[1] = addr_of("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
 	lease.since_us = INT64_MAX;
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
 	seen = contents_of(store);
 	assert_same_lease(&seen.last_lease, &lease);
+	store_close(store);
+}
+
+static void test_store_lease_put__an_address_of_either_family(void **state)
+{
+	const struct lease dual = dual_lease_of(1);
+	struct lease six = dual_lease_of(2), none = lease_of(3);
+	struct err err = { 0 };
+	struct contents seen;
+	struct store *store;
+	char path[PATH_MAX];
+
+	(void)state;
+	store = new_store(path);
+	assert_int_equal(store_lease_put(store, &dual, NULL), 0);
+	store_close(store);
+	store = open_store(path);
+	seen = contents_of(store);
+	assert_same_lease(&seen.last_lease, &dual);
+	assert_int_equal(store_lease_drop(store, &dual.key, NULL), 0);
+	six.addrs[0] = (struct ipaddr){ 0 };
+	assert_int_equal(store_lease_put(store, &six, NULL), 0);
+	seen = contents_of(store);
+	assert_same_lease(&seen.last_lease, &six);
+	/* Two leases that both lack a family do not stand in each other's way; one that lacks both is none. */
+	none.addrs[0] = (struct ipaddr){ 0 };
+	none.addrs[1] = addr_of("2600::3");
+	assert_int_equal(store_lease_put(store, &none, NULL), 0);
+	assert_int_equal(contents_of(store).lease_count, 2);
+	none.addrs[1] = (struct ipaddr){ 0 };
+	assert_int_equal(store_lease_put(store, &none, &err), -1);
+	assert_int_equal(err.class, ERR_BUG);
+	assert_int_equal(contents_of(store).lease_count, 2);
+	store_close(store);
+}
+
+static void test_store_lease_put__replaces_who_had_either_address(void **state)
+{
+	const struct lease four = lease_of(1), other = lease_of(9);
+	struct lease six = dual_lease_of(2), both = dual_lease_of(3);
+	struct contents seen;
+	struct store *store;
+	char path[PATH_MAX];
+
+	(void)state;
+	store = new_store(path);
+	assert_int_equal(store_lease_put(store, &other, NULL), 0);
+	assert_int_equal(store_lease_put(store, &four, NULL), 0);
+	assert_int_equal(store_lease_put(store, &six, NULL), 0);
+	both.addrs[0] = four.addrs[0];
+	both.addrs[1] = six.addrs[1];
+	assert_int_equal(store_lease_put(store, &both, NULL), 0);
+	assert_int_equal(contents_of(store).lease_count, 2);
+	assert_int_equal(store_lease_drop(store, &other.key, NULL), 0);
+	seen = contents_of(store);
+	assert_same_lease(&seen.last_lease, &both);
 	store_close(store);
 }
 
@@ -198,7 +189,7 @@ static void test_store_lease_release__lease_goes_and_address_cools(void **state)
 	store = new_store(path);
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
 	assert_int_equal(store_lease_put(store, &other, NULL), 0);
-	assert_int_equal(store_lease_release(store, &lease.key, &lease.addrs[0], 5000, NULL), 0);
+	assert_int_equal(store_lease_release(store, &lease.key, lease.addrs, 5000, NULL), 0);
 	store_close(store);
 	store = open_store(path);
 	seen = contents_of(store);
@@ -208,7 +199,7 @@ static void test_store_lease_release__lease_goes_and_address_cools(void **state)
 	assert_true(ipaddr_equal(&seen.last_addr, &lease.addrs[0]));
 	assert_int_equal(seen.last_until_us, 5000);
 	/* Again, without a lease: the later end counts. */
-	assert_int_equal(store_lease_release(store, &lease.key, &lease.addrs[0], 6000, NULL), 0);
+	assert_int_equal(store_lease_release(store, &lease.key, lease.addrs, 6000, NULL), 0);
 	seen = contents_of(store);
 	assert_int_equal(seen.cooldown_count, 1);
 	assert_int_equal(seen.last_until_us, 6000);
@@ -216,6 +207,27 @@ static void test_store_lease_release__lease_goes_and_address_cools(void **state)
 	assert_int_equal(contents_of(store).cooldown_count, 1);
 	assert_int_equal(store_cooldown_trim(store, 6001, NULL), 0);
 	assert_int_equal(contents_of(store).cooldown_count, 0);
+	store_close(store);
+}
+
+static void test_store_lease_release__both_addresses_cool(void **state)
+{
+	const struct lease lease = dual_lease_of(1);
+	struct store *store;
+	struct contents seen;
+	char path[PATH_MAX];
+
+	(void)state;
+	store = new_store(path);
+	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
+	assert_int_equal(store_lease_release(store, &lease.key, lease.addrs, 5000, NULL), 0);
+	store_close(store);
+	store = open_store(path);
+	seen = contents_of(store);
+	assert_int_equal(seen.lease_count, 0);
+	assert_int_equal(seen.cooldown_count, 2);
+	/* In address order, the shorter ones first. */
+	assert_true(ipaddr_equal(&seen.last_addr, &lease.addrs[1]));
 	store_close(store);
 }
 
@@ -232,7 +244,7 @@ static void test_store_lease_release__whole_or_not_at_all(void **state)
 	store = new_store(path);
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
 	sql(path, "CREATE TRIGGER no BEFORE INSERT ON cooldown BEGIN SELECT RAISE(FAIL, 'no'); END");
-	assert_int_equal(store_lease_release(store, &lease.key, &lease.addrs[0], 5, &err), -1);
+	assert_int_equal(store_lease_release(store, &lease.key, lease.addrs, 5, &err), -1);
 	assert_int_equal(err.class, ERR_BUG);
 	sql(path, "DROP TRIGGER no");
 	assert_int_equal(store_lease_put(store, &other, NULL), 0);
@@ -259,7 +271,11 @@ static int delete_shown(const struct intent *intent, void *arg)
 
 static void test_store_intents__put_walk_delete(void **state)
 {
-	struct intent attach = { .kind = "attach", .nic = "", .token = "0123456789abcdef", .slot = 3, .count = 9 };
+	struct intent attach = { .kind = "attach",
+				 .nic = "",
+				 .token = "0123456789abcdef",
+				 .slot = 3,
+				 .wants = { { 9, 28 }, { UINT32_MAX, 128 } } };
 	struct intent release = { .kind = "release", .nic = "nic-1", .slot = 1, .count = UINT32_MAX };
 	struct store *store;
 	struct contents seen;
@@ -284,6 +300,8 @@ static void test_store_intents__put_walk_delete(void **state)
 	seen = contents_of(store);
 	assert_string_equal(seen.last_intent.token, "0123456789abcdef");
 	assert_int_equal(seen.last_intent.slot, 3);
+	assert_int_equal(seen.last_intent.count, 0);
+	assert_memory_equal(seen.last_intent.wants, attach.wants, sizeof(attach.wants));
 	last_id = release.id;
 	assert_int_equal(store_intent_put(store, &release, NULL), 0);
 	assert_true(release.id > last_id);
@@ -291,6 +309,33 @@ static void test_store_intents__put_walk_delete(void **state)
 	assert_int_equal(store_intents(store, delete_shown, &d, NULL), 0);
 	assert_int_equal(d.count, 2);
 	assert_int_equal(contents_of(store).intent_count, 0);
+	store_close(store);
+}
+
+static void test_store_fact__put_get_replace(void **state)
+{
+	char long_text[STORE_FACT_VALUE_SIZE + 1], value[STORE_FACT_VALUE_SIZE] = "unset", path[PATH_MAX];
+	struct err err = { 0 };
+	struct store *store;
+
+	(void)state;
+	memset(long_text, 'x', sizeof(long_text));
+	long_text[STORE_FACT_VALUE_SIZE] = '\0';
+	store = new_store(path);
+	assert_int_equal(store_fact_get(store, "limits", value, &err), -1);
+	assert_int_equal(err.class, ERR_NOTFOUND);
+	assert_string_equal(value, "unset");
+	assert_int_equal(store_fact_put(store, "limits", "{\"m5.large\":3}", NULL), 0);
+	assert_int_equal(store_fact_put(store, "other", "", NULL), 0);
+	assert_int_equal(store_fact_put(store, "limits", long_text + 1, NULL), 0);
+	assert_int_equal(store_fact_put(store, "limits", long_text, &err), -1);
+	assert_int_equal(err.class, ERR_INVALID);
+	store_close(store);
+	store = open_store(path);
+	assert_int_equal(store_fact_get(store, "limits", value, NULL), 0);
+	assert_string_equal(value, long_text + 1);
+	assert_int_equal(store_fact_get(store, "other", value, NULL), 0);
+	assert_string_equal(value, "");
 	store_close(store);
 }
 
@@ -322,40 +367,14 @@ static void test_store_leases__a_callback_ends_the_walk(void **state)
 	store_close(store);
 }
 
-static void test_store_leases__a_row_that_is_none(void **state)
-{
-	static const char *const damage[] = { "UPDATE lease SET addr = '10.0.0'", "UPDATE lease SET state = 'free'",
-					      "UPDATE lease SET container = printf('%.*c', 128, 'x')" };
-
-	(void)state;
-	for (unsigned i = 0; i < ARRAY_SIZE(damage); i++) {
-		const struct lease lease = lease_of(1);
-		struct store *store;
-		struct contents seen;
-		struct err err = { 0 };
-		char path[PATH_MAX];
-
-		new_path(path);
-		store = open_store(path);
-		assert_int_equal(store_lease_put(store, &lease, NULL), 0);
-		store_close(store);
-		sql(path, damage[i]);
-		store = open_store(path);
-		assert_int_equal(look(store, &seen, &err), 1);
-		assert_int_equal(err.class, ERR_PROTOCOL);
-		assert_int_equal(seen.lease_count, 0);
-		store_close(store);
-	}
-}
-
 /* ---- a process that dies ---- */
 
 static void die_after_writing(const char *path, unsigned count)
 {
+	struct store_aside aside;
 	struct store *store;
-	char aside[256];
 
-	if (store_open(path, &store, aside, NULL) < 0)
+	if (store_open(path, BOOT, &store, &aside, NULL) < 0)
 		_exit(1);
 	for (unsigned i = 0; i < count; i++) {
 		const struct lease lease = lease_of(i);
@@ -386,177 +405,122 @@ static void test_store_open__after_a_kill_everything_is_there(void **state)
 	store_close(store);
 }
 
-/* ---- files that are none of ours ---- */
+/* ---- another boot ---- */
 
-static void write_file(const char *path, const char *text, size_t size)
+#define NEXT_BOOT "00000000-0000-4000-8000-000000000002"
+
+static const char *aside_name(const char *path)
 {
-	assert_int_equal(fs_write_atomic(path, text, size, 0600), 0);
+	static char name[PATH_MAX + 16];
+
+	(void)snprintf(name, sizeof(name), "%s.other-boot", path);
+	return name;
 }
 
-/* Opens @path, which must be put aside with all its bytes, and finds an empty store that works. */
-static void assert_set_aside_as(const char *path, char aside[static 256])
+/* Opens @path in a boot that it is not of: it must be put aside as what it is, and an empty store stands in its place. */
+static struct store *open_in_boot(const char *path, const char *boot_id, struct store_aside *ret_aside)
 {
-	_cleanup_free_ char *before = NULL, *after = NULL;
-	const struct lease lease = lease_of(1);
 	struct store *store = NULL;
 	struct err err = { 0 };
-	char start[PATH_MAX + 8];
-	size_t before_size, after_size;
 
-	assert_int_equal(fs_read(path, 16U << 20, &before, &before_size), 0);
-	if (store_open(path, &store, aside, &err) < 0)
+	if (store_open(path, boot_id, &store, ret_aside, &err) < 0)
 		fail_msg("%s", err.msg);
-	(void)snprintf(start, sizeof(start), "%s.bad-", path);
-	assert_true(str_starts(aside, start));
-	assert_int_equal(fs_read(aside, 16U << 20, &after, &after_size), 0);
-	assert_int_equal(before_size, after_size);
-	assert_memory_equal(before, after, before_size);
+	assert_int_equal(ret_aside->why, STORE_ASIDE_BOOT);
+	assert_string_equal(ret_aside->path, aside_name(path));
 	assert_int_equal(contents_of(store).lease_count, 0);
+	return store;
+}
+
+static void test_store_open__of_another_boot(void **state)
+{
+	const struct lease lease = lease_of(1);
+	struct store_aside aside;
+	struct store *store;
+	char path[PATH_MAX];
+
+	(void)state;
+	new_path(path);
+	make_store_with(path, 3);
+	store = open_in_boot(path, NEXT_BOOT, &aside);
+	assert_non_null(strstr(aside.cause, BOOT));
+	assert_non_null(strstr(aside.cause, NEXT_BOOT));
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
 	store_close(store);
-	store = open_store(path);
+	/* It is of that boot from now on, and the one put aside is whole. */
+	assert_int_equal(store_open(path, NEXT_BOOT, &store, &aside, NULL), 0);
+	assert_int_equal(aside.why, STORE_KEPT);
+	assert_int_equal(contents_of(store).lease_count, 1);
+	store_close(store);
+	store = open_store(aside_name(path));
+	assert_int_equal(contents_of(store).lease_count, 3);
+	store_close(store);
+	/* The boot after that: one is kept, the last. */
+	store = open_in_boot(path, BOOT, &aside);
+	store_close(store);
+	assert_int_equal(store_open(aside_name(path), NEXT_BOOT, &store, &aside, NULL), 0);
+	assert_int_equal(aside.why, STORE_KEPT);
 	assert_int_equal(contents_of(store).lease_count, 1);
 	store_close(store);
 }
 
-static void assert_set_aside(const char *path)
+/* A daemon that was killed by the reboot left its log. */
+static void test_store_open__of_another_boot_with_its_log(void **state)
 {
-	char aside[256];
-
-	assert_set_aside_as(path, aside);
-}
-
-static void test_store_open__not_a_database(void **state)
-{
-	char path[PATH_MAX], text[8192], first[256], second[256];
+	struct store_aside aside;
+	struct store *store;
+	char path[PATH_MAX], log[PATH_MAX + 32];
+	int status;
+	pid_t pid;
 
 	(void)state;
 	new_path(path);
-	memset(text, 'x', sizeof(text));
-	write_file(path, text, sizeof(text));
-	assert_set_aside_as(path, first);
-	/* And once more, nearly always in the same second: the first one is not overwritten. */
-	write_file(path, text, sizeof(text) / 2);
-	assert_set_aside_as(path, second);
-	assert_string_not_equal(first, second);
-	assert_true(fs_exists(first) && fs_exists(second));
-}
-
-static void test_store_open__an_empty_file_is_a_new_one(void **state)
-{
-	char path[PATH_MAX];
-
-	(void)state;
-	new_path(path);
-	write_file(path, "", 0);
-	store_close(open_store(path));
-}
-
-static void make_store_with(const char *path, unsigned leases)
-{
-	struct store *store = open_store(path);
-
-	for (unsigned i = 0; i < leases; i++) {
-		const struct lease lease = lease_of(i);
-
-		assert_int_equal(store_lease_put(store, &lease, NULL), 0);
+	for (unsigned i = 1; i <= 2; i++) {
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0)
+			die_after_writing(path, 5 * i);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		store = open_in_boot(path, NEXT_BOOT, &aside);
+		store_close(store);
+		(void)snprintf(log, sizeof(log), "%s-wal", aside.path);
+		assert_true(fs_exists(log));
+		assert_int_equal(fs_unlink(path), 0);
 	}
+	store = open_store(aside_name(path));
+	assert_int_equal(contents_of(store).lease_count, 10);
 	store_close(store);
 }
 
-static void test_store_open__a_newer_version(void **state)
+static void test_store_open__of_no_boot(void **state)
 {
+	struct store_aside aside;
 	char path[PATH_MAX];
 
 	(void)state;
 	new_path(path);
 	make_store_with(path, 3);
-	sql(path, "PRAGMA user_version = 2");
-	assert_set_aside(path);
+	sql(path, "DELETE FROM fact WHERE key = 'boot_id'");
+	store_close(open_in_boot(path, BOOT, &aside));
 }
 
-static void test_store_open__somebody_elses_database(void **state)
-{
-	char path[PATH_MAX];
-
-	(void)state;
-	new_path(path);
-	sql(path, "CREATE TABLE recipe (name TEXT)");
-	assert_set_aside(path);
-	new_path(path);
-	make_store_with(path, 3);
-	sql(path, "DROP TABLE cooldown");
-	assert_set_aside(path);
-}
-
-/* A good file of some size, to be spoilt. */
-static char *make_file(char path[static PATH_MAX], size_t *ret_size)
-{
-	char *text = NULL;
-
-	new_path(path);
-	make_store_with(path, 400);
-	assert_int_equal(fs_read(path, 16U << 20, &text, ret_size), 0);
-	assert_true(*ret_size > (size_t)20 * 4096);
-	return text;
-}
-
-static void test_store_open__a_damaged_page(void **state)
-{
-	char path[PATH_MAX];
-	size_t size;
-	_cleanup_free_ char *text = make_file(path, &size);
-
-	(void)state;
-	memset(text + 8 * 4096, 0x5a, (size_t)4 * 4096);
-	write_file(path, text, size);
-	assert_set_aside(path);
-}
-
-static void test_store_open__a_cut_file(void **state)
-{
-	char path[PATH_MAX];
-	size_t size;
-	_cleanup_free_ char *text = make_file(path, &size);
-
-	(void)state;
-	write_file(path, text, size / 2);
-	assert_set_aside(path);
-}
-
-static void test_store_open__the_log_of_a_bad_file_goes_with_it(void **state)
-{
-	struct store *store = NULL;
-	struct contents seen;
-	char path[PATH_MAX], wal[PATH_MAX + 8], text[8192], aside[256], aside_wal[300];
-
-	(void)state;
-	new_path(path);
-	memset(text, 'x', sizeof(text));
-	write_file(path, text, sizeof(text));
-	(void)snprintf(wal, sizeof(wal), "%s-wal", path);
-	write_file(wal, text, 100);
-	assert_int_equal(store_open(path, &store, aside, NULL), 0);
-	(void)snprintf(aside_wal, sizeof(aside_wal), "%s-wal", aside);
-	assert_true(fs_exists(aside_wal));
-	seen = contents_of(store);
-	assert_int_equal(seen.lease_count, 0);
-	store_close(store);
-}
+/* ---- where it cannot be ---- */
 
 static void test_store_open__where_nothing_can_be(void **state)
 {
 	struct store *store = NULL;
 	struct err err = { 0 };
-	char path[PATH_MAX], aside[256] = "unset";
+	struct store_aside aside = { .path = "unset" };
+	char path[PATH_MAX];
 
 	(void)state;
 	(void)check_path(path, sizeof(path), check_tmpdir(), "no/such/dir/leases.db");
-	assert_int_equal(store_open(path, &store, aside, &err), -1);
+	assert_int_equal(store_open(path, BOOT, &store, &aside, &err), -1);
 	assert_int_equal(err.class, ERR_INVALID);
 	assert_string_equal(err.domain, "store");
 	assert_non_null(strstr(err.msg, path));
-	assert_string_equal(aside, "");
+	assert_int_equal(aside.why, STORE_KEPT);
+	assert_string_equal(aside.path, "");
 	assert_null(store);
 	store_close(NULL);
 }
@@ -575,7 +539,7 @@ static void test_store_lease_put__while_somebody_else_writes(void **state)
 	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(store_lease_put(store, &lease, &err), -1);
 	assert_int_equal(err.class, ERR_RETRY);
-	assert_int_equal(store_lease_release(store, &lease.key, &lease.addrs[0], 1, &err), -1);
+	assert_int_equal(store_lease_release(store, &lease.key, lease.addrs, 1, &err), -1);
 	assert_int_equal(err.class, ERR_RETRY);
 	assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
@@ -590,20 +554,19 @@ int main(void)
 		check_unit_test(test_store_lease_put__survives_a_close),
 		check_unit_test(test_store_lease_put__updates_by_key),
 		check_unit_test(test_store_lease_put__the_longest_of_everything),
+		check_unit_test(test_store_lease_put__an_address_of_either_family),
+		check_unit_test(test_store_lease_put__replaces_who_had_either_address),
 		check_unit_test(test_store_lease_bind__a_missing_lease_is_notfound),
 		check_unit_test(test_store_lease_release__lease_goes_and_address_cools),
+		check_unit_test(test_store_lease_release__both_addresses_cool),
 		check_unit_test(test_store_lease_release__whole_or_not_at_all),
 		check_unit_test(test_store_intents__put_walk_delete),
+		check_unit_test(test_store_fact__put_get_replace),
 		check_unit_test(test_store_leases__a_callback_ends_the_walk),
-		check_unit_test(test_store_leases__a_row_that_is_none),
 		check_unit_test(test_store_open__after_a_kill_everything_is_there),
-		check_unit_test(test_store_open__not_a_database),
-		check_unit_test(test_store_open__an_empty_file_is_a_new_one),
-		check_unit_test(test_store_open__a_newer_version),
-		check_unit_test(test_store_open__somebody_elses_database),
-		check_unit_test(test_store_open__a_damaged_page),
-		check_unit_test(test_store_open__a_cut_file),
-		check_unit_test(test_store_open__the_log_of_a_bad_file_goes_with_it),
+		check_unit_test(test_store_open__of_another_boot),
+		check_unit_test(test_store_open__of_another_boot_with_its_log),
+		check_unit_test(test_store_open__of_no_boot),
 		check_unit_test(test_store_open__where_nothing_can_be),
 		check_unit_test(test_store_lease_put__while_somebody_else_writes),
 	};

@@ -4,14 +4,12 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "berth/clock.h"
-#include "berth/err.h"
 
 #define LEASES_MAX 8192U
 #define SKIPPED    77 /* exit code of a child that may not do what its test needs */
@@ -57,18 +55,19 @@ static void run_in_child(int (*fn)(const char *dir))
 
 static int on_a_full_disk(const char *dir)
 {
+	struct store_aside aside;
 	struct store *store = NULL;
 	struct contents seen;
 	struct err err = { 0 };
 	struct lease lease;
 	unsigned stored = 0;
-	char path[PATH_MAX], aside[256];
+	char path[PATH_MAX];
 	int rc = mount_tmpfs(dir, "size=512k");
 
 	if (rc != 0)
 		return rc;
 	(void)snprintf(path, sizeof(path), "%s/leases.db", dir);
-	EXPECT(store_open(path, &store, aside, &err) == 0);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0);
 	do
 		lease = lease_of(stored);
 	while ((rc = store_lease_put(store, &lease, &err)) == 0 && ++stored < LEASES_MAX);
@@ -78,7 +77,7 @@ static int on_a_full_disk(const char *dir)
 	EXPECT(look(store, &seen, NULL) == 0 && seen.lease_count == stored);
 	/* A release is whole or not at all. */
 	lease = lease_of(0);
-	rc = store_lease_release(store, &lease.key, &lease.addrs[0], 1, &err);
+	rc = store_lease_release(store, &lease.key, lease.addrs, 1, &err);
 	EXPECT(rc == 0 || err.class == ERR_EXHAUSTED);
 	EXPECT(look(store, &seen, NULL) == 0 && seen.lease_count + seen.cooldown_count == stored);
 	EXPECT(seen.cooldown_count == (rc == 0 ? 1 : 0));
@@ -86,7 +85,7 @@ static int on_a_full_disk(const char *dir)
 	lease = lease_of(stored);
 	EXPECT(store_lease_put(store, &lease, &err) == 0);
 	store_close(store);
-	EXPECT(store_open(path, &store, aside, &err) == 0 && aside[0] == '\0');
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
 	EXPECT(look(store, &seen, NULL) == 0 && seen.lease_count + seen.cooldown_count == stored + 1);
 	store_close(store);
 	return 0;
@@ -100,10 +99,11 @@ static void test_store_lease_put__disk_full(void **state)
 
 static int opened_on_a_full_disk(const char *dir)
 {
+	struct store_aside aside;
 	struct store *store = NULL;
 	struct err err = { 0 };
-	char path[PATH_MAX], filler[PATH_MAX], aside[256], zeros[4096] = { 0 };
-	int rc = mount_tmpfs(dir, "size=64k"), fd;
+	char path[PATH_MAX], filler[PATH_MAX], zeros[4096] = { 0 };
+	int rc = mount_tmpfs(dir, "size=256k"), fd;
 
 	if (rc != 0)
 		return rc;
@@ -114,11 +114,12 @@ static int opened_on_a_full_disk(const char *dir)
 	while (write(fd, zeros, sizeof(zeros)) > 0)
 		;
 	(void)close(fd);
-	EXPECT(store_open(path, &store, aside, &err) == -1);
-	EXPECT(err.class == ERR_EXHAUSTED);
-	EXPECT(aside[0] == '\0');
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == -1);
+	EXPECT(err.class == ERR_EXHAUSTED && strstr(err.msg, path));
+	EXPECT(strstr(err.msg, "full") || strstr(err.msg, "No space left"));
+	EXPECT(aside.why == STORE_KEPT);
 	EXPECT(unlink(filler) == 0);
-	EXPECT(store_open(path, &store, aside, &err) == 0 && aside[0] == '\0');
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
 	store_close(store);
 	return 0;
 }
@@ -129,28 +130,84 @@ static void test_store_open__disk_full(void **state)
 	run_in_child(opened_on_a_full_disk);
 }
 
+/* A file of version 1 in which leases take many pages. */
+static bool made_v1(const char *path, unsigned leases)
+{
+	char rows[256];
+	sqlite3 *db = NULL;
+	bool ok;
+
+	(void)snprintf(rows, sizeof(rows),
+		       "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %u) INSERT INTO lease"
+		       " SELECT 'berth', i, 'eth0', '10.0.1.' || i, 'bound', i, '', '', '', printf('%%.*c', 200, 'x')"
+		       " FROM n",
+		       leases);
+	ok = sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, V1_TABLES, NULL, NULL, NULL) == SQLITE_OK &&
+	     sqlite3_exec(db, rows, NULL, NULL, NULL) == SQLITE_OK;
+	return sqlite3_close(db) == SQLITE_OK && ok;
+}
+
+static int migrated_on_a_full_disk(const char *dir)
+{
+	char path[PATH_MAX], filler[PATH_MAX], zeros[4096] = { 0 };
+	struct store_aside aside;
+	struct store *store = NULL;
+	struct contents seen;
+	struct err err = { 0 };
+	int rc = mount_tmpfs(dir, "size=512k"), fd;
+
+	if (rc != 0)
+		return rc;
+	(void)snprintf(path, sizeof(path), "%s/leases.db", dir);
+	(void)snprintf(filler, sizeof(filler), "%s/filler", dir);
+	EXPECT(made_v1(path, 200));
+	fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	EXPECT(fd >= 0);
+	while (write(fd, zeros, sizeof(zeros)) > 0)
+		;
+	/* Enough to begin with. */
+	EXPECT(ftruncate(fd, lseek(fd, 0, SEEK_CUR) - 12 * (off_t)sizeof(zeros)) == 0);
+	(void)close(fd);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == -1);
+	EXPECT(err.class == ERR_EXHAUSTED && strstr(err.msg, path) && strstr(err.msg, "full"));
+	EXPECT(aside.why == STORE_KEPT);
+	EXPECT(unlink(filler) == 0);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
+	EXPECT(look(store, &seen, NULL) == 0 && seen.lease_count == 200);
+	store_close(store);
+	return 0;
+}
+
+static void test_store_open__disk_full_while_it_migrates(void **state)
+{
+	(void)state;
+	run_in_child(migrated_on_a_full_disk);
+}
+
 static int opened_read_only(const char *dir)
 {
 	const struct lease lease = lease_of(1);
+	struct store_aside aside;
 	struct store *store = NULL;
 	struct err err = { 0 };
-	char path[PATH_MAX], other[PATH_MAX], aside[256];
+	char path[PATH_MAX], other[PATH_MAX];
 	int rc = mount_tmpfs(dir, "size=1m");
 
 	if (rc != 0)
 		return rc;
 	(void)snprintf(path, sizeof(path), "%s/leases.db", dir);
 	(void)snprintf(other, sizeof(other), "%s/other.db", dir);
-	EXPECT(store_open(path, &store, aside, &err) == 0);
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0);
 	EXPECT(store_lease_put(store, &lease, &err) == 0);
 	store_close(store);
 	EXPECT(mount("tmpfs", dir, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL) == 0);
-	EXPECT(store_open(path, &store, aside, &err) == -1);
-	EXPECT(err.class == ERR_INVALID && aside[0] == '\0');
-	EXPECT(store_open(other, &store, aside, &err) == -1);
-	EXPECT(err.class == ERR_INVALID && aside[0] == '\0');
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == -1);
+	EXPECT(err.class == ERR_INVALID && aside.why == STORE_KEPT);
+	EXPECT(strstr(err.msg, path) && strstr(err.msg, "read-only"));
+	EXPECT(store_open(other, BOOT, &store, &aside, &err) == -1);
+	EXPECT(err.class == ERR_INVALID && aside.why == STORE_KEPT);
 	EXPECT(mount("tmpfs", dir, "tmpfs", MS_REMOUNT, NULL) == 0);
-	EXPECT(store_open(path, &store, aside, &err) == 0 && aside[0] == '\0');
+	EXPECT(store_open(path, BOOT, &store, &aside, &err) == 0 && aside.why == STORE_KEPT);
 	store_close(store);
 	return 0;
 }
@@ -167,15 +224,16 @@ static void test_store_open__read_only(void **state)
 
 static int put_many(const char *dir)
 {
+	struct store_aside aside;
 	struct store *store = NULL;
 	int64_t start_us, took_us;
-	char path[PATH_MAX], aside[256];
+	char path[PATH_MAX];
 	int rc = mount_tmpfs(dir, "size=64m");
 
 	if (rc != 0)
 		return rc;
 	(void)snprintf(path, sizeof(path), "%s/leases.db", dir);
-	EXPECT(store_open(path, &store, aside, NULL) == 0);
+	EXPECT(store_open(path, BOOT, &store, &aside, NULL) == 0);
 	start_us = clock_now(&clock_boot);
 	for (unsigned i = 0; i < RATE_LEASES; i++) {
 		/* As on a node: pods come and go, the table stays small. */
@@ -203,6 +261,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		check_unit_test(test_store_lease_put__disk_full),
 		check_unit_test(test_store_open__disk_full),
+		check_unit_test(test_store_open__disk_full_while_it_migrates),
 		check_unit_test(test_store_open__read_only),
 		check_unit_test(test_store_lease_put__rate),
 	};

@@ -32,7 +32,8 @@ struct world {
 static int world_setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	char path[PATH_MAX], aside[256];
+	struct store_aside aside;
+	char path[PATH_MAX];
 
 	if (!w || check_fds_setup(state) < 0 || unshare(CLONE_NEWNET) < 0)
 		return -1;
@@ -40,8 +41,8 @@ static int world_setup(void **state)
 	(void)str_copy(w->d.config.network, sizeof(w->d.config.network), "berth");
 	w->now_us = LIST_US;
 	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
-	if (!w->d.pool ||
-	    store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), &w->d.store, aside, NULL) < 0)
+	if (!w->d.pool || store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), BOOT, &w->d.store,
+				     &aside, NULL) < 0)
 		return -1;
 	return net_open(&w->d.net, NULL);
 }
@@ -410,6 +411,67 @@ static void test_merge__nic_with_pods_is_lost_and_comes_back(void **state)
 	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
 }
 
+/* ---- metadata ---- */
+
+/* What metadata shows a minute after the last mutation: the primary with these blocks, the second NIC with those. */
+static bool differs(struct world *w, const char *const *blocks, const char *const *second)
+{
+	struct cloud_view view = { 0 };
+	struct cloud_nic *nic = show_nic(&view, PRIMARY);
+	bool result;
+
+	for (; *blocks; blocks++)
+		show_block(nic, *blocks);
+	if (second)
+		nic = show_nic(&view, SECOND);
+	for (; second && *second; second++)
+		show_block(nic, *second);
+	result = view_differs(&w->d, &view, w->now_us);
+	cloud_view_done(&view);
+	return result;
+}
+
+static void test_view_differs__what_metadata_shows_and_we_lack(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->now_us += 60 * USEC_PER_SEC;
+	assert_false(differs(w, BLOCKS("10.0.1.21/32"), NULL));
+	assert_true(differs(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL));
+	assert_true(differs(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32")));
+	assert_false(differs(w, BLOCKS("10.0.1.21/32", "2600:1f14::1/128"), NULL)); /* nobody leases IPv6 here */
+	w->d.running[JOB_ATTACH] = 1; /* that NIC is what the attach will return */
+	assert_false(differs(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32")));
+}
+
+static void test_view_differs__what_we_hold_and_metadata_lacks(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->now_us += 60 * USEC_PER_SEC;
+	assert_true(differs(w, NO_BLOCKS, NULL));
+	w->d.mutated_us[PRIMARY] = w->now_us - USEC_PER_SEC; /* metadata is late */
+	assert_false(differs(w, NO_BLOCKS, NULL));
+	w->now_us += 60 * USEC_PER_SEC;
+	assert_true(differs(w, NO_BLOCKS, NULL));
+}
+
+static void test_view_differs__changes_nothing__aws_3887(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->now_us += 60 * USEC_PER_SEC;
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(differs(w, BLOCKS("10.0.1.22/32"), BLOCKS("10.0.1.31/32")));
+	assert_string_equal(state_of(w, "10.0.1.21/32"), "ready");
+	assert_string_equal(state_of(w, "10.0.1.22/32"), "gone");
+	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
+	assert_int_equal(w->d.missing_count, 0);
+}
+
 /* ---- after a start ---- */
 
 static void remember(struct world *w, const struct lease *lease)
@@ -425,12 +487,12 @@ static void remember(struct world *w, const struct lease *lease)
 static void test_restore__leases_and_cooldowns(void **state)
 {
 	struct lease lease = lease_of(1);
-	const struct ipaddr cooling = ip("10.0.1.22");
+	const struct ipaddr cooling[IP_FAMILIES] = { ip("10.0.1.22") };
 	struct world *w = *state;
 
 	lease.addrs[0] = ip("10.0.1.21");
 	remember(w, &lease);
-	must(store_lease_release(w->d.store, &(struct lease_key){ .container = "gone" }, &cooling,
+	must(store_lease_release(w->d.store, &(struct lease_key){ .container = "gone" }, cooling,
 				 LIST_US + 5 * COOLDOWN_US, &err));
 	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL);
 	view_restore(&w->d, w->now_us);
@@ -566,6 +628,9 @@ int main(void)
 		view_test(test_merge__empty_nic_is_gone),
 		view_test(test_merge__primary_stays),
 		view_test(test_merge__nic_with_pods_is_lost_and_comes_back),
+		view_test(test_view_differs__what_metadata_shows_and_we_lack),
+		view_test(test_view_differs__what_we_hold_and_metadata_lacks),
+		view_test(test_view_differs__changes_nothing__aws_3887),
 		view_test(test_restore__leases_and_cooldowns),
 		view_test(test_restore__lease_on_a_block_that_nobody_shows),
 		view_test(test_restore__lost_block_turns_up_on_another_nic),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The planner's world: a pool, and a cloud that obeys at once. decide() asserts what must hold for every plan, step()
- * that nothing is left to do behind it, settle() that time which nobody announced changes nothing.
+ * The planner's world: a pool, and a cloud that obeys at once. decide() asserts what must hold for every plan
+ * (plan_rules.h), step() that nothing is left to do behind it, settle() that time which nobody announced changes nothing.
  */
 #ifndef TESTS_UNIT_WORLD_H
 #define TESTS_UNIT_WORLD_H
@@ -25,6 +25,8 @@
 #define START_US     (100000 * USEC_PER_SEC)
 #define PODS_MAX     300U
 #define SETTLE_STEPS 2000U /* decisions until nothing is left to do; far above what any test needs */
+#define V4           0U    /* by ip_index() */
+#define V6           1U
 
 /* ---- the model ---- */
 
@@ -33,10 +35,12 @@ struct world {
 	struct cloud_limits limits;
 	struct plan_targets targets;
 	unsigned waiting;
-	int64_t now_us, grow_us, shrink_us;
-	uint32_t next_addr; /* of the next block, host order */
+	int64_t now_us, grow_us, shrink_us, recover_us;
+	int64_t single_until_us[IP_FAMILIES];
+	uint32_t next_addr;  /* of the next IPv4 block, host order */
+	uint16_t next_range; /* of the next IPv6 block: its bytes 8 and 9 */
 	bool up[PODS_MAX];
-	unsigned mutations, growths;
+	unsigned mutations, growths, drains;
 	uint64_t random;
 	struct plan plan; /* the last one */
 };
@@ -45,8 +49,23 @@ struct world {
 static _unused_ const struct cloud_limits m5_large = { 3, true, { { 9, 32, 32 } } };
 static _unused_ const struct cloud_limits t3_nano = { 2, true, { { 1, 32, 32 } } };
 static _unused_ const struct cloud_limits m5_4xlarge = { 8, true, { { 29, 32, 32 } } };
-static _unused_ const struct cloud_limits m5_large_prefixes = { 3, true, { { 9, 28, 28 } } };
-static _unused_ const struct cloud_limits t3_nano_prefixes = { 2, true, { { 1, 28, 28 } } };
+static _unused_ const struct cloud_limits m5_large_prefixes = { 3, true, { { 9, 28, 32 } } };
+static _unused_ const struct cloud_limits t3_nano_prefixes = { 2, true, { { 1, 28, 32 } } };
+/* The same with a /80 on each NIC. */
+static _unused_ const struct cloud_limits m5_large_dual = { 3, true, { { 9, 32, 32 }, { 9, 80, 128 } } };
+static _unused_ const struct cloud_limits m5_large_prefixes_dual = { 3, true, { { 9, 28, 32 }, { 9, 80, 128 } } };
+static _unused_ const struct cloud_limits m5_large_v6 = { 3, true, { { 0, 0, 0 }, { 9, 80, 128 } } };
+/* Azure: many single addresses of each family on a NIC, and blocks of 16. */
+static _unused_ const struct cloud_limits azure_dual = { 4, true, { { 63, 32, 32 }, { 63, 128, 128 } } };
+static _unused_ const struct cloud_limits azure_v6 = { 4, true, { { 0, 0, 0 }, { 63, 128, 128 } } };
+static _unused_ const struct cloud_limits azure_blocks = { 2, false, { { 15, 28, 32 } } };
+/* GCP: alias ranges, on one NIC alone. */
+static _unused_ const struct cloud_limits gcp_ranges = { 1, false, { { 100, 27, 32 } } };
+
+static inline bool serves(const struct cloud_limits *limits, unsigned family)
+{
+	return limits->units[family].per_nic_max > 0;
+}
 
 static inline void open_nic(struct world *w, unsigned slot)
 {
@@ -62,7 +81,8 @@ static inline struct world *world_new(const struct cloud_limits *limits, unsigne
 	struct world *w = calloc(1, sizeof(*w));
 
 	assert_non_null(w);
-	w->pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
+	w->pool = pool_new(COOLDOWN_US,
+			   (serves(limits, V4) ? POOL_SERVES_V4 : 0) | (serves(limits, V6) ? POOL_SERVES_V6 : 0));
 	assert_non_null(w->pool);
 	w->limits = *limits;
 	w->targets = (struct plan_targets){ .warm_ips = warm, .max_pods = 110, .release_delay_us = DELAY_US };
@@ -105,38 +125,82 @@ static inline uint64_t test_seed(void)
 	return seed;
 }
 
-static inline unsigned unit_size(const struct world *w)
+/* Addresses of a unit of the wanted length. */
+static inline unsigned unit_size_of(const struct world *w, unsigned family)
 {
-	return 1U << (32 - w->limits.units[0].len);
+	return pool_block_size(ip_family_at(family), w->limits.units[family].len);
 }
 
-/* What asks for so many units of the wanted length. */
+static inline unsigned unit_size(const struct world *w)
+{
+	return unit_size_of(w, V4);
+}
+
+/* Are ranges, one for each NIC, what the family buys? */
+static inline bool in_ranges(const struct world *w, unsigned family)
+{
+	return unit_size_of(w, family) > POOL_BLOCK_SIZE_MAX && w->now_us >= w->single_until_us[family];
+}
+
+/* What asks for so many IPv4 units of the wanted length. */
 struct wants {
 	struct cloud_want units[IP_FAMILIES];
 };
 
 static inline struct wants wants_of(const struct world *w, unsigned count)
 {
-	return (struct wants){ { { count, w->limits.units[0].len } } };
+	return (struct wants){ { { count, w->limits.units[V4].len } } };
+}
+
+static inline struct ipaddr next_addr(struct world *w, unsigned family)
+{
+	struct ipaddr v6 = { .family = IP_V6, .bytes = { 0x20, 0x01, 0x0d, 0xb8 } };
+
+	if (family == V4) {
+		w->next_addr += 256;
+		return ipaddr_v4(w->next_addr - 256);
+	}
+	w->next_range++;
+	v6.bytes[8] = (uint8_t)(w->next_range >> 8);
+	v6.bytes[9] = (uint8_t)w->next_range;
+	return v6;
 }
 
 /* A block of @len on a NIC, READY if the NIC is, of addresses that nobody had. */
-static inline struct prefix add_block(struct world *w, unsigned slot, unsigned len)
+static inline struct prefix add_block_of(struct world *w, unsigned family, unsigned slot, unsigned len)
 {
-	struct ipaddr addr = ipaddr_v4(w->next_addr);
+	struct ipaddr addr = next_addr(w, family);
 	struct prefix prefix = prefix_of(&addr, len);
 
-	w->next_addr += 256;
 	assert_int_equal(pool_block_add(w->pool, slot, &prefix, w->now_us), 0);
 	if (pool_nic_by_slot(w->pool, slot)->state == NIC_READY)
 		pool_block_set_state(w->pool, &prefix, BLOCK_READY, w->now_us);
 	return prefix;
 }
 
+static inline struct prefix add_block(struct world *w, unsigned slot, unsigned len)
+{
+	return add_block_of(w, V4, slot, len);
+}
+
+static inline void add_wants(struct world *w, unsigned slot, const struct cloud_want *wants)
+{
+	for (unsigned f = 0; f < IP_FAMILIES; f++)
+		for (unsigned i = 0; i < wants[f].count; i++)
+			(void)add_block_of(w, f, slot, wants[f].len);
+}
+
 static inline void add_blocks(struct world *w, unsigned slot, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++)
-		(void)add_block(w, slot, w->limits.units[0].len);
+	add_wants(w, slot, wants_of(w, count).units);
+}
+
+static inline struct pool_block_view view_of(const struct world *w, const struct prefix *block)
+{
+	struct pool_block_view view;
+
+	assert_true(pool_block_get(w->pool, block, &view));
+	return view;
 }
 
 static inline struct lease_key key_of(unsigned pod)
@@ -157,6 +221,16 @@ static inline bool pod_up(struct world *w, unsigned pod)
 	return w->up[pod];
 }
 
+/* A pod that has the address at @offset of @block. */
+static inline void pod_at(struct world *w, unsigned pod, const struct prefix *block, unsigned offset)
+{
+	struct lease lease = { .key = key_of(pod), .state = LEASE_BOUND };
+
+	lease.addrs[ip_index(block->addr.family)] = ipaddr_add(&block->addr, offset);
+	assert_int_equal(pool_lease_restore(w->pool, &lease), 0);
+	w->up[pod] = true;
+}
+
 static inline void pod_down(struct world *w, unsigned pod)
 {
 	const struct lease_key key = key_of(pod);
@@ -165,138 +239,56 @@ static inline void pod_down(struct world *w, unsigned pod)
 	w->up[pod] = false;
 }
 
-static inline struct pool_counts counts_of(const struct world *w)
+/* All cooldowns end; demand does not see the time that passes. */
+static inline void cool_down(struct world *w)
+{
+	w->now_us += COOLDOWN_US;
+	(void)pool_tick(w->pool, w->now_us);
+}
+
+static inline struct pool_counts counts_in(const struct world *w, unsigned family)
 {
 	struct pool_counts counts;
 
-	pool_count(w->pool, IP_V4, &counts);
+	pool_count(w->pool, ip_family_at(family), &counts);
 	return counts;
 }
 
-/* ---- deciding, with what must hold for every plan ---- */
-
-static inline void assert_same_plan(const struct plan *a, const struct plan *b)
+static inline struct pool_counts counts_of(const struct world *w)
 {
-	assert_int_equal(a->action_count, b->action_count);
-	assert_int_equal(a->block_count, b->block_count);
-	for (unsigned i = 0; i < a->action_count; i++) {
-		assert_int_equal(a->actions[i].kind, b->actions[i].kind);
-		assert_int_equal(a->actions[i].slot, b->actions[i].slot);
-		assert_int_equal(a->actions[i].count, b->actions[i].count);
-		assert_int_equal(a->actions[i].first_block, b->actions[i].first_block);
-	}
-	for (unsigned i = 0; i < a->block_count; i++)
-		assert_int_equal(prefix_cmp(&a->blocks[i], &b->blocks[i]), 0);
-	assert_int_equal(a->wanted, b->wanted);
-	assert_int_equal(a->supply, b->supply);
-	assert_int_equal(a->short_because, b->short_because);
-	assert_int_equal(a->wake_us, b->wake_us);
+	return counts_in(w, V4);
 }
 
-static inline unsigned count_nics(const struct world *w, bool foreign_too)
+/* That action on that NIC; of none everything is 0. */
+static inline struct plan_action action_on(const struct world *w, enum plan_kind kind, unsigned slot)
 {
-	const struct pool_nic *nic = NULL;
+	for (unsigned i = 0; i < w->plan.action_count; i++)
+		if (w->plan.actions[i].kind == kind && w->plan.actions[i].slot == slot)
+			return w->plan.actions[i];
+	return (struct plan_action){ .kind = PLAN_KIND_COUNT };
+}
+
+static inline unsigned count_actions(const struct world *w, enum plan_kind kind)
+{
 	unsigned n = 0;
 
-	while ((nic = pool_nic_next(w->pool, nic)))
-		n += foreign_too || nic->state != NIC_FOREIGN;
+	for (unsigned i = 0; i < w->plan.action_count; i++)
+		n += w->plan.actions[i].kind == kind;
 	return n;
 }
 
-/* Of one NIC: addresses that pods may get from it, and blocks that the cloud shows. */
-struct on_nic {
-	unsigned slot, supply_count, shown_count;
-};
-
-static inline int add_to_nic(const struct pool_block_view *block, void *arg)
+static inline bool is_mutation(enum plan_kind kind)
 {
-	struct on_nic *on = arg;
-
-	if (block->nic_slot == on->slot) {
-		on->supply_count += block->supply_count;
-		on->shown_count += block->state != BLOCK_LOST;
-	}
-	return 0;
+	return kind != PLAN_DRAIN && kind != PLAN_UNDRAIN;
 }
 
-static inline struct on_nic blocks_on(const struct world *w, unsigned slot)
+/* Actions that cost a call. */
+static inline unsigned count_mutations(const struct world *w)
 {
-	struct on_nic on = { .slot = slot };
-
-	(void)pool_blocks(w->pool, add_to_nic, &on);
-	return on;
+	return w->plan.action_count - count_actions(w, PLAN_DRAIN) - count_actions(w, PLAN_UNDRAIN);
 }
 
-static inline void assert_release_allowed(const struct world *w, const struct plan_action *action)
-{
-	for (unsigned i = 0; i < action->count; i++) {
-		struct pool_block_view block;
-
-		assert_true(pool_block_get(w->pool, &w->plan.blocks[action->first_block + i], &block));
-		assert_int_equal(block.nic_slot, action->slot);
-		assert_int_equal(block.leased_count + block.cooling_count, 0);
-		assert_true(block.state == BLOCK_READY || block.state == BLOCK_DRAINING);
-		assert_true(block.idle_since_us + w->targets.release_delay_us <= w->now_us);
-	}
-}
-
-static inline void assert_action_allowed(const struct world *w, const struct plan_action *action)
-{
-	const struct pool_nic *nic = pool_nic_by_slot(w->pool, action->slot);
-
-	assert_true(action->count > 0);
-	if (action->kind == PLAN_ATTACH) {
-		assert_null(nic);
-		assert_true(action->slot > 0);
-		assert_true(action->count <= w->limits.units[0].per_nic_max);
-		return;
-	}
-	assert_non_null(nic);
-	assert_int_equal(nic->busy, NIC_IDLE);
-	assert_false(nic->stale);
-	assert_true(nic->state == NIC_READY || nic->state == NIC_CONFIGURING ||
-		    (nic->state == NIC_DRAINING && action->kind == PLAN_DETACH));
-	if (action->kind == PLAN_ASSIGN)
-		assert_true(blocks_on(w, action->slot).shown_count + action->count <= w->limits.units[0].per_nic_max);
-	if (action->kind == PLAN_RELEASE)
-		assert_release_allowed(w, action);
-	if (action->kind == PLAN_DETACH) {
-		assert_false(nic->primary);
-		assert_int_equal(nic->leased_count + nic->cooling_count, 0);
-	}
-}
-
-static inline void assert_plan_allowed(const struct world *w)
-{
-	const struct plan *plan = &w->plan;
-	struct pool_counts counts = counts_of(w);
-	unsigned attaches = 0, grown = 0, shrinks = 0;
-
-	for (unsigned i = 0; i < plan->action_count; i++) {
-		const struct plan_action *action = &plan->actions[i];
-
-		assert_action_allowed(w, action);
-		for (unsigned j = 0; j < i; j++)
-			assert_int_not_equal(plan->actions[j].slot, action->slot);
-		attaches += action->kind == PLAN_ATTACH;
-		if (action->kind == PLAN_ATTACH || action->kind == PLAN_ASSIGN)
-			grown += action->count * unit_size(w);
-		else
-			shrinks++;
-	}
-	assert_true(grown == 0 || shrinks == 0);
-	assert_true(attaches == 0 || count_nics(w, true) + attaches <= w->limits.nics_max);
-	assert_true(attaches == 0 || w->targets.max_nics == 0 ||
-		    count_nics(w, false) + attaches <= w->targets.max_nics);
-	if (grown > 0) {
-		assert_true(w->now_us >= w->grow_us);
-		assert_true(counts.total + counts.incoming + grown < w->targets.max_pods + unit_size(w));
-		assert_true(plan->supply + grown < plan->wanted + unit_size(w));
-	}
-	assert_true(shrinks == 0 || w->now_us >= w->shrink_us);
-	assert_true(plan->wake_us > w->now_us);
-	assert_true(plan->short_because == FAIL_NONE || plan->supply < plan->wanted);
-}
+#include "tests/unit/plan_rules.h"
 
 static inline void decide(struct world *w)
 {
@@ -308,6 +300,8 @@ static inline void decide(struct world *w)
 		.now_us = w->now_us,
 		.grow_not_before_us = w->grow_us,
 		.shrink_not_before_us = w->shrink_us,
+		.recover_not_before_us = w->recover_us,
+		.single_until_us = { w->single_until_us[V4], w->single_until_us[V6] },
 	};
 	static struct plan again; /* stale on purpose: everything must be written */
 
@@ -319,15 +313,18 @@ static inline void decide(struct world *w)
 
 /* ---- the cloud obeys ---- */
 
+static inline void set_blocks(struct world *w, const struct plan_action *action, enum block_state state)
+{
+	for (unsigned i = 0; i < action->block_count; i++)
+		pool_block_set_state(w->pool, &w->plan.blocks[action->first_block + i], state, w->now_us);
+}
+
 static inline void obey_release(struct world *w, const struct plan_action *action)
 {
-	for (unsigned i = 0; i < action->count; i++) {
-		const struct prefix *block = &w->plan.blocks[action->first_block + i];
-
-		pool_block_set_state(w->pool, block, BLOCK_DRAINING, w->now_us);
-		pool_block_set_state(w->pool, block, BLOCK_RELEASING, w->now_us);
-		pool_block_remove(w->pool, block);
-	}
+	set_blocks(w, action, BLOCK_DRAINING);
+	set_blocks(w, action, BLOCK_RELEASING);
+	for (unsigned i = 0; i < action->block_count; i++)
+		pool_block_remove(w->pool, &w->plan.blocks[action->first_block + i]);
 }
 
 static inline void obey_attach(struct world *w, const struct plan_action *action)
@@ -335,10 +332,42 @@ static inline void obey_attach(struct world *w, const struct plan_action *action
 	struct cloud_nic nic = { .slot = action->slot, .attached = true };
 
 	(void)snprintf(nic.id, sizeof(nic.id), "nic-%u", action->slot);
-	assert_non_null(pool_nic_attaching(w->pool, action->slot, wants_of(w, action->count).units, w->now_us));
+	assert_non_null(pool_nic_attaching(w->pool, action->slot, action->wants, w->now_us));
 	assert_int_equal(pool_nic_attached(w->pool, action->slot, &nic, w->now_us), 0);
 	pool_nic_set_state(w->pool, action->slot, NIC_READY, w->now_us);
-	add_blocks(w, action->slot, action->count);
+	add_wants(w, action->slot, action->wants);
+}
+
+static inline void obey_one(struct world *w, const struct plan_action *action)
+{
+	switch (action->kind) {
+	case PLAN_ASSIGN:
+		add_wants(w, action->slot, action->wants);
+		break;
+	case PLAN_ATTACH:
+		obey_attach(w, action);
+		break;
+	case PLAN_RECOVER:
+		set_blocks(w, action, BLOCK_PENDING);
+		set_blocks(w, action, BLOCK_READY);
+		break;
+	case PLAN_RELEASE:
+		obey_release(w, action);
+		break;
+	case PLAN_DETACH:
+		pool_nic_set_state(w->pool, action->slot, NIC_DRAINING, w->now_us);
+		pool_nic_set_state(w->pool, action->slot, NIC_DETACHING, w->now_us);
+		pool_nic_remove(w->pool, action->slot);
+		break;
+	case PLAN_DRAIN:
+		set_blocks(w, action, BLOCK_DRAINING);
+		break;
+	case PLAN_UNDRAIN:
+		set_blocks(w, action, BLOCK_READY);
+		break;
+	case PLAN_KIND_COUNT:
+		fail();
+	}
 }
 
 static inline void obey(struct world *w)
@@ -346,26 +375,10 @@ static inline void obey(struct world *w)
 	for (unsigned i = 0; i < w->plan.action_count; i++) {
 		const struct plan_action *action = &w->plan.actions[i];
 
-		w->mutations++;
+		w->mutations += is_mutation(action->kind);
 		w->growths += action->kind == PLAN_ASSIGN || action->kind == PLAN_ATTACH;
-		switch (action->kind) {
-		case PLAN_ASSIGN:
-			add_blocks(w, action->slot, action->count);
-			break;
-		case PLAN_ATTACH:
-			obey_attach(w, action);
-			break;
-		case PLAN_RELEASE:
-			obey_release(w, action);
-			break;
-		case PLAN_DETACH:
-			pool_nic_set_state(w->pool, action->slot, NIC_DRAINING, w->now_us);
-			pool_nic_set_state(w->pool, action->slot, NIC_DETACHING, w->now_us);
-			pool_nic_remove(w->pool, action->slot);
-			break;
-		case PLAN_KIND_COUNT:
-			fail();
-		}
+		w->drains += action->kind == PLAN_DRAIN;
+		obey_one(w, action);
 	}
 }
 
@@ -399,6 +412,25 @@ static inline void settle(struct world *w)
 		w->now_us = next_us;
 	}
 	fail_msg("does not come to rest");
+}
+
+/* Brings the node to exactly @pods pods, as a burst; what does not fit stays outside. */
+static inline void set_pods(struct world *w, unsigned pods)
+{
+	unsigned running = 0;
+
+	for (unsigned i = 0; i < PODS_MAX; i++) {
+		if (w->up[i] && running >= pods)
+			pod_down(w, i);
+		running += w->up[i];
+	}
+	w->waiting = pods - running;
+	(void)step(w);
+	for (unsigned i = 0; i < PODS_MAX && w->waiting > 0; i++)
+		if (!w->up[i] && pod_up(w, i))
+			w->waiting--;
+	w->waiting = 0;
+	(void)step(w);
 }
 
 #endif

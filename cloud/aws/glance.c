@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: what metadata tells about the interfaces
+ *
+ * One request for the MACs, then per MAC one for the names of its keys and one for each key that is there and that we
+ * read: nothing is asked for only to be told that it does not exist. About seven requests an interface to the link-local
+ * service, none to EC2.
+ *
+ * A new interface shows up key by key, up to 30 s late, and an old one stays as long after it has gone. Its device number
+ * reads 0 until it is known, so that 0 is believed of the primary's MAC only. What is not known yet is left empty and
+ * the interface counts as not attached; that a key vanishes between two requests is no error.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../crypto.h"
+#include "berth/err.h"
+#include "berth/str.h"
+#include "provider.h"
+
+#define DOMAIN "aws"
+
+#define MACS           "network/interfaces/macs/"
+#define MACS_MAX       128 /* listed by one instance: the largest type has 68, and those that have gone stay for a while */
+#define ITEM_PATH_SIZE 128U
+
+struct glance {
+	struct aws *aws;
+	int64_t deadline_us;
+	struct cloud_identity self;
+	struct cloud_view view; /* owned */
+};
+
+/** struct half - an interface while its keys are being read. */
+struct half {
+	struct cloud_nic nic; /* owned */
+	uint64_t device, card;
+	bool has_device;
+};
+
+/* Text of one key or folder; *ret stays NULL when there is none. */
+static int fetch(struct glance *g, const char *mac, const char *key, char **ret, struct err *err)
+{
+	char path[ITEM_PATH_SIZE];
+	struct err why;
+
+	(void)snprintf(path, sizeof(path), MACS "%s%s%s", mac, *mac ? "/" : "", key);
+	if (aws_meta_get(&g->aws->meta, path, g->deadline_us, ret, &why) == 0 || why.class == ERR_NOTFOUND)
+		return 0;
+	if (err)
+		*err = why;
+	return err_wrap(err, "%s", path);
+}
+
+/* ---- keys: each reads its text, which it may cut up; 0 or -errno ---- */
+
+static int set_id(struct half *h, char *text)
+{
+	return str_copy(h->nic.id, sizeof(h->nic.id), text) < 0 ? -EINVAL : 0;
+}
+
+static int set_device(struct half *h, char *text)
+{
+	h->has_device = true;
+	return str_u64(text, 0, UINT16_MAX, &h->device);
+}
+
+static int set_card(struct half *h, char *text)
+{
+	return str_u64(text, 0, UINT16_MAX, &h->card);
+}
+
+static int add_blocks(struct half *h, char *text)
+{
+	struct prefix prefix;
+	char *rest = NULL;
+	int r = 0;
+
+	for (char *line = strtok_r(text, "\r\n", &rest); r == 0 && line; line = strtok_r(NULL, "\r\n", &rest)) {
+		r = prefix_parse(line, &prefix);
+		if (r == 0)
+			r = cloud_nic_add_block(&h->nic, &prefix);
+	}
+	return r;
+}
+
+/* The first is the primary one. */
+static int add_ipv4s(struct half *h, char *text)
+{
+	char *end = text + strcspn(text, "\r\n");
+	char *others = end + strspn(end, "\r\n");
+
+	*end = '\0';
+	if (ipaddr_parse(text, &h->nic.primary_addr) < 0)
+		return -EINVAL;
+	return add_blocks(h, others);
+}
+
+static const struct {
+	const char *name;
+	int (*read)(struct half *h, char *text);
+} keys[] = {
+	{ "network-card", set_card },  { "interface-id", set_id },    { "device-number", set_device },
+	{ "local-ipv4s", add_ipv4s },  { "ipv4-prefix", add_blocks }, { "ipv6s", add_blocks },
+	{ "ipv6-prefix", add_blocks },
+};
+
+static bool has_line(const char *text, const char *line)
+{
+	size_t len = strlen(line);
+
+	for (const char *at = text; at; at = strchr(at, '\n')) {
+		at += *at == '\n';
+		if (strncmp(at, line, len) == 0 && strcspn(at, "\r\n") == len)
+			return true;
+	}
+	return false;
+}
+
+static int read_key(struct glance *g, const char *mac, size_t key, struct half *h, struct err *err)
+{
+	_cleanup_wiped_ char *text = NULL;
+	int r;
+
+	if (fetch(g, mac, keys[key].name, &text, err) < 0)
+		return -1;
+	r = text ? keys[key].read(h, text) : 0;
+	if (r == -ENOMEM)
+		return err_set(err, ERR_RETRY, DOMAIN, "no memory");
+	return r < 0 ? err_set(err, ERR_PROTOCOL, DOMAIN, "metadata %s of %s: not what it should be", keys[key].name,
+			       mac)
+		     : 0;
+}
+
+static int read_keys(struct glance *g, const char *mac, struct half *h, struct err *err)
+{
+	_cleanup_wiped_ char *names = NULL;
+	int r = fetch(g, mac, "", &names, err);
+
+	for (size_t i = 0; r == 0 && names && i < ARRAY_SIZE(keys); i++)
+		if (has_line(names, keys[i].name))
+			r = read_key(g, mac, i, h, err);
+	return r;
+}
+
+/* ---- interfaces ---- */
+
+/* Card 0 only, as in the list. */
+static int keep_take(struct glance *g, struct half *h, struct err *err)
+{
+	bool primary = macaddr_equal(&h->nic.mac, &g->self.primary_mac);
+	struct cloud_nic *added;
+
+	if (h->card != 0)
+		return 0;
+	added = cloud_view_add_nic(&g->view);
+	if (!added)
+		return err_set(err, ERR_RETRY, DOMAIN, "no memory, or more than %d interfaces", CLOUD_NICS_MAX);
+	h->nic.primary = primary;
+	h->nic.slot = (unsigned)h->device;
+	h->nic.attached = h->nic.id[0] && h->has_device && (h->device != 0) == !primary;
+	*added = h->nic;
+	memset(&h->nic, 0, sizeof(h->nic));
+	return 0;
+}
+
+static int read_nic(struct glance *g, const char *mac, struct err *err)
+{
+	struct half h = { 0 };
+	int r;
+
+	if (macaddr_parse(mac, &h.nic.mac) < 0)
+		return err_set(err, ERR_PROTOCOL, DOMAIN, "metadata " MACS ": not a list of MACs");
+	r = read_keys(g, mac, &h, err);
+	if (r == 0)
+		r = keep_take(g, &h, err);
+	cloud_nic_done(&h.nic);
+	return r;
+}
+
+static int read_nics(struct glance *g, struct err *err)
+{
+	_cleanup_wiped_ char *macs = NULL;
+	char *rest = NULL;
+	unsigned count = 0;
+	int r = fetch(g, "", "", &macs, err);
+
+	if (r == 0 && !macs)
+		return err_set(err, ERR_RETRY, DOMAIN, "metadata " MACS ": nothing there");
+	for (char *line = r == 0 ? strtok_r(macs, "/\r\n", &rest) : NULL; r == 0 && line;
+	     line = strtok_r(NULL, "/\r\n", &rest)) {
+		if (++count > MACS_MAX)
+			return err_set(err, ERR_PROTOCOL, DOMAIN, "metadata " MACS ": more than %d", MACS_MAX);
+		r = read_nic(g, line, err);
+	}
+	return r;
+}
+
+int aws_glance(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err)
+{
+	struct glance g = { .aws = aws_of(cloud), .deadline_us = deadline_us };
+
+	if (aws_identity(g.aws, deadline_us, &g.self, err) < 0)
+		return -1;
+	if (read_nics(&g, err) < 0) {
+		cloud_view_done(&g.view);
+		return err_wrap(err, "glance");
+	}
+	*ret = g.view;
+	return 0;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* DELs that found no daemon, or one that hung: the plugin left each as a file, and its pod is gone already. */
+#include "ipamd/ipamd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "berth/clock.h"
+#include "berth/fs.h"
+#include "berth/log.h"
+
+#define SPOOL_FILES_MAX 4096 /* the plugin keeps the same limit */
+#define SPOOL_US        (15 * USEC_PER_SEC)
+
+static void replay_file(struct ipamd *d, const char *path, int64_t now_us)
+{
+	_cleanup_free_ char *line = NULL;
+	struct proto_request request;
+	struct err err;
+	size_t size = 0;
+	int r = fs_read(path, PROTO_REQUEST_MAX, &line, &size);
+
+	if (r < 0 && r != -EFBIG) {
+		log_warn("cannot read a spooled DEL", "file=\"%s\" err=\"%s\"", path, errno_str(-r));
+		return;
+	}
+	if (r < 0 || proto_request_decode(line, size, &request, &err) < 0 || request.op != PROTO_DEL)
+		log_warn("a spooled file is no DEL; dropped", "file=\"%s\"", path);
+	else if (requests_del(d, &request.key, now_us, &err) < 0)
+		return; /* the store said no; it stays for the next start */
+	(void)fs_unlink(path);
+}
+
+static void replay_all(struct ipamd *d, int64_t now_us)
+{
+	char dir_path[CONFIG_TEXT_SIZE + 16], path[CONFIG_TEXT_SIZE + 16 + 256];
+	struct dirent *entry;
+	unsigned count = 0;
+	DIR *dir;
+
+	(void)snprintf(dir_path, sizeof(dir_path), "%s/%s", d->config.run_dir, PROTO_SPOOL_DIR);
+	dir = opendir(dir_path);
+	if (!dir)
+		return; /* no plugin ever missed us */
+	while (count < SPOOL_FILES_MAX && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", dir_path, entry->d_name);
+		replay_file(d, path, now_us);
+		count++;
+	}
+	(void)closedir(dir);
+	if (count)
+		log_info("replayed spooled DELs", "files=%u", count);
+}
+
+int64_t spool_replay_due(struct ipamd *d, int64_t now_us)
+{
+	if (!d->listed)
+		return INT64_MAX;
+	if (d->spool_due_us <= now_us) {
+		d->spool_due_us = now_us + SPOOL_US;
+		replay_all(d, now_us);
+	}
+	return d->spool_due_us;
+}
