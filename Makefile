@@ -11,6 +11,7 @@ PREFIX  ?= /usr/local
 VERSION := $(shell sed -n 's/.*BERTH_VERSION "\(.*\)"/\1/p' include/berth/version.h)
 
 .DEFAULT_GOAL := all
+COMMA := ,
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2))
@@ -135,16 +136,41 @@ $(TEST_BINS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELP) $(IPAMD) $(CNI) $(CTL) $(MOC
 .PHONY: tests
 tests: $(PROGRAMS) $(TEST_BINS)
 
-# Many nodes in virtual time. Stand-ins for executor, store and kernel come first, so that the archives' own stay out.
-SIM_TABLES := $(call objs,tests/sim/rules.c tests/sim/curves.c tests/sim/compare.c $(wildcard tests/sim/fleet*.c))
+# The simulator: the daemon's own objects behind other doors. Its objects come first, so that the archive's members with the
+# real doors are never asked for.
+SIM_OBJ   := $(call objs,$(filter-out tests/sim/sim.c tests/sim/plants.c tests/sim/test_%.c,$(wildcard tests/sim/*.c)))
+SIM_WRAPS := store_lease_put store_lease_bind store_lease_release store_intent_put store_intent_del \
+	opendir readdir closedir fs_read fs_unlink fs_exists
+# Mistakes that test_planted puts into the daemon (tests/sim/plants.c), and nobody else.
+SIM_PLANTS := pool_new pool_lease pool_lease_restore pool_nic_set_stale store_intents requests_serve_waiters
+SIM_TEST   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/sim/test_*.c))
+sim_wrap    = $(addprefix -Wl$(COMMA)--wrap=,$(1))
 ALL_SRC    += $(wildcard tests/sim/*.c)
-SIM_TESTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/sim/test_*.c))
-tests: $(SIM_TESTS)
-$(SIM_TESTS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELP) $(SIM_TABLES) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
+tests: $(SIM_TEST)
+
+$(BUILD)/sim: $(BUILD)/tests/sim/sim.o $(SIM_OBJ) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call sim_wrap,$(SIM_WRAPS)) $(call pkg_libs,$(PKGS_IPAMD) $(PKGS_CLOUD))
+
+$(BUILD)/tests/sim/test_planted: $(BUILD)/tests/sim/plants.o
+$(BUILD)/tests/sim/test_planted: SIM_WRAPS += $(SIM_PLANTS)
+$(SIM_TEST): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELP) $(SIM_OBJ) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call sim_wrap,$(SIM_WRAPS)) $(call pkg_libs,$(PKGS_IPAMD) $(PKGS_CLOUD) cmocka)
+
+# Many nodes in virtual time. Stand-ins for executor, store and kernel come first, so that the archives' own stay out.
+FLEET_OBJ  := $(call objs,$(filter-out tests/fleet/tables.c tests/fleet/test_%.c,$(wildcard tests/fleet/*.c)))
+FLEET_TEST := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fleet/test_*.c))
+ALL_SRC    += $(wildcard tests/fleet/*.c)
+tests: $(FLEET_TEST)
+
+$(FLEET_TEST): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELP) $(FLEET_OBJ) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
 	$(call say,LD,$@)
 	$(link) $(call pkg_libs,$(PKGS_ALL) cmocka) -lpthread -lm
 
-$(BUILD)/sim-tables: $(BUILD)/tests/sim/tables.o $(SIM_TABLES) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
+# build/sim --fleet and --compare run it.
+$(BUILD)/sim: | $(BUILD)/sim-fleet
+$(BUILD)/sim-fleet: $(BUILD)/tests/fleet/tables.o $(FLEET_OBJ) $(IPAMD) $(CLOUD) $(PROTO) $(BASE)
 	$(call say,LD,$@)
 	$(link) $(call pkg_libs,$(PKGS_ALL)) -lpthread -lm
 
@@ -176,7 +202,7 @@ ALL_SRC += tests/fuzz/replay.c
 tests: $(REPLAY_BINS)
 
 # ---- what people type ---------------------------------------------------------------------------------------------
-.PHONY: help deps demo test test-asan lint bench fuzz tables clean install
+.PHONY: help deps demo test test-asan lint bench sim tables fuzz clean install
 help:
 	@echo 'make            the programs, in $(BUILD)/'
 	@echo 'make demo       two nodes in a VPC in a box: pods, pings, a killed daemon (root; installs what is missing)'
@@ -184,6 +210,7 @@ help:
 	@echo 'make test-asan  the suite under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make lint       warnings as errors, layers, format, static analysis'
 	@echo 'make bench      figures beside the ptp and host-local plugins'
+	@echo 'make sim        the daemon in SIM_SEEDS (default 10000) simulated clouds'
 	@echo 'make tables     the tables of docs/planner.md: rules side by side, a fleet on one account (3 min)'
 	@echo 'make fuzz       each parser of foreign bytes for FUZZ_SECONDS (default 20)'
 	@echo 'make deps       only the packages'
@@ -212,9 +239,14 @@ fuzz: deps
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SAN=fuzzer-no-link,address,undefined fuzzers
 	@BUILD=$(BUILD)/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
 
+SIM_SEEDS ?= 10000
+sim: deps
+	@$(MAKE) --no-print-directory -s $(BUILD)/sim
+	@$(BUILD)/sim --seeds 1..$(SIM_SEEDS) --jobs 2
+
 tables: deps
-	@$(MAKE) --no-print-directory -s $(BUILD)/sim-tables
-	@BUILD=$(BUILD) tests/sim/tables
+	@$(MAKE) --no-print-directory -s $(BUILD)/sim-fleet
+	@BUILD=$(BUILD) tests/fleet/tables
 
 lint: deps
 	@deploy/deps lint

@@ -48,6 +48,7 @@ static const enum cni_code by_reason[] = {
 	[FAIL_STARTING] = CNI_TRY_AGAIN,
 	[FAIL_PENDING] = CNI_TRY_AGAIN,
 	[FAIL_STATE] = CNI_TRY_AGAIN,
+	[FAIL_PAUSED] = CNI_TRY_AGAIN,
 };
 static_assert(ARRAY_SIZE(by_reason) == FAIL_REASON_COUNT, "every reason has a CNI code");
 

@@ -15,33 +15,45 @@
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static const struct command {
-	const char *name, *help;
+	const char *name;
+	const char *arg; /* NULL: takes none */
+	const char *help;
 	int (*run)(const struct ctl *ctl, struct err *err);
 } commands[] = {
-	{ "status", "the node on one screen: NICs, one square per address, what is short and why", ctl_status },
+	{ "status", NULL, "the node on one screen: NICs, one square per address, what is short and why", ctl_status },
+	{ "pause", "WHAT", "leave changes in the cloud undone until the daemon starts again: none, releases, all",
+	  ctl_pause },
 };
 
 static void usage(FILE *out)
 {
-	(void)fprintf(out, "usage: berthctl [--socket PATH] [--json] [--colour|--plain] COMMAND\n\n");
+	(void)fprintf(out, "usage: berthctl [--socket PATH] [--json] [--colour|--plain] COMMAND [WHAT]\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		(void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+		(void)fprintf(out, "  %-6s %-5s %s\n", commands[i].name, commands[i].arg ? commands[i].arg : "",
+			      commands[i].help);
 	(void)fprintf(out, "\nThe socket is %s/%s unless --socket or BERTH_RUN_DIR says otherwise.\n", PROTO_RUN_DIR,
 		      PROTO_SOCKET);
 }
 
-static int run(const struct ctl *ctl, const char *name)
+static int run(const struct ctl *ctl, const struct command *command)
 {
 	struct err err = { 0 };
 
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (!str_equal(commands[i].name, name))
-			continue;
-		if (commands[i].run(ctl, &err) == 0)
-			return EXIT_OK;
-		(void)fprintf(stderr, "berthctl %s: %s\n", name, err.msg);
-		return EXIT_FAILED;
+	if (!command->arg != !ctl->arg) {
+		usage(stderr);
+		return EXIT_USAGE;
 	}
+	if (command->run(ctl, &err) == 0)
+		return EXIT_OK;
+	(void)fprintf(stderr, "berthctl %s: %s\n", command->name, err.msg);
+	return EXIT_FAILED;
+}
+
+static int run_named(const struct ctl *ctl, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (str_equal(commands[i].name, name))
+			return run(ctl, &commands[i]);
 	(void)fprintf(stderr, "berthctl: no command '%s'\n", name);
 	usage(stderr);
 	return EXIT_USAGE;
@@ -89,9 +101,10 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (optind + 1 != argc) {
+	if (optind >= argc || argc - optind > 2) {
 		usage(stderr);
 		return EXIT_USAGE;
 	}
-	return run(&ctl, argv[optind]);
+	ctl.arg = argv[optind + 1];
+	return run_named(&ctl, argv[optind]);
 }

@@ -158,6 +158,16 @@ static void draw_blocked(const struct ctl *ctl, const json_t *state)
 		(void)fprintf(ctl->out, "    %s\n", text_of(blocked, "error"));
 }
 
+static void draw_pause(const struct ctl *ctl, const json_t *state)
+{
+	const char *pause = text_of(state, "pause");
+
+	if (!*pause || str_equal(pause, "none"))
+		return;
+	paint(ctl, COLOUR_YELLOW, "  paused: ");
+	(void)fprintf(ctl->out, "%s (berthctl pause none ends it)\n", pause);
+}
+
 int status_draw(const struct ctl *ctl, const struct json_t *state, struct err *err)
 {
 	struct json_t *nics = NULL, *addresses = NULL;
@@ -173,6 +183,7 @@ int status_draw(const struct ctl *ctl, const struct json_t *state, struct err *e
 	json_array_foreach (nics, i, nic)
 		draw_nic(ctl, nic);
 	draw_sums(ctl, state);
+	draw_pause(ctl, state);
 	draw_blocked(ctl, state);
 	return 0;
 }

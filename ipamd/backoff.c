@@ -26,9 +26,8 @@ void backoff_fail(struct ipamd *d, struct backoff *backoff, const struct err *er
 
 	if (ceiling > BACKOFF_MAX_US)
 		ceiling = BACKOFF_MAX_US;
-	delay = (int64_t)ipamd_random(d, (uint64_t)ceiling) + 1;
-	if (err->retry_after_ms * USEC_PER_MSEC > delay)
-		delay = err->retry_after_ms * USEC_PER_MSEC;
+	/* Behind a Retry-After too: other nodes were told the same. */
+	delay = err->retry_after_ms * USEC_PER_MSEC + (int64_t)ipamd_random(d, (uint64_t)ceiling) + 1;
 	backoff->failures++;
 	backoff->not_before_us = now_us + delay;
 	backoff->err = *err;

@@ -48,8 +48,9 @@ static int64_t jittered(struct ipamd *d, int64_t period)
 
 void cloudwork_list_soon(struct ipamd *d, int64_t at_us)
 {
-	if (at_us < d->list_due_us)
-		d->list_due_us = at_us;
+	d->list_due_us = clock_earlier(d->list_due_us, at_us);
+	if (at_us > d->list_after_us)
+		d->list_after_us = at_us;
 }
 
 static void finish_identify(struct ipamd *d, struct job *job, int64_t now_us)
@@ -83,27 +84,13 @@ static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 		 d->limits.units[1].len);
 }
 
-static int drop_intent(const struct intent *intent, void *arg)
-{
-	struct ipamd *d = arg;
-	struct err err;
-
-	log_warn("a cloud call was in flight when the last daemon ended; settled by this list", "kind=%s nic=%s",
-		 intent->kind, intent->nic);
-	if (store_intent_del(d->store, intent->id, &err) < 0)
-		log_warn("cannot forget an intent", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-	return 0;
-}
-
 static void first_list(struct ipamd *d, int64_t now_us)
 {
-	struct err err;
-
 	view_restore(d, now_us);
+	intents_settle(d);
+	view_adopt(d, now_us);
 	d->listed = true;
 	d->host_dirty = true;
-	if (store_intents(d->store, drop_intent, d, &err) < 0)
-		log_warn("cannot read intents", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 }
 
 /* A NIC on its way without a job of ours: a daemon before us started it, or somebody else. It takes a slot already. */
@@ -128,6 +115,8 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 	d->list_due_us = now_us + (d->missing_count ? RELIST_US : jittered(d, d->config.list_period_us));
 	if (is_moving(d, &job->view))
 		d->list_due_us = now_us + MOVING_US;
+	if (job->submitted_us < d->list_after_us)
+		cloudwork_list_soon(d, d->list_after_us);
 	if (!d->listed)
 		first_list(d, now_us);
 }
@@ -168,7 +157,7 @@ int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)
 		return wake;
 	if (d->cloud->ops->glance)
 		wake = clock_earlier(wake, start_read(d, JOB_GLANCE, &d->glance, d->glance_due_us, now_us));
-	if (!d->running[JOB_ATTACH])
+	if (!d->running[JOB_ATTACH] && d->pause != PAUSE_ALL)
 		wake = clock_earlier(wake, start_read(d, JOB_SWEEP, &d->list, d->sweep_due_us, now_us));
 	return clock_earlier(wake, mutations_reconcile(d, now_us));
 }

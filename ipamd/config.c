@@ -70,6 +70,12 @@ static int parse_level(const struct setting *setting, const char *text, void *ds
 	return log_level_parse(text, dst);
 }
 
+static int parse_pause(const struct setting *setting, const char *text, void *dst)
+{
+	(void)setting;
+	return pause_parse(text, dst);
+}
+
 static int parse_bool(const struct setting *setting, const char *text, void *dst)
 {
 	(void)setting;
@@ -185,6 +191,7 @@ static int parse_prefixes(const struct setting *setting, const char *text, void 
 
 static const struct kind kind_text = { parse_text, "text of up to 255 bytes" };
 static const struct kind kind_level = { parse_level, "error, warn, info or debug" };
+static const struct kind kind_pause = { parse_pause, "none, releases or all" };
 static const struct kind kind_bool = { parse_bool, "true or false" };
 static const struct kind kind_number = { parse_number, "a number" };
 static const struct kind kind_warm = { parse_warm, "auto or a number" };
@@ -229,6 +236,8 @@ static const struct setting settings[] = {
 	  "NICs to use, the primary included; 0: what the instance allows" },
 	{ "maxPods", "BERTH_MAX_PODS", &kind_number, FIELD(max_pods), "110", 1, ADDRESSES_MAX,
 	  "never hold more addresses than this, rounded up to whole units" },
+	{ "pause", "BERTH_PAUSE", &kind_pause, FIELD(pause), "none", 0, 0,
+	  "what to leave undone in the cloud; `berthctl pause` changes it until the next start" },
 	{ "cooldown", "BERTH_COOLDOWN", &kind_duration, FIELD(cooldown_us), "30s", 0, HOUR_US,
 	  "how long an address rests before another pod gets it" },
 	{ "releaseDelay", "BERTH_RELEASE_DELAY", &kind_duration, FIELD(release_delay_us), "60s", 0, DAY_US,

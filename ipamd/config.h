@@ -13,6 +13,7 @@
 
 #include "berth/ipaddr.h"
 #include "berth/log.h"
+#include "berth/proto.h"
 
 struct err;
 
@@ -41,6 +42,7 @@ struct config {
 	unsigned min_ips;         /* minIPs           BERTH_MIN_IPS          0: addresses to hold in all */
 	unsigned max_nics;        /* maxNICs          BERTH_MAX_NICS         0 = what the instance allows */
 	unsigned max_pods;        /* maxPods          BERTH_MAX_PODS         110 */
+	enum pause pause;         /* pause            BERTH_PAUSE            none: what starts paused */
 	int64_t cooldown_us;      /* cooldown         BERTH_COOLDOWN         "30s" */
 	int64_t release_delay_us; /* releaseDelay     BERTH_RELEASE_DELAY    "60s": idle this long before it goes back
 				   */

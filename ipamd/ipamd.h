@@ -67,7 +67,8 @@ struct ipamd_stats {
 	int64_t last_list_us;
 };
 
-#define IPAMD_FLUSH_MAX 256 /* addresses of one flush: one walk over the table of flows, whatever their number */
+#define IPAMD_FLUSH_MAX   256 /* addresses of one flush: one walk over the table of flows, whatever their number */
+#define IPAMD_READ_LAG_US (10 * INT64_C(1000000)) /* how old a read may be: EC2 shows a change within a few seconds */
 #define IPAMD_MISSING_MAX                                                                                              \
 	256 /* blocks that one list may lack before we call the list wrong rather than the blocks gone */
 
@@ -93,9 +94,11 @@ struct ipamd {
 	struct cloud_identity *identity; /* NULL until known */
 	struct cloud_limits limits;
 	bool limits_known, listed, swept, conflist_written;
+	int64_t list_after_us; /* a list that was asked for before is not enough */
 	int64_t list_due_us, glance_due_us, sweep_due_us, spool_due_us;
 	int64_t mutated_us
-		[CLOUD_NICS_MAX]; /* by slot: when its last mutation ended; an older list says nothing of it */
+		[CLOUD_NICS_MAX]; /* by slot: until when its last mutation may not be seen; a list that was asked for
+				   * before says nothing of it */
 	unsigned missing_count;
 	struct prefix missing[IPAMD_MISSING_MAX]; /* blocks that the previous list lacked */
 	struct lease *early;                      /* leases of the store that wait for the first list; owned */
@@ -108,6 +111,7 @@ struct ipamd {
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
+	enum pause pause;          /* the operator's word; starts as configured, nothing keeps it */
 	struct backoff start, list, glance, grow, shrink, recover, nft, flush;
 	unsigned flush_count;
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
@@ -164,7 +168,7 @@ void ipamd_take_results(struct ipamd *d, int64_t now_us);
 
 /** ipamd_random() - a number below @bound (not 0): jitter. */
 uint64_t ipamd_random(struct ipamd *d, uint64_t bound);
-/** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s, or after Retry-After. */
+/** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s, behind Retry-After. */
 void backoff_fail(struct ipamd *d, struct backoff *backoff, const struct err *err, int64_t now_us);
 void backoff_ok(struct backoff *backoff);
 
@@ -202,8 +206,14 @@ void flush_finish(struct ipamd *d, const struct job *job, int64_t now_us);
 int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us);
 /** cloudwork_finish() - a read came back; takes what it keeps from @job. */
 void cloudwork_finish(struct ipamd *d, struct job *job, int64_t now_us);
-/** cloudwork_list_soon() - at @at_us, unless it is due before. */
+/** cloudwork_list_soon() - a list that is asked for at @at_us or later; one that is under way does not count. */
 void cloudwork_list_soon(struct ipamd *d, int64_t at_us);
+
+/* ---- intents.c ---- */
+
+/** intents_settle() - calls that a daemon before us sent: doubt what they may take away until a later list, have it and a
+ *  sweep made. Behind the first list and the leases of the store. */
+void intents_settle(struct ipamd *d);
 
 /* ---- mutations.c ---- */
 
@@ -221,8 +231,10 @@ void mutations_finish(struct ipamd *d, struct job *job, int64_t now_us);
 void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us);
 /** view_differs() - do metadata and pool differ in a way that time does not explain? A reason to list, nothing more. */
 bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t now_us);
-/** view_restore() - after the first list: leases of the store and pods that only the kernel knows enter the pool. */
+/** view_restore() - after the first list: leases of the store enter the pool. */
 void view_restore(struct ipamd *d, int64_t now_us);
+/** view_adopt() - behind it: cooldowns of the store, and pods that only the kernel knows. */
+void view_adopt(struct ipamd *d, int64_t now_us);
 /** lease_is_adopted() - of a pod that only the kernel knew: it has no netns path and is named by its host end. */
 bool lease_is_adopted(const struct lease *lease);
 /** lease_host_ifname() - the name of a lease's host end; an adopted lease carries it as its container. */

@@ -2,8 +2,8 @@
 /*
  * DOC: cloud mutations
  *
- * An intent is stored before a mutation is sent and removed when its result was recorded, so that a crash in between is
- * settled by the first list (blocks) and the sweep (NICs) of the next start. A result says by its class what happens:
+ * An intent is stored before a mutation is sent and removed when its result was recorded; intents.c settles what a crash
+ * in between left. A result says by its class what happens:
  *
  *   AMBIGUOUS                  the NIC is stale: read back before anything else is done to it
  *   CONFLICT                   our view is old: the same, by a list at once
@@ -32,17 +32,6 @@
 #define FRAGMENTED_US (600 * USEC_PER_SEC) /* fragments go as pods do; each try that fails is one call */
 
 /* ---- sending ---- */
-
-static const char *plan_kind_name(enum plan_kind kind)
-{
-	static const char *const names[] = {
-		[PLAN_ASSIGN] = "assign",   [PLAN_ATTACH] = "attach", [PLAN_RECOVER] = "recover",
-		[PLAN_RELEASE] = "release", [PLAN_DETACH] = "detach", [PLAN_DRAIN] = "drain",
-		[PLAN_UNDRAIN] = "undrain",
-	};
-
-	return kind < PLAN_KIND_COUNT ? names[kind] : "?";
-}
 
 static bool is_growth(enum plan_kind kind)
 {
@@ -211,8 +200,9 @@ static int64_t decide(struct ipamd *d, int64_t now_us)
 			     .release_delay_us = d->config.release_delay_us },
 		.waiting = d->waiting,
 		.now_us = now_us,
-		.grow_not_before_us = d->grow.not_before_us,
-		.shrink_not_before_us = d->shrink.not_before_us,
+		/* What was lost is not asked back either while nothing may grow. */
+		.grow_not_before_us = d->pause == PAUSE_ALL ? INT64_MAX : d->grow.not_before_us,
+		.shrink_not_before_us = d->pause == PAUSE_NONE ? d->shrink.not_before_us : INT64_MAX,
 		.recover_not_before_us = d->cloud->ops->recover ? d->recover.not_before_us : INT64_MAX,
 		.single_until_us = { d->single_until_us[0], d->single_until_us[1] },
 	};
@@ -288,7 +278,14 @@ static void mutation_failed(struct ipamd *d, const struct job *job, struct backo
 		pool_nic_set_stale(d->pool, job->slot, true);
 	else
 		d->sweep_due_us = 0; /* an attach that may have left a NIC behind */
-	cloudwork_list_soon(d, now_us);
+	cloudwork_list_soon(d, d->mutated_us[job->slot] + 1);
+}
+
+/* A list that was asked for before @until_us says nothing of that slot. */
+static void note_mutation(struct ipamd *d, unsigned slot, int64_t until_us)
+{
+	if (slot < CLOUD_NICS_MAX && d->mutated_us[slot] < until_us)
+		d->mutated_us[slot] = until_us;
 }
 
 /* Did units larger than the smallest not come? Return: true if single ones are asked for instead, at once. */
@@ -390,7 +387,7 @@ static void finish_attach(struct ipamd *d, struct job *job, int64_t now_us)
 		cloudwork_list_soon(d, now_us);
 		return;
 	}
-	d->mutated_us[job->nic_result.slot] = now_us;
+	note_mutation(d, job->nic_result.slot, now_us);
 	add_blocks(d, job->nic_result.slot, &job->nic_result, now_us);
 	log_info("NIC attached", "nic=%s slot=%u took_ms=%" PRId64, job->nic_result.id, job->nic_result.slot,
 		 (now_us - job->submitted_us) / USEC_PER_MSEC);
@@ -477,7 +474,9 @@ void mutations_finish(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	struct err err;
 
-	d->mutated_us[job->slot] = now_us;
+	/* What was taken away may be shown for a while yet; what was added and is not shown yet does no harm. */
+	note_mutation(d, job->slot,
+		      job->kind == JOB_RELEASE || job->kind == JOB_DETACH ? now_us + IPAMD_READ_LAG_US : now_us);
 	finish(d, job, now_us);
 	if (store_intent_del(d->store, job->intent, &err) < 0)
 		log_warn("cannot forget an intent", LOG_ERR_FMT, LOG_ERR_ARGS(&err));

@@ -23,6 +23,7 @@ static void counter(struct strbuf *out, const char *name, const char *help, uint
 static void addresses(const struct ipamd *d, struct strbuf *out)
 {
 	struct pool_counts c;
+	char label[32];
 
 	pool_count(d->pool, IP_V4, &c);
 	metrics_family(out, "berth_addresses", "gauge", "Addresses of this node by state.");
@@ -35,6 +36,11 @@ static void addresses(const struct ipamd *d, struct strbuf *out)
 	      d->plan.wanted[0]);
 	gauge(out, "berth_addresses_supply",
 	      "Addresses that the last plan counted on: free, leased, pending, incoming.", d->plan.supply[0]);
+	metrics_family(out, "berth_paused", "gauge", "1 for what an operator has paused.");
+	for (unsigned i = PAUSE_NONE + 1; i < PAUSE_COUNT; i++) {
+		(void)snprintf(label, sizeof(label), "what=\"%s\"", pause_name((enum pause)i));
+		metrics_u64(out, "berth_paused", label, d->pause == i);
+	}
 	gauge(out, "berth_pods_waiting", "ADD requests that wait for an address.", d->waiting);
 }
 

@@ -239,6 +239,17 @@ static void check_input(const struct plan_input *input)
 	}
 }
 
+const char *plan_kind_name(enum plan_kind kind)
+{
+	static const char *const names[PLAN_KIND_COUNT] = {
+		[PLAN_ASSIGN] = "assign",   [PLAN_ATTACH] = "attach", [PLAN_RECOVER] = "recover",
+		[PLAN_RELEASE] = "release", [PLAN_DETACH] = "detach", [PLAN_DRAIN] = "drain",
+		[PLAN_UNDRAIN] = "undrain",
+	};
+
+	return (unsigned)kind < PLAN_KIND_COUNT ? names[kind] : "?";
+}
+
 void planner_decide(const struct plan_input *input, struct plan *ret)
 {
 	struct decision d = { .input = input, .plan = ret };

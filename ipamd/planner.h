@@ -116,6 +116,8 @@ struct plan {
 	int64_t wake_us;                /* when time alone changes the decision; INT64_MAX = never */
 };
 
+/** plan_kind_name() - "assign", "attach", ...; also what an intent of the store is called. */
+const char *plan_kind_name(enum plan_kind kind);
 /** planner_decide() - all of @ret is written. */
 void planner_decide(const struct plan_input *input, struct plan *ret);
 

@@ -145,7 +145,7 @@ static bool rank_leftover(const struct decision *d, const struct nic_sum *sum, c
 {
 	const struct plan_family *family = &d->families[ip_index(block->prefix.addr.family)];
 
-	return family->unplaced_count > 0 && block->size < family->unit_size && plan_may_mutate(sum) &&
+	return family->unplaced_count > 0 && block->size < family->unit_size && sum->usable && plan_may_mutate(sum) &&
 	       rank_idle(d, sum, block, ret_rank);
 }
 

@@ -87,18 +87,19 @@ enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 		*ret_err = err->class == ERR_NONE ? NULL : err;
 		return reason_of(err);
 	}
+	if (d->pause == PAUSE_ALL)
+		return FAIL_PAUSED;
 	if (is_throttled(d))
 		return FAIL_THROTTLED;
+	/* Said only by a decision that was free to grow: what failed before that is over. */
+	if (d->plan.short_because != FAIL_NONE)
+		return is_cooling(d) ? FAIL_COOLING : d->plan.short_because;
 	if (d->grow.err.class != ERR_NONE) {
 		*ret_err = &d->grow.err;
 		return reason_of(&d->grow.err);
 	}
-	if (d->nft.err.class != ERR_NONE) {
+	if (d->nft.err.class != ERR_NONE)
 		*ret_err = &d->nft.err;
-		return FAIL_PENDING;
-	}
-	if (d->plan.short_because != FAIL_NONE)
-		return is_cooling(d) ? FAIL_COOLING : d->plan.short_because;
 	return FAIL_PENDING;
 }
 
@@ -475,6 +476,15 @@ static void on_status(struct ipamd *d, struct server_conn *conn)
 	reply_error(conn, &err, reason);
 }
 
+static void on_pause(struct ipamd *d, struct server_conn *conn, enum pause pause)
+{
+	if (pause != d->pause)
+		log_warn("an operator changed what is paused", "pause=%s was=%s", pause_name(pause),
+			 pause_name(d->pause));
+	d->pause = pause;
+	reply_ok(conn);
+}
+
 static void on_request(void *ctx, struct server_conn *conn, const struct proto_request *request)
 {
 	struct ipamd *d = ctx;
@@ -499,6 +509,9 @@ static void on_request(void *ctx, struct server_conn *conn, const struct proto_r
 		return;
 	case PROTO_STATE:
 		on_state(d, conn, now_us);
+		return;
+	case PROTO_PAUSE:
+		on_pause(d, conn, request->pause);
 		return;
 	case PROTO_OP_COUNT:
 		break;

@@ -17,6 +17,7 @@ struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t no
 	if (!d)
 		return NULL;
 	d->config = *config;
+	d->pause = config->pause;
 	d->epoll_fd = d->signal_item.fd = d->timer_item.fd = -1;
 	d->waiters_tail = &d->waiters;
 	d->host_dirty = true;

@@ -6,6 +6,7 @@
  *
  *   version, ready, uptime_ms, cloud, instance, type, zone
  *   limits     {nics, units_per_nic, unit_len}                    absent until known
+ *   pause      "none", "releases" or "all"
  *   targets    {warm_ips, warm_auto, min_ips, max_nics, max_pods}
  *   addresses  {total, free, leased, cooling, pending, lost, waiting}
  *   plan       {wanted, supply}
@@ -161,6 +162,7 @@ struct json_t *state_json(struct ipamd *d, int64_t now_us)
 	if (!obj)
 		return NULL;
 	set_node(d, obj);
+	(void)json_object_set_new(obj, "pause", json_string(pause_name(d->pause)));
 	(void)json_object_set_new(obj, "targets",
 				  json_pack("{s:i,s:b,s:i,s:i,s:i}", "warm_ips", (int)d->warm_ips, "warm_auto",
 					    c->warm_ips == CONFIG_WARM_AUTO, "min_ips", (int)c->min_ips, "max_nics",

@@ -3,9 +3,9 @@
  * DOC: the cloud's word against ours
  *
  * A list adds what we do not hold at once. It takes nothing away at once: reads can be older than our last write, so a
- * block or NIC goes only when two lists in a row lack it, and a NIC that was mutated after the list was asked for is left
- * alone. What is gone but carries pods becomes LOST: nothing new is leased from it, and the pods are reported. It goes
- * with its last pod, or comes back, if need be on another NIC.
+ * block or NIC goes only when two lists in a row lack it, and a NIC that was mutated after the list was asked for, or from
+ * which something was taken a few seconds before, is left alone. What is gone but carries pods becomes LOST: nothing new
+ * is leased from it, and the pods are reported. It goes with its last pod, or comes back, if need be on another NIC.
  */
 #include "ipamd/ipamd.h"
 
@@ -189,8 +189,10 @@ static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t sub
 	const struct pool_nic *nic = pool_nic_by_id(d->pool, seen->id);
 
 	if (!nic) {
-		/* A slot that is taken holds an attach in flight: this NIC is what it will return. */
-		if (!seen->attached || seen->slot >= CLOUD_NICS_MAX || pool_nic_by_slot(d->pool, seen->slot))
+		/* A slot that is taken holds an attach in flight: this NIC is what it will return. One that was left
+		 * a moment ago may be shown for a while yet. */
+		if (!seen->attached || seen->slot >= CLOUD_NICS_MAX || pool_nic_by_slot(d->pool, seen->slot) ||
+		    d->mutated_us[seen->slot] >= submitted_us)
 			return;
 		nic = pool_nic_add(d->pool, seen, now_us);
 		if (!nic) {
@@ -422,6 +424,30 @@ struct adopt {
 	int64_t now_us;
 };
 
+struct rest {
+	const struct ipaddr *addr;
+	bool found;
+};
+
+static int find_rest(const struct ipaddr *addr, int64_t until_us, void *arg)
+{
+	struct rest *rest = arg;
+
+	(void)until_us;
+	rest->found = rest->found || ipaddr_equal(addr, rest->addr);
+	return rest->found;
+}
+
+/* The store knows that the address was given back: a daemon before us ended before it took the pod's route away. */
+static bool was_released(struct ipamd *d, const struct ipaddr *addr)
+{
+	struct rest rest = { addr, false };
+	struct err err;
+
+	(void)store_cooldowns(d->store, find_rest, &rest, &err);
+	return rest.found;
+}
+
 /* A pod's route without a lease: the store was lost, the pod was not. */
 static int adopt_route(const struct net_route *route, void *arg)
 {
@@ -436,6 +462,10 @@ static int adopt_route(const struct net_route *route, void *arg)
 		return 0;
 	if (net_link_by_index(a->d->net, route->oif, &link, &err) < 0 || !str_starts(link.name, HOSTNET_POD_LINKS))
 		return 0;
+	if (was_released(a->d, &route->dst.addr)) {
+		hostwork_pod_down(a->d, &route->dst.addr, link.name);
+		return 0;
+	}
 	adopted_key(a->d, link.name, &lease.key);
 	restore_lease(a->d, &lease, a->now_us);
 	if (store_lease_put(a->d->store, &lease, &err) < 0)
@@ -477,12 +507,16 @@ static void adopt_pods(struct ipamd *d, int64_t now_us)
 
 void view_restore(struct ipamd *d, int64_t now_us)
 {
-	struct err err;
-
 	for (unsigned i = 0; i < d->early_count; i++)
 		restore_lease(d, &d->early[i], now_us);
 	free(take_ptr(d->early));
 	d->early_count = 0;
+}
+
+void view_adopt(struct ipamd *d, int64_t now_us)
+{
+	struct err err;
+
 	if (store_cooldowns(d->store, restore_cooldown, d, &err) < 0)
 		log_warn("cannot load cooldowns", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 	adopt_pods(d, now_us);

@@ -43,8 +43,11 @@ const struct retry_policy ec2_retry_policy = {
 };
 
 /*
- * EC2 allows an account 100 describes at 20/s and 50 mutations at 5/s, per action and region. One node gets a part: the
- * burst covers a cold start that fills four NICs (about five mutations each) and the rate is what a busy node needs.
+ * EC2 allows an account, per action and region, a bucket of 100 describes refilled at 20/s and one of 50 changes at 5/s:
+ * https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html (the numbers of the changes of interfaces are
+ * not documented; these are the ordinary ones). One node gets a part: the burst covers a cold start that fills four
+ * NICs (about five changes each), and the rate is what a busy node needs. A fleet that takes more than there is is told
+ * so, and each node then comes down to a share by itself.
  */
 const struct budget_limit ec2_budget_limits[BUDGET_CLASS_COUNT] = {
 	[BUDGET_READ] = { .burst = 40, .rate_max = 5, .rate_min = 0.2 },
@@ -256,7 +259,8 @@ static int judge(struct attempt *a, const struct http_response *response, struct
 	}
 	(void)ec2_decode_error(response->body, response->body_size, &error);
 	class = ec2_classify(response->status, error.code, error.message);
-	if (class == ERR_THROTTLED)
+	/* "Not before N seconds" is said to all of us, whatever the word beside it. */
+	if (class == ERR_THROTTLED || response->retry_after_ms > 0)
 		budget_throttled(&a->ec2->budget, a->call->class, now, response->retry_after_ms);
 	else
 		budget_ok(&a->ec2->budget, a->call->class, now);

@@ -11,7 +11,9 @@
  *    "addresses":[{"address":"10.0.1.17/32","gateway":"169.254.1.1"},{"address":"2600::1/128","gateway":"fe80::1"}]}
  *   {"v":1,"ok":false,"error":{"class":"EXHAUSTED","reason":"subnet_full","msg":"…","hint":"…"}}
  *
- * `confirm` and `del` answer {"v":1,"ok":true}. `state` answers {"v":1,"ok":true,"state":{…}}: what berthctl draws; its
+ *   {"v":1,"op":"pause","what":"releases"}
+ *
+ * `confirm`, `del` and `pause` answer {"v":1,"ok":true}. `state` answers {"v":1,"ok":true,"state":{…}}: what berthctl draws; its
  * keys are listed in ipamd/state.c.
  *
  * "addresses" holds all of a lease, one of each family at most; "address" and "gateway" repeat the first of them. A plugin
@@ -41,7 +43,16 @@ struct json_t;
 #define PROTO_RUN_DIR     "/run/berth"
 #define PROTO_SPOOL_DIR   "spool" /* below the run directory: DELs that found no daemon */
 
-enum proto_op { PROTO_ADD, PROTO_CONFIRM, PROTO_DEL, PROTO_CHECK, PROTO_STATUS, PROTO_STATE, PROTO_OP_COUNT };
+enum proto_op {
+	PROTO_ADD,
+	PROTO_CONFIRM,
+	PROTO_DEL,
+	PROTO_CHECK,
+	PROTO_STATUS,
+	PROTO_STATE,
+	PROTO_PAUSE,
+	PROTO_OP_COUNT
+};
 /** proto_op_name() - "add", "confirm", ...; "?" for a value that is no op. */
 const char *proto_op_name(enum proto_op op);
 
@@ -66,12 +77,25 @@ struct pod_name {
 	char uid[LEASE_UID_SIZE];
 };
 
+/** enum pause - what an operator told the daemon to leave undone in the cloud; reads go on, pods are served from the pool. */
+enum pause {
+	PAUSE_NONE,
+	PAUSE_RELEASES, /* nothing is given back */
+	PAUSE_ALL,      /* nothing is bought, given back or swept */
+	PAUSE_COUNT
+};
+/** pause_name() - "none", "releases", "all"; "?" for a value that is no pause. */
+const char *pause_name(enum pause pause);
+/** pause_parse() - the pause of that name. Return: 0 or -EINVAL. */
+int pause_parse(const char *name, enum pause *ret);
+
 struct proto_request {
 	enum proto_op op;
 	struct lease_key key;         /* ADD CONFIRM DEL CHECK */
 	struct pod_name pod;          /* ADD */
 	char netns[LEASE_NETNS_SIZE]; /* ADD; DEL: may be empty */
 	int64_t timeout_ms;           /* ADD: how long the plugin waits; 0: the daemon's default */
+	enum pause pause;             /* PAUSE */
 };
 
 /** enum fail_reason - the closed list of why no address came; each has a hint for people. */
@@ -87,6 +111,7 @@ enum fail_reason {
 	FAIL_STARTING,   /* the daemon does not know its node yet */
 	FAIL_PENDING,    /* asked for, not there in time */
 	FAIL_STATE,      /* the daemon cannot keep its own state (store) */
+	FAIL_PAUSED,     /* an operator paused every change in the cloud */
 	FAIL_REASON_COUNT
 };
 /** fail_reason_name() - "subnet_full", ...; "none" for FAIL_NONE, "?" for a value that is no reason. */

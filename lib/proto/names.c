@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The closed lists of the protocol: operations, and reasons why no address came. */
+/* The closed lists of the protocol: operations, pauses, and reasons why no address came. */
 #include "berth/proto.h"
 
 #include <assert.h>
@@ -9,8 +9,8 @@
 #include "lib/proto/codec.h"
 
 static const char *const op_names[] = {
-	[PROTO_ADD] = "add",     [PROTO_CONFIRM] = "confirm", [PROTO_DEL] = "del",
-	[PROTO_CHECK] = "check", [PROTO_STATUS] = "status",   [PROTO_STATE] = "state",
+	[PROTO_ADD] = "add",       [PROTO_CONFIRM] = "confirm", [PROTO_DEL] = "del",     [PROTO_CHECK] = "check",
+	[PROTO_STATUS] = "status", [PROTO_STATE] = "state",     [PROTO_PAUSE] = "pause",
 };
 static_assert(ARRAY_SIZE(op_names) == PROTO_OP_COUNT, "every operation has a name");
 
@@ -26,6 +26,30 @@ int proto_op_parse(const char *name, enum proto_op *ret)
 		if (strcmp(name, op_names[i]) != 0)
 			continue;
 		*ret = (enum proto_op)i;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static const char *const pause_names[] = {
+	[PAUSE_NONE] = "none",
+	[PAUSE_RELEASES] = "releases",
+	[PAUSE_ALL] = "all",
+};
+static_assert(ARRAY_SIZE(pause_names) == PAUSE_COUNT, "every pause has a name");
+
+const char *pause_name(enum pause pause)
+{
+	return (unsigned)pause < PAUSE_COUNT ? pause_names[pause] : "?";
+}
+
+int pause_parse(const char *name, enum pause *ret)
+{
+	assert(name && ret);
+	for (unsigned i = 0; i < PAUSE_COUNT; i++) {
+		if (strcmp(name, pause_names[i]) != 0)
+			continue;
+		*ret = (enum pause)i;
 		return 0;
 	}
 	return -EINVAL;
@@ -65,6 +89,9 @@ static const struct {
 			   "recurs, raise the warm pool and read berth-ipamd's log." },
 	[FAIL_STATE] = { "state",
 			 "The daemon cannot write its own state: check space and rights of its run directory." },
+	[FAIL_PAUSED] = { "paused", "An operator paused every change in the cloud: `berthctl pause none` ends it, and "
+				    "so does the "
+				    "setting `pause` with the next start." },
 };
 static_assert(ARRAY_SIZE(reasons) == FAIL_REASON_COUNT, "every reason has a name and a hint");
 

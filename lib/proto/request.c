@@ -14,7 +14,7 @@
 
 static bool op_has_key(enum proto_op op)
 {
-	return op != PROTO_STATUS && op != PROTO_STATE;
+	return op != PROTO_STATUS && op != PROTO_STATE && op != PROTO_PAUSE;
 }
 
 /* Empty texts are left out; false on failure. */
@@ -39,6 +39,8 @@ char *proto_request_encode(const struct proto_request *request, size_t *ret_size
 	if (ok && request->op == PROTO_ADD)
 		ok = put_text(object, "pod_namespace", request->pod.namespace) &&
 		     put_text(object, "pod_name", request->pod.name) && put_text(object, "pod_uid", request->pod.uid);
+	if (ok && request->op == PROTO_PAUSE)
+		ok = put_text(object, "what", pause_name(request->pause));
 	if (ok && request->timeout_ms > 0)
 		ok = json_object_set_new(object, "timeout_ms", json_integer(request->timeout_ms)) == 0;
 	return ok ? line_encode(object, PROTO_REQUEST_MAX, ret_size) : NULL;
@@ -77,6 +79,18 @@ static int get_pod(const json_t *object, struct pod_name *pod, struct err *err)
 	return get_text(object, "pod_uid", MAY_BE_ABSENT, pod->uid, sizeof(pod->uid), err);
 }
 
+/* Nothing else is meant by a word that is not known: an operator who asks for more than there is must hear of it. */
+static int get_pause(const json_t *object, enum pause *ret, struct err *err)
+{
+	const char *what;
+
+	if (json_get_str(object, PROTO_DOMAIN, "what", &what, err) < 0)
+		return -1;
+	if (pause_parse(what, ret) < 0)
+		return err_set(err, ERR_INVALID, PROTO_DOMAIN, "pause is '%.32s', not none, releases or all", what);
+	return 0;
+}
+
 int proto_request_decode(const char *line, size_t size, struct proto_request *ret, struct err *err)
 {
 	json_auto_t *object = NULL;
@@ -94,6 +108,8 @@ int proto_request_decode(const char *line, size_t size, struct proto_request *re
 	     get_text(object, "netns", MAY_BE_ABSENT, request.netns, sizeof(request.netns), err) < 0))
 		return -1;
 	if (request.op == PROTO_ADD && get_pod(object, &request.pod, err) < 0)
+		return -1;
+	if (request.op == PROTO_PAUSE && get_pause(object, &request.pause, err) < 0)
 		return -1;
 	if (json_get_int_opt(object, PROTO_DOMAIN, "timeout_ms", 0, TIMEOUT_MAX_MS, &request.timeout_ms, err) < 0)
 		return -1;

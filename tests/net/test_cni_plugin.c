@@ -549,7 +549,7 @@ static void test_add__every_reason(void **state)
 		[FAIL_NONE] = 11,       [FAIL_SUBNET_FULL] = 110, [FAIL_SUBNET_FRAGMENTED] = 110,
 		[FAIL_NIC_LIMIT] = 111, [FAIL_THROTTLED] = 11,    [FAIL_PERMISSION] = 112,
 		[FAIL_METADATA] = 11,   [FAIL_COOLING] = 11,      [FAIL_STARTING] = 11,
-		[FAIL_PENDING] = 11,    [FAIL_STATE] = 11,
+		[FAIL_PENDING] = 11,    [FAIL_STATE] = 11,        [FAIL_PAUSED] = 11,
 	};
 	struct world *world = *state;
 	char ops[256];

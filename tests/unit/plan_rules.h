@@ -41,28 +41,37 @@ static inline unsigned count_nics(const struct world *w, bool foreign_too)
 	return n;
 }
 
-/* Of one NIC and family: addresses that pods may get from it, and blocks that the cloud shows. */
+/* Of one NIC and family: addresses that pods may get from it, now or soon, and blocks that the cloud shows. */
 struct on_nic {
 	unsigned slot, family, supply_count, shown_count;
+	unsigned free_count; /* of the supply: may be leased this moment */
+};
+
+struct on_nic_walk {
+	const struct world *w;
+	struct on_nic on;
 };
 
 static inline int add_to_nic(const struct pool_block_view *block, void *arg)
 {
-	struct on_nic *on = arg;
+	struct on_nic_walk *walk = arg;
+	struct on_nic *on = &walk->on;
 
-	if (block->nic_slot == on->slot && ip_index(block->prefix.addr.family) == on->family) {
-		on->supply_count += block->supply_count;
-		on->shown_count += block->state != BLOCK_LOST;
-	}
+	if (block->nic_slot != on->slot || ip_index(block->prefix.addr.family) != on->family)
+		return 0;
+	on->supply_count += block->supply_count;
+	on->shown_count += block->state != BLOCK_LOST;
+	if (block->state == BLOCK_READY && pool_nic_by_slot(walk->w->pool, on->slot)->state == NIC_READY)
+		on->free_count += block->supply_count;
 	return 0;
 }
 
 static inline struct on_nic blocks_in(const struct world *w, unsigned family, unsigned slot)
 {
-	struct on_nic on = { .slot = slot, .family = family };
+	struct on_nic_walk walk = { .w = w, .on = { .slot = slot, .family = family } };
 
-	(void)pool_blocks(w->pool, add_to_nic, &on);
-	return on;
+	(void)pool_blocks(w->pool, add_to_nic, &walk);
+	return walk.on;
 }
 
 static inline struct on_nic blocks_on(const struct world *w, unsigned slot)
@@ -183,6 +192,8 @@ static inline bool is_twice(const struct plan *plan, const struct plan_action *a
 {
 	if (a->slot != b->slot)
 		return false;
+	if (a->kind == PLAN_DETACH || b->kind == PLAN_DETACH)
+		return true;
 	if (a->kind == PLAN_UNDRAIN && b->kind == PLAN_UNDRAIN)
 		return plan->blocks[a->first_block].addr.family == plan->blocks[b->first_block].addr.family;
 	return a->kind == b->kind || (is_mutation(a->kind) && is_mutation(b->kind));
@@ -202,6 +213,8 @@ static inline void assert_nothing_twice(const struct plan *plan)
 /* What a plan does to the addresses of a family: bought, taken back or recovered, and given away or drained. */
 struct plan_sums {
 	unsigned bought, back, shed;
+	unsigned back_now, shed_now; /* of those, what may be leased this moment */
+	unsigned drained;            /* of what is shed */
 };
 
 static inline void sum_blocks(const struct world *w, const struct plan_action *action, unsigned family,
@@ -212,10 +225,15 @@ static inline void sum_blocks(const struct world *w, const struct plan_action *a
 
 		if (ip_index(block.prefix.addr.family) != family || is_unused(w, action->slot))
 			continue;
-		if (action->kind == PLAN_RELEASE || action->kind == PLAN_DRAIN)
+		if (action->kind == PLAN_RELEASE || action->kind == PLAN_DRAIN) {
 			sums->shed += block.supply_count;
-		else
-			sums->back += block.free_count;
+			sums->shed_now += block.supply_count;
+			sums->drained += action->kind == PLAN_DRAIN ? block.supply_count : 0;
+			continue;
+		}
+		sums->back += block.free_count;
+		if (action->kind == PLAN_UNDRAIN && pool_nic_by_slot(w->pool, action->slot)->state == NIC_READY)
+			sums->back_now += block.free_count;
 	}
 }
 
@@ -229,8 +247,12 @@ static inline struct plan_sums sums_of(const struct world *w, unsigned family)
 		if (action->wants[family].count > 0)
 			sums.bought += action->wants[family].count *
 				       pool_block_size(ip_family_at(family), action->wants[family].len);
-		if (action->kind == PLAN_DETACH)
-			sums.shed += blocks_in(w, family, action->slot).supply_count;
+		if (action->kind == PLAN_DETACH) {
+			struct on_nic on = blocks_in(w, family, action->slot);
+
+			sums.shed += on.supply_count;
+			sums.shed_now += on.free_count;
+		}
 		sum_blocks(w, action, family, &sums);
 	}
 	return sums;
@@ -253,6 +275,18 @@ static inline unsigned parting_of(const struct world *w, unsigned family)
 	if (w->targets.primary_unused)
 		(void)pool_blocks(w->pool, add_parting, counts);
 	return counts[family];
+}
+
+/* Whoever drains leaves enough that may be leased this moment, not only on its way. */
+static inline void assert_enough_now(const struct world *w, unsigned family)
+{
+	struct pool_counts counts = counts_in(w, family);
+	struct plan_sums sums = sums_of(w, family);
+	unsigned unused = w->targets.primary_unused ? blocks_in(w, family, 0).free_count : 0;
+
+	if (sums.drained > 0)
+		assert_true(counts.free - unused + counts.leased + sums.back_now >=
+			    w->plan.wanted[family] + sums.shed_now);
 }
 
 /* More is wanted, and no NIC has room for it. */
@@ -306,6 +340,7 @@ static inline void assert_family_allowed(const struct world *w, unsigned family)
 		assert_room_made(w, family);
 	else
 		assert_true(sums.shed == 0 || plan->supply[family] + sums.back >= plan->wanted[family] + sums.shed);
+	assert_enough_now(w, family);
 	if (in_ranges(w, family))
 		return;
 	assert_true(sums.bought == 0 || sums.shed == 0 || is_full(w, family));

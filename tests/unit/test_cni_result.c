@@ -136,6 +136,7 @@ static void test_cnierr_reply__every_reason_and_class(void **state)
 		[FAIL_STARTING] = CNI_TRY_AGAIN,
 		[FAIL_PENDING] = CNI_TRY_AGAIN,
 		[FAIL_STATE] = CNI_TRY_AGAIN,
+		[FAIL_PAUSED] = CNI_TRY_AGAIN,
 	};
 
 	(void)state;

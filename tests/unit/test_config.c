@@ -72,6 +72,7 @@ static void test_config_defaults__are_what_the_header_says(void **state)
 	assert_int_equal(c.min_ips, 0);
 	assert_int_equal(c.max_nics, 0);
 	assert_int_equal(c.max_pods, 110);
+	assert_int_equal(c.pause, PAUSE_NONE);
 	assert_int_equal(c.cooldown_us, 30 * USEC_PER_SEC);
 	assert_int_equal(c.release_delay_us, 60 * USEC_PER_SEC);
 	assert_int_equal(c.list_period_us, 300 * USEC_PER_SEC);
@@ -147,6 +148,22 @@ static void test_config_load__environment_wins(void **state)
 	assert_int_equal(c.warm_ips, 5);
 	assert_int_equal(c.min_ips, 4);
 	assert_int_equal(c.snat_exclude.count, 2);
+}
+
+static void test_config_load__pause(void **state)
+{
+	struct config c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(load_text("{\"pause\": \"releases\"}", &c, &err), 0);
+	assert_int_equal(c.pause, PAUSE_RELEASES);
+	assert_int_equal(load_env(ENV("BERTH_PAUSE", "all"), &c, &err), 0);
+	assert_int_equal(c.pause, PAUSE_ALL);
+	assert_int_equal(load_env(ENV("BERTH_PAUSE", "yes"), &c, &err), -1);
+	assert_int_equal(err.class, ERR_INVALID);
+	assert_says(&err, "BERTH_PAUSE is \"yes\", not none, releases or all");
+	assert_int_equal(load_text("{\"pause\": true}", &c, &err), -1);
 }
 
 static void test_config_load__durations(void **state)
@@ -361,6 +378,7 @@ int main(void)
 		check_unit_test(test_config_load__file_with_each_kind),
 		check_unit_test(test_config_load__warm_pool),
 		check_unit_test(test_config_load__environment_wins),
+		check_unit_test(test_config_load__pause),
 		check_unit_test(test_config_load__durations),
 		check_unit_test(test_config_load__values_that_are_refused),
 		check_unit_test(test_config_load__checks_over_several_settings),

@@ -130,6 +130,49 @@ static void test_planner_decide__the_fullest_of_those_that_drain_comes_back(void
 	assert_int_equal(w->plan.block_count, 2);
 }
 
+/* What is left over from another mode is taken back last, however full. */
+static void test_planner_decide__the_wanted_length_comes_back_first(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large, 0);
+	struct prefix prefix = add_block(w, 0, 28), single = add_block(w, 0, 32);
+
+	(void)state;
+	pod_at(w, 0, &prefix, 0);
+	pool_block_set_state(w->pool, &prefix, BLOCK_DRAINING, w->now_us);
+	pool_block_set_state(w->pool, &single, BLOCK_DRAINING, w->now_us);
+	w->waiting = 1;
+	decide(w);
+	assert_int_equal(w->plan.block_count, 1);
+	assert_int_equal(prefix_cmp(&w->plan.blocks[0], &single), 0);
+	/* A block without a free address would bring nothing. */
+	pod_at(w, 1, &single, 0);
+	decide(w);
+	assert_int_equal(w->plan.block_count, 1);
+	assert_int_equal(prefix_cmp(&w->plan.blocks[0], &prefix), 0);
+}
+
+/* A NIC whose block is taken back does not go. */
+static void test_planner_decide__a_nic_is_kept_for_what_it_gets_back(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&t3_nano, 0);
+	struct prefix first = add_block(w, 0, 32), second;
+
+	(void)state;
+	pod_at(w, 0, &first, 0);
+	open_nic(w, 1);
+	second = add_block(w, 1, 32);
+	pool_block_set_state(w->pool, &second, BLOCK_DRAINING, w->now_us);
+	w->now_us += DELAY_US;
+	w->waiting = 1;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_UNDRAIN);
+	w->waiting = 0;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_DETACH);
+}
+
 /* A block whose NIC is busy drains all the same, and none while shrinking is held back. */
 static void test_planner_decide__draining_is_no_mutation(void **state)
 {
@@ -498,6 +541,8 @@ int main(void)
 		check_unit_test(test_planner_decide__drains_no_more_than_its_pods_leave_room_for),
 		check_unit_test(test_planner_decide__what_drains_is_taken_back_before_anything_is_bought),
 		check_unit_test(test_planner_decide__the_fullest_of_those_that_drain_comes_back),
+		check_unit_test(test_planner_decide__the_wanted_length_comes_back_first),
+		check_unit_test(test_planner_decide__a_nic_is_kept_for_what_it_gets_back),
 		check_unit_test(test_planner_decide__draining_is_no_mutation),
 		check_unit_test(test_planner_decide__nothing_drains_for_what_is_still_coming),
 		check_unit_test(test_planner_decide__lost_blocks_with_pods_are_asked_back),

@@ -109,6 +109,23 @@ static void test_planner_decide__a_nic_has_one_range(void **state)
 	assert_int_equal(step(w), 1);
 }
 
+/* A NIC that gives IPv4 addresses again needs its range in the same breath. */
+static void test_planner_decide__a_range_beside_what_is_taken_back(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large_dual, 0);
+	struct prefix drained = add_block(w, 0, 32);
+
+	(void)state;
+	pool_block_set_state(w->pool, &drained, BLOCK_DRAINING, w->now_us);
+	w->waiting = 1;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 2);
+	assert_int_equal(action_on(w, PLAN_UNDRAIN, 0).block_count, 1);
+	assert_int_equal(action_on(w, PLAN_ASSIGN, 0).wants[V4].count, 0);
+	assert_int_equal(action_on(w, PLAN_ASSIGN, 0).wants[V6].count, 1);
+	assert_int_equal(step(w), 2);
+}
+
 /* A range stays on the primary without IPv4 addresses: it costs nothing. It goes with its NIC. */
 static void test_planner_decide__ranges_go_with_their_nic(void **state)
 {
@@ -314,6 +331,7 @@ int main(void)
 		check_unit_test(test_planner_decide__a_missing_range_is_bought),
 		check_unit_test(test_planner_decide__a_range_on_its_way_is_not_bought_twice),
 		check_unit_test(test_planner_decide__a_nic_has_one_range),
+		check_unit_test(test_planner_decide__a_range_beside_what_is_taken_back),
 		check_unit_test(test_planner_decide__ranges_go_with_their_nic),
 		check_unit_test(test_planner_decide__no_range_for_a_nic_that_goes),
 		check_unit_test(test_planner_decide__the_last_range_stays),

@@ -27,6 +27,7 @@ static struct proto_request sample_request(enum proto_op op)
 		.pod = { .namespace = "default", .name = "web-0", .uid = "11-22" },
 		.netns = "/run/netns/cni-1",
 		.timeout_ms = 60000,
+		.pause = PAUSE_RELEASES,
 	};
 }
 
@@ -118,8 +119,11 @@ static void test_proto_request_encode__round_trip_of_every_op(void **state)
 		assert_int_equal(back.op, op);
 		assert_int_equal(back.timeout_ms, 60000);
 		assert_string_equal(back.pod.name, op == PROTO_ADD ? "web-0" : "");
-		assert_string_equal(back.key.ifname, op == PROTO_STATUS || op == PROTO_STATE ? "" : "eth0");
-		assert_string_equal(back.netns, op == PROTO_STATUS || op == PROTO_STATE ? "" : "/run/netns/cni-1");
+		bool has_key = op != PROTO_STATUS && op != PROTO_STATE && op != PROTO_PAUSE;
+
+		assert_string_equal(back.key.ifname, has_key ? "eth0" : "");
+		assert_string_equal(back.netns, has_key ? "/run/netns/cni-1" : "");
+		assert_int_equal(back.pause, op == PROTO_PAUSE ? PAUSE_RELEASES : PAUSE_NONE);
 	}
 }
 
@@ -472,6 +476,47 @@ static void test_proto_reply_decode__bad_fields(void **state)
 			   "'host_ifname'");
 }
 
+/* ---- pause ---- */
+
+static void test_pause__each_word_there_and_back(void **state)
+{
+	(void)state;
+	for (unsigned p = 0; p < PAUSE_COUNT; p++) {
+		struct proto_request request = { .op = PROTO_PAUSE, .pause = (enum pause)p }, back;
+		_cleanup_free_ char *text = NULL;
+		struct err err;
+		size_t size;
+
+		text = proto_request_encode(&request, &size);
+		assert_non_null(text);
+		assert_int_equal(proto_request_decode(text, size, &back, &err), 0);
+		assert_int_equal(back.pause, p);
+	}
+	assert_string_equal(pause_name((enum pause)99), "?");
+}
+
+static void test_pause__what_is_meant_must_be_said(void **state)
+{
+	static const struct {
+		const char *line;
+		enum err_class class;
+	} rows[] = {
+		{ "{\"v\":1,\"op\":\"pause\"}", ERR_PROTOCOL },
+		{ "{\"v\":1,\"op\":\"pause\",\"what\":1}", ERR_PROTOCOL },
+		{ "{\"v\":1,\"op\":\"pause\",\"what\":\"\"}", ERR_INVALID },
+		{ "{\"v\":1,\"op\":\"pause\",\"what\":\"release\"}", ERR_INVALID },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct proto_request request;
+		struct err err = { 0 };
+
+		assert_int_equal(proto_request_decode(rows[i].line, strlen(rows[i].line), &request, &err), -1);
+		assert_int_equal(err.class, rows[i].class);
+	}
+}
+
 /* ---- names and keys ---- */
 
 static void test_fail_reason_parse__every_name(void **state)
@@ -765,6 +810,8 @@ int main(void)
 		check_unit_test(test_proto_reply_decode__bad_fields),
 		check_unit_test(test_proto_reply_decode__of_either_release),
 		check_unit_test(test_proto_reply_decode__bad_addresses),
+		check_unit_test(test_pause__each_word_there_and_back),
+		check_unit_test(test_pause__what_is_meant_must_be_said),
 		check_unit_test(test_fail_reason_parse__every_name),
 		check_unit_test(test_proto_host_ifname__known_values),
 		check_unit_test(test_proto_key_check__cases),

@@ -85,6 +85,18 @@ static void test_status_draw__blocked(void **state)
 	check_screen("blocked", "blocked-colour", true);
 }
 
+/* What an operator did must not be forgotten; what is not paused is not mentioned. */
+static void test_status_draw__paused(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	struct err err;
+
+	(void)state;
+	check_screen("paused", "paused", false);
+	assert_int_equal(draw("{\"nics\":[],\"addresses\":{},\"pause\":\"none\"}", false, &text, &err), 0);
+	assert_null(strstr(text, "pause"));
+}
+
 /* More addresses than fit on one line. */
 static void test_status_draw__long_row(void **state)
 {
@@ -133,15 +145,11 @@ static void test_status_draw__no_state_document(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		check_unit_test(test_status_draw__serving),
-		check_unit_test(test_status_draw__serving_in_colour),
-		check_unit_test(test_status_draw__starting),
-		check_unit_test(test_status_draw__empty_pool),
-		check_unit_test(test_status_draw__lost_block),
-		check_unit_test(test_status_draw__blocked),
-		check_unit_test(test_status_draw__long_row),
-		check_unit_test(test_status_draw__unknown_words),
-		check_unit_test(test_status_draw__no_state_document),
+		check_unit_test(test_status_draw__serving),       check_unit_test(test_status_draw__serving_in_colour),
+		check_unit_test(test_status_draw__starting),      check_unit_test(test_status_draw__empty_pool),
+		check_unit_test(test_status_draw__lost_block),    check_unit_test(test_status_draw__blocked),
+		check_unit_test(test_status_draw__paused),        check_unit_test(test_status_draw__long_row),
+		check_unit_test(test_status_draw__unknown_words), check_unit_test(test_status_draw__no_state_document),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,6 +245,21 @@ static void test_merge__list_older_than_the_last_mutation(void **state)
 	assert_string_equal(state_of(w, "10.0.1.99/32"), "pending");
 }
 
+/* A NIC that was detached a moment ago may be shown for a while yet. */
+static void test_merge__nic_in_a_slot_that_was_left(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	w->d.mutated_us[SECOND] = w->now_us + 2 * USEC_PER_SEC;
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	assert_null(pool_nic_by_slot(w->d.pool, SECOND));
+	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
+	assert_non_null(pool_nic_by_slot(w->d.pool, SECOND));
+	assert_string_equal(state_of(w, "10.0.1.31/32"), "pending");
+}
+
 static void test_merge__mutation_in_flight(void **state)
 {
 	struct world *w = *state;
@@ -496,6 +511,7 @@ static void test_restore__leases_and_cooldowns(void **state)
 				 LIST_US + 5 * COOLDOWN_US, &err));
 	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL);
 	view_restore(&w->d, w->now_us);
+	view_adopt(&w->d, w->now_us);
 	assert_int_equal(w->d.early_count, 0);
 	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
 	assert_int_equal(count(w->d.pool).leased, 1);
@@ -595,6 +611,7 @@ static void test_restore__pods_that_only_the_kernel_knows(void **state)
 	make_route(w, "bth00000004", "10.0.1.24/32", 4);      /* not our route */
 	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32", "10.0.1.23/32", "10.0.1.24/32"), NULL);
 	view_restore(&w->d, w->now_us);
+	view_adopt(&w->d, w->now_us);
 	assert_int_equal(count(w->d.pool).leased, 2);
 	assert_int_equal(w->d.stats.adopted, 1);
 	adopted_key(&w->d, "bth00000002", &key);
@@ -618,6 +635,7 @@ int main(void)
 		view_test(test_merge__lost_block_with_a_pod_is_no_reason_to_list_again),
 		view_test(test_merge__block_moves_to_another_nic),
 		view_test(test_merge__list_older_than_the_last_mutation),
+		view_test(test_merge__nic_in_a_slot_that_was_left),
 		view_test(test_merge__mutation_in_flight),
 		view_test(test_merge__stale_nic_has_been_read_back),
 		view_test(test_merge__unclear_release_was_not_done),

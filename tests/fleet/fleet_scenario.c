@@ -10,7 +10,7 @@
  * Before all but cold the fleet is built in an account without limits, and nothing of that is counted. In cold and
  * rolling one new node in a hundred dies again within its first two minutes: that is when it attaches NICs.
  */
-#include "tests/sim/fleet_impl.h"
+#include "tests/fleet/fleet_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>

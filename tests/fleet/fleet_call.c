@@ -10,7 +10,7 @@
  * rand * 2^n up to 20 s, a quota of 500 tokens of which a retry takes 5 (10 after a time-out) and a success gives back
  * what the last retry took, or 1 (reference of the wire, section 4). It repeats also what is not idempotent.
  */
-#include "tests/sim/fleet_impl.h"
+#include "tests/fleet/fleet_impl.h"
 
 #include <stdlib.h>
 

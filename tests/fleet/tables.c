@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sim-tables --compare | --fleet [NODES] [--seed N]: the tables of docs/planner.md. */
+/* sim-fleet --compare | --fleet [NODES] [--seed N]: the tables of docs/planner.md. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "berth/log.h"
-#include "tests/sim/fleet.h"
+#include "tests/fleet/fleet.h"
 
 static int usage(void)
 {
-	(void)fputs("usage: sim-tables --compare | --fleet [NODES] [--seed N]\n", stderr);
+	(void)fputs("usage: sim-fleet --compare | --fleet [NODES] [--seed N]\n", stderr);
 	return 2;
 }
 
@@ -20,7 +20,7 @@ int main(int argc, char **argv)
 	int at = 2;
 
 	fleet_options_default(&options);
-	log_init("sim-tables", -1, LOG_ERROR_); /* what thousands of daemons would say; the tables count it */
+	log_init("sim-fleet", -1, LOG_ERROR_); /* what thousands of daemons would say; the tables count it */
 	if (argc < 2 || (!compare && strcmp(argv[1], "--fleet") != 0))
 		return usage();
 	if (!compare && at < argc && argv[at][0] != '-')

@@ -5,7 +5,7 @@
  * Each job makes the calls of cloud/aws/provider.c and lifecycle.c in their order, with their deadlines, polls and
  * cleaning up; a thread that waits there is a phase here. What the account decides meanwhile is in op->cnic.
  */
-#include "tests/sim/fleet_impl.h"
+#include "tests/fleet/fleet_impl.h"
 
 #include "ipamd/executor.h"
 

@@ -11,14 +11,14 @@
  *           primary address is left out for all
  * calls     requests that change something, of the whole curve
  */
-#include "tests/sim/fleet_impl.h"
+#include "tests/fleet/fleet_impl.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "berth/attr.h"
-#include "tests/sim/curves.h"
+#include "tests/fleet/curves.h"
 
 #define WARM_UP_US  (180 * USEC_PER_SEC)
 #define SECONDS(us) ((double)(us) / (double)USEC_PER_SEC)

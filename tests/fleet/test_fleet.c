@@ -5,7 +5,7 @@
 #include "berth/attr.h"
 #include "berth/clock.h"
 #include "berth/log.h"
-#include "tests/sim/fleet.h"
+#include "tests/fleet/fleet.h"
 
 #define NODES        500U
 #define SEEDS        5U

@@ -18,7 +18,7 @@
  * Azure's and metis' nodes: no start and no leak sweep of the node's own, the same growth and shrinking, the next step at
  * once while a wish is not fulfilled.
  */
-#include "tests/sim/fleet_impl.h"
+#include "tests/fleet/fleet_impl.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,7 @@
  * In an outage no call succeeds: half are refused at once (nothing happened), half end after the client's own 10 s
  * without an answer, and of those one in four was done all the same.
  */
-#include "tests/sim/fleet_impl.h"
+#include "tests/fleet/fleet_impl.h"
 
 #include <stdlib.h>
 #include <string.h>

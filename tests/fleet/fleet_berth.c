@@ -9,7 +9,7 @@
  *
  * A turn is ipamd_reconcile()'s: rest addresses, host, waiters, cloud.
  */
-#include "tests/sim/fleet_impl.h"
+#include "tests/fleet/fleet_impl.h"
 
 #include <assert.h>
 #include <stdio.h>

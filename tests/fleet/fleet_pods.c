@@ -8,7 +8,7 @@
  * is: kubelet looks about once a second then. The scheduler places no pod on a node that is full; it waits for a place, and
  * that wait is not the network's.
  */
-#include "tests/sim/fleet_impl.h"
+#include "tests/fleet/fleet_impl.h"
 
 #include "berth/check.h"
 #include "ipamd/config.h"

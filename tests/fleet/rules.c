@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/sim/rules.h"
+#include "tests/fleet/rules.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/sim/curves.h"
+#include "tests/fleet/curves.h"
 
 #include <errno.h>
 #include <math.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "berth/clock.h"
-#include "tests/sim/dice.h"
+#include "tests/fleet/dice.h"
 
 #define MINUTE_US    (60 * USEC_PER_SEC)
 #define HOUR_US      (60 * MINUTE_US)

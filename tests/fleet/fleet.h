@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "tests/sim/rules.h"
+#include "tests/fleet/rules.h"
 
 /** struct fleet_instance - what kind of machine the nodes are. */
 struct fleet_instance {

@@ -18,8 +18,8 @@
 
 #include "berth/clock.h"
 #include "berth/err.h"
-#include "tests/sim/dice.h"
-#include "tests/sim/fleet.h"
+#include "tests/fleet/dice.h"
+#include "tests/fleet/fleet.h"
 
 struct ipamd;
 struct fleet;

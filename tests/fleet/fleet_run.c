@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/sim/fleet_impl.h"
+#include "tests/fleet/fleet_impl.h"
 
 #include <stdlib.h>
 #include <string.h>

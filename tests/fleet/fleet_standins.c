@@ -6,6 +6,7 @@
 #include "berth/attr.h"
 #include "berth/err.h"
 #include "berth/net.h"
+#include "ipamd/ipamd.h"
 #include "ipamd/store.h"
 
 int store_open(_unused_ const char *path, _unused_ const char *boot_id, struct store **ret,
@@ -65,4 +66,8 @@ int net_routes(_unused_ struct net *net, _unused_ enum ip_family family, _unused
 int net_link_by_index(_unused_ struct net *net, _unused_ int index, _unused_ struct net_link *ret, struct err *err)
 {
 	return err_set(err, ERR_NOTFOUND, "sim", "no links here");
+}
+
+void hostwork_pod_down(_unused_ struct ipamd *d, _unused_ const struct ipaddr *addr, _unused_ const char *host_ifname)
+{
 }

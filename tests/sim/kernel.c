@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DOC: the model kernel
+ *
+ * Devices of NICs as the cloud hot-plugs them, host ends of pods with their route, covers, and the nft table as text. A
+ * sync replaces the covers, removes routes that nobody has a lease for and puts back those of bound pods, as hostnet.c
+ * does. The daemon's own nft.c renders the table.
+ */
+#include "tests/sim/world_impl.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "berth/check.h"
+#include "berth/str.h"
+#include "berth/version.h"
+
+#define NIC_MTU     9001U
+#define FIRST_INDEX 100 /* of the first pod's link */
+
+/* ---- pods' links and routes ---- */
+
+struct kpod *kernel_pod(struct world *w, const char *ifname)
+{
+	for (unsigned i = 0; i < w->kernel.pod_top; i++)
+		if (w->kernel.pods[i].link && str_equal(w->kernel.pods[i].ifname, ifname))
+			return &w->kernel.pods[i];
+	return NULL;
+}
+
+static struct kpod *by_addr(struct world *w, const struct ipaddr *addr)
+{
+	for (unsigned i = 0; i < w->kernel.pod_top; i++)
+		if (w->kernel.pods[i].route && ipaddr_equal(&w->kernel.pods[i].addr, addr))
+			return &w->kernel.pods[i];
+	return NULL;
+}
+
+void kernel_wire(struct world *w, const char *ifname, const struct ipaddr *addr)
+{
+	struct kpod *pod = kernel_pod(w, ifname), *old = by_addr(w, addr);
+	unsigned i = 0;
+
+	while (!pod && w->kernel.pods[i].link)
+		CHECK(++i < MODEL_PODS);
+	if (!pod) {
+		pod = &w->kernel.pods[i];
+		w->kernel.pod_top = i >= w->kernel.pod_top ? i + 1 : w->kernel.pod_top;
+	}
+	if (old)
+		old->route = false; /* replaced: the kernel has one of that destination */
+	*pod = (struct kpod){
+		.link = true, .route = true, .index = FIRST_INDEX + w->kernel.next_index++, .addr = *addr
+	};
+	(void)str_copy(pod->ifname, sizeof(pod->ifname), ifname);
+}
+
+void kernel_link_del(struct world *w, const char *ifname)
+{
+	struct kpod *pod = kernel_pod(w, ifname);
+
+	if (pod)
+		*pod = (struct kpod){ 0 };
+}
+
+/* ---- NICs and nft ---- */
+
+void kernel_link_event(struct world *w, uint64_t arg)
+{
+	(void)arg;
+	w->kernel.events++;
+	world_look(w);
+}
+
+static const struct mnic *by_mac(const struct world *w, const struct macaddr *mac)
+{
+	for (unsigned i = 0; i < MODEL_NICS; i++) {
+		const struct mnic *nic = &w->cloud.now.nics[i];
+
+		if (nic->state > MNIC_AVAILABLE && macaddr_equal(&nic->mac, mac))
+			return nic;
+	}
+	return NULL;
+}
+
+void kernel_nft_load(struct world *w, const char *batch)
+{
+	char *text = strdup(batch);
+
+	CHECK(text);
+	free(w->kernel.nft);
+	w->kernel.nft = text;
+}
+
+bool kernel_covers(const struct world *w, const struct prefix *block)
+{
+	for (unsigned i = 0; i < w->kernel.cover_count; i++)
+		if (prefix_cmp(&w->kernel.covers[i], block) == 0)
+			return true;
+	return false;
+}
+
+void kernel_done(struct world *w)
+{
+	free(w->kernel.covers);
+	free(w->kernel.nft);
+}
+
+/* ---- hostnet.h ---- */
+
+static void sync_nics(struct world *w, struct hostnet_want *want)
+{
+	for (unsigned i = 0; i < want->nic_count; i++) {
+		const struct mnic *nic = by_mac(w, &want->nics[i].mac);
+
+		want->nics[i].ready = nic && nic->link_us <= w->now_us;
+		if (!want->nics[i].ready)
+			continue;
+		(void)snprintf(want->nics[i].ifname, sizeof(want->nics[i].ifname), "eth%u", want->nics[i].slot);
+		want->nics[i].mtu = NIC_MTU;
+	}
+}
+
+static void sync_covers(struct world *w, const struct hostnet_want *want)
+{
+	free(w->kernel.covers);
+	w->kernel.covers = calloc(want->block_count + 1, sizeof(*w->kernel.covers));
+	CHECK(w->kernel.covers);
+	memcpy(w->kernel.covers, want->blocks, want->block_count * sizeof(*w->kernel.covers));
+	w->kernel.cover_count = want->block_count;
+}
+
+static void sync_pods(struct world *w, const struct hostnet_want *want, struct hostnet_report *report)
+{
+	bool leased[MODEL_SUBNET] = { false };
+
+	for (unsigned i = 0; i < want->pod_count; i++) {
+		const struct hostnet_pod *pod = &want->pods[i];
+		struct kpod *have = pod->bound ? kernel_pod(w, pod->host_ifname) : NULL;
+
+		leased[subnet_offset(&pod->addr)] = true;
+		if (pod->bound && !have)
+			report->pods_without_link++;
+		if (!have || (have->route && ipaddr_equal(&have->addr, &pod->addr)))
+			continue;
+		have->addr = pod->addr;
+		have->route = true;
+		report->added++;
+	}
+	for (unsigned i = 0; i < w->kernel.pod_top; i++) {
+		struct kpod *have = &w->kernel.pods[i];
+
+		if (have->route && !leased[subnet_offset(&have->addr)]) {
+			have->route = false;
+			report->removed++;
+		}
+	}
+}
+
+int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct hostnet_report *ret, struct err *err)
+{
+	struct world *w = sim_world;
+
+	(void)hostnet;
+	if (w->dying)
+		return err_set(err, ERR_RETRY, "model", "the daemon is dead");
+	sync_nics(w, want);
+	if (world_chance(w, w->scenario.faults.sync)) {
+		if (want->nic_count)
+			want->nics[rng_below(&w->rng, want->nic_count)].ready = false;
+		return err_set(err, ERR_CONFLICT, "model", "a planted object in the way");
+	}
+	sync_covers(w, want);
+	sync_pods(w, want, ret);
+	return 0;
+}
+
+int hostnet_pod_down(struct hostnet *hostnet, const struct ipaddr *addr, const struct prefix *block, struct err *err)
+{
+	struct kpod *pod;
+
+	(void)hostnet;
+	(void)block;
+	if (sim_world->dying)
+		return err_set(err, ERR_RETRY, "model", "the daemon is dead");
+	pod = by_addr(sim_world, addr);
+	if (pod)
+		pod->route = false;
+	return 0;
+}
+
+int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err)
+{
+	struct model_kernel *k = &sim_world->kernel;
+	int r = 0;
+
+	(void)hostnet;
+	(void)err;
+	for (unsigned i = 0; !r && i < k->pod_top; i++)
+		if (k->pods[i].link)
+			r = fn(k->pods[i].ifname, arg);
+	return r;
+}
+
+/* ---- berth/net.h: what view.c and hostwork.c need of it ---- */
+
+static struct net_route route_of(const struct kpod *pod)
+{
+	return (struct net_route){ .dst = prefix_host(&pod->addr),
+				   .type = NET_ROUTE_UNICAST,
+				   .table = NET_TABLE_LOCAL,
+				   .oif = pod->index,
+				   .protocol = BERTH_RTPROT };
+}
+
+int net_routes(struct net *net, enum ip_family family, uint32_t table,
+	       int (*fn)(const struct net_route *route, void *arg), void *arg, struct err *err)
+{
+	struct model_kernel *k = &sim_world->kernel;
+	int r = 0;
+
+	(void)net;
+	(void)table;
+	if (sim_world->dying)
+		return err_set(err, ERR_RETRY, "model", "the daemon is dead");
+	for (unsigned i = 0; family == IP_V4 && !r && i < k->cover_count; i++) {
+		struct net_route route = { .dst = k->covers[i],
+					   .type = NET_ROUTE_UNREACHABLE,
+					   .table = NET_TABLE_LOCAL,
+					   .protocol = BERTH_RTPROT };
+
+		r = fn(&route, arg);
+	}
+	for (unsigned i = 0; family == IP_V4 && !r && i < k->pod_top; i++) {
+		struct net_route route = route_of(&k->pods[i]);
+
+		r = k->pods[i].route ? fn(&route, arg) : 0;
+	}
+	return r;
+}
+
+int net_link_by_index(struct net *net, int index, struct net_link *ret, struct err *err)
+{
+	struct model_kernel *k = &sim_world->kernel;
+
+	(void)net;
+	for (unsigned i = 0; i < k->pod_top; i++) {
+		if (!k->pods[i].link || k->pods[i].index != index)
+			continue;
+		*ret = (struct net_link){ .index = index, .up = true, .mtu = NIC_MTU };
+		(void)str_copy(ret->name, sizeof(ret->name), k->pods[i].ifname);
+		return 0;
+	}
+	return err_set(err, ERR_NOTFOUND, "model", "no link %d", index);
+}
+
+int net_monitor_read(struct net_monitor *monitor, void (*fn)(const struct net_event *event, void *arg), void *arg,
+		     struct err *err)
+{
+	const struct net_event event = { .kind = NET_EVENT_LINK, .link = { .name = "eth" } };
+
+	(void)monitor;
+	(void)err;
+	for (; sim_world->kernel.events; sim_world->kernel.events--)
+		fn(&event, arg);
+	return 0;
+}
