@@ -117,12 +117,6 @@ struct pool_addr *addr_pick(struct pool *pool, unsigned family, const struct hel
 	return block_is_range(addr->block) ? range_pick(pool, addr->block) : addr;
 }
 
-void addr_unhold(struct pool *pool, struct pool_addr *addr)
-{
-	if (addr && addr->state == ADDR_FREE && block_is_range(addr->block))
-		range_put(pool, addr, true);
-}
-
 struct ipaddr addr_value(const struct pool_addr *addr)
 {
 	const struct pool_block *block = addr->block;

@@ -132,14 +132,12 @@ struct pool_block *addr_store_new(struct pool *pool, const struct prefix *prefix
 void addr_store_free(struct pool *pool, struct pool_block *block);
 /** addr_find() - the address inside a block that holds it; NULL if it is FREE in a range. */
 struct pool_addr *addr_find(const struct pool *pool, struct pool_block *block, const struct ipaddr *addr);
-/** addr_hold() - the same, made for a FREE one of a range: it must change its state or be given to addr_unhold(). Return:
+/** addr_hold() - the same, made for a FREE one of a range: the caller must change its state. Return:
  *  NULL without memory or when the range counts as full. */
 struct pool_addr *addr_hold(struct pool *pool, struct pool_block *block, const struct ipaddr *addr);
-/** addr_pick() - the least recently used FREE address of a family, of @near if that has one (NULL: of any NIC); to be
- *  leased or given to addr_unhold(). Return: NULL when nothing is free or without memory. */
+/** addr_pick() - the least recently used FREE address of a family, of @near if that has one (NULL: of any NIC); to
+ *  be leased; one of a range is made for it. Return: NULL when nothing is free or without memory. */
 struct pool_addr *addr_pick(struct pool *pool, unsigned family, const struct held_nic *near);
-/** addr_unhold() - what was picked or held stays FREE; NULL is fine. */
-void addr_unhold(struct pool *pool, struct pool_addr *addr);
 struct ipaddr addr_value(const struct pool_addr *addr);
 /** addr_block_enqueue() - all FREE addresses of a block join the free queues at their end. */
 void addr_block_enqueue(struct pool *pool, struct pool_block *block);

@@ -48,7 +48,8 @@ static void leave(struct pool *pool, struct lease_entry *entry)
 	table_remove(&pool->leases, &entry->by_key);
 }
 
-/* A free address of every family that is served, all or none: v6 from the NIC of the v4 one if it can be. */
+/* A free address of every family that is served, all or none: v6 from the NIC of the v4 one if it can be. Nothing is to be
+ * undone when there is none: v4, which is never a range, comes first, and picking it changes nothing. */
 static bool pick_all(struct pool *pool, struct pool_addr *ret[IP_FAMILIES])
 {
 	struct pool_addr *addrs[IP_FAMILIES] = { NULL };
@@ -58,11 +59,8 @@ static bool pick_all(struct pool *pool, struct pool_addr *ret[IP_FAMILIES])
 		if (!pool_serves(pool, ip_family_at(i)))
 			continue;
 		addrs[i] = addr_pick(pool, i, near);
-		if (!addrs[i]) {
-			while (i-- > 0)
-				addr_unhold(pool, addrs[i]);
+		if (!addrs[i])
 			return false;
-		}
 		near = addrs[i]->block->nic;
 	}
 	memcpy(ret, addrs, sizeof(addrs));
@@ -191,16 +189,14 @@ static int find_blocks(const struct pool *pool, const struct lease *lease, struc
 	return found ? 0 : -ENOENT;
 }
 
+/* All or none, as in pick_all(). */
 static int hold_all(struct pool *pool, const struct lease *lease, struct pool_block *const blocks[IP_FAMILIES],
 		    struct pool_addr *ret[IP_FAMILIES])
 {
 	for (unsigned i = 0; i < IP_FAMILIES; i++) {
 		ret[i] = blocks[i] ? addr_hold(pool, blocks[i], &lease->addrs[i]) : NULL;
-		if (!blocks[i] || ret[i])
-			continue;
-		while (i-- > 0)
-			addr_unhold(pool, ret[i]);
-		return -ENOMEM;
+		if (blocks[i] && !ret[i])
+			return -ENOMEM;
 	}
 	return 0;
 }

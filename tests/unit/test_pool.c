@@ -426,6 +426,44 @@ static void test_pool_block_set_state__lost_keeps_pods_and_cooldowns(void **stat
 	assert_int_equal(count(pool).free, 4);
 }
 
+/* What drains is still ours, but nobody gets it; what rests there goes on resting. */
+static void test_pool_block_set_state__draining_is_unleasable(void **state)
+{
+	struct pool *pool = *state;
+	const struct prefix block = pfx("10.0.0.0/30");
+
+	add_nic(pool, 0);
+	add_nic(pool, 1);
+	add_block(pool, 0, "10.0.0.0/30");
+	add_block(pool, 1, "10.0.0.4/30");
+	for (unsigned i = 0; i < 5; i++)
+		(void)take(pool, i, START_US);
+	(void)give(pool, 0, START_US);
+	(void)give(pool, 4, START_US);
+	pool_block_set_state(pool, &block, BLOCK_DRAINING, START_US);
+	pool_nic_set_state(pool, 1, NIC_DRAINING, START_US);
+	assert_int_equal(count(pool).free, 0);
+	assert_int_equal(count(pool).unleasable, 3);
+	assert_int_equal(count(pool).cooling, 2);
+	assert_int_equal(count(pool).leased, 3);
+	assert_int_equal(count(pool).total, 8);
+	assert_int_equal(pool_tick(pool, START_US + COOLDOWN_US), INT64_MAX);
+	assert_int_equal(count(pool).unleasable, 5);
+	assert_string_equal(take(pool, 9, START_US), "-");
+	assert_sound(pool);
+	pool_nic_set_state(pool, 1, NIC_READY, START_US);
+	assert_int_equal(count(pool).unleasable, 1);
+	assert_string_equal(take(pool, 9, START_US), "10.0.0.4");
+	pool_block_set_state(pool, &block, BLOCK_READY, START_US);
+	assert_int_equal(count(pool).unleasable, 0);
+	assert_int_equal(count(pool).free, 4);
+	pool_block_set_state(pool, &block, BLOCK_DRAINING, START_US);
+	for (unsigned i = 10; i < 13; i++)
+		assert_string_not_equal(take(pool, i, START_US), "-");
+	assert_string_equal(take(pool, 13, START_US), "-");
+	assert_int_equal(count(pool).unleasable, 1);
+}
+
 static void test_pool_block_get__idle_since(void **state)
 {
 	struct pool *pool = *state;
@@ -592,6 +630,7 @@ int main(void)
 		pool_test(test_pool_addresses__state_of_each),
 		pool_test(test_pool_block_set_state__only_ready_ones_lease),
 		pool_test(test_pool_block_set_state__lost_keeps_pods_and_cooldowns),
+		pool_test(test_pool_block_set_state__draining_is_unleasable),
 		pool_test(test_pool_block_get__idle_since),
 		pool_test(test_pool_block_remove__takes_its_addresses_along),
 		pool_test(test_pool_nic_attached__perhaps_at_another_slot),

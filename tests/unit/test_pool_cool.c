@@ -328,6 +328,29 @@ static void test_pool_cooldown_restore__thousands_in_random_order(void **state)
 	assert_int_equal(count_of(pool, IP_V4).free, 40 * 256);
 }
 
+/* Cooldowns that end early, wherever they stand among the others. */
+static void test_pool_lease_restore__ends_any_of_many_cooldowns(void **state)
+{
+	struct pool *pool = *state;
+	uint64_t random = 7;
+	struct lease lease = { .state = LEASE_BOUND };
+
+	add_nic(pool, 0);
+	add_block(pool, 0, "10.0.0.0/24");
+	for (unsigned i = 0; i < 256; i++) {
+		const struct ipaddr addr = ipaddr_v4(0x0a000000U + i);
+
+		assert_int_equal(pool_cooldown_restore(pool, &addr, START_US + next_random(&random, 1000)), 0);
+	}
+	for (unsigned i = 0; i < 256; i++) {
+		lease.key = key_of(i);
+		lease.addrs[0] = ipaddr_v4(0x0a000000U + (i * 89) % 256); /* each once */
+		assert_int_equal(pool_lease_restore(pool, &lease), 0);
+		assert_sound(pool);
+	}
+	assert_int_equal(pool_next_rested(pool), INT64_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +366,7 @@ int main(void)
 		pool_test_dual(test_pool_lease__not_within_cooldown_after_a_restart__gcp_8),
 		pool_test(test_pool_lease__not_at_once_while_others_are_free__azure_30),
 		pool_test(test_pool_cooldown_restore__thousands_in_random_order),
+		pool_test(test_pool_lease_restore__ends_any_of_many_cooldowns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

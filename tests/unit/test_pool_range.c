@@ -255,6 +255,19 @@ static void test_pool_lease_restore__last_address_of_the_largest_range(void **st
 	assert_string_equal(take6(pool, 3, START_US), "2001:db8::2");
 }
 
+/* Somebody had the last one: all that is left of this range was had before the other one's. */
+static void test_pool_cooldown_restore__last_of_a_range_puts_it_behind_the_others(void **state)
+{
+	struct pool *pool = *state;
+
+	add_nic(pool, 0);
+	add_block(pool, 0, "2001:db8:1::/119");
+	add_block(pool, 0, "2001:db8:2::/119");
+	rest(pool, "2001:db8:1::1ff", START_US);
+	assert_sound(pool);
+	assert_string_equal(take6(pool, 1, START_US), "2001:db8:2::1");
+}
+
 /* No pod of ours has it, but a daemon before us may have given it: it is kept, not given again. */
 static void test_pool_lease_restore__base_of_a_range(void **state)
 {
@@ -473,6 +486,7 @@ int main(void)
 		pool_test_v6(test_pool_lease_restore__range_goes_on_behind_it),
 		pool_test_v6(test_pool_lease_restore__range_ends_a_cooldown),
 		pool_test_v6(test_pool_lease_restore__last_address_of_the_largest_range),
+		pool_test_v6(test_pool_cooldown_restore__last_of_a_range_puts_it_behind_the_others),
 		pool_test_v6(test_pool_lease_restore__base_of_a_range),
 		pool_test_v6(test_pool_cooldown_restore__range_that_counts_as_full),
 		pool_test_v6(test_pool_block_add__v6_of_every_size),

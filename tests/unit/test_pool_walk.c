@@ -129,7 +129,7 @@ static unsigned roll(struct walk *w, unsigned below)
 	w->random ^= w->random << 13;
 	w->random ^= w->random >> 7;
 	w->random ^= w->random << 17;
-	return (unsigned)(w->random % below);
+	return below ? (unsigned)(w->random % below) : 0;
 }
 
 /* ---- pods ---- */
