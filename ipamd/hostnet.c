@@ -62,6 +62,26 @@ static void sync_done(struct sync *sync)
 	sync_list_done(&sync->wants);
 	sync_list_done(&sync->removals);
 	sync_list_done(&sync->rules);
+	sync_list_done(&sync->neighs);
+}
+
+bool sync_wants_ipv6(const struct sync *sync)
+{
+	const struct hostnet_want *want = sync->want;
+
+	for (unsigned i = 0; i < want->nic_count; i++) {
+		if (want->nics[i].primary_addr6.family || want->nics[i].gateway6.family)
+			return true;
+	}
+	for (unsigned i = 0; i < want->block_count; i++) {
+		if (want->blocks[i].addr.family == IP_V6)
+			return true;
+	}
+	for (unsigned i = 0; i < want->pod_count; i++) {
+		if (want->pods[i].addr.family == IP_V6)
+			return true;
+	}
+	return false;
 }
 
 /* ---- doors ---- */
@@ -96,8 +116,8 @@ static int sync_all(struct sync *sync, struct err *err)
 {
 	if (sync_read_links(sync, err) < 0)
 		return -1;
-	sync_sysctl(sync, "net/ipv4/ip_forward", "1", false);
 	sync_nics(sync);
+	sync_forwarding(sync);
 	sync_want_pods(sync);
 	/* Half a list of what is wanted would remove the other half from the kernel. */
 	if (sync->failed && sync->err.class == ERR_EXHAUSTED) {
@@ -107,6 +127,7 @@ static int sync_all(struct sync *sync, struct err *err)
 	}
 	if (sync_routes(sync, err) < 0 || sync_rules(sync, err) < 0)
 		return -1;
+	sync_neighs(sync);
 	if (sync->failed && err)
 		*err = sync->err;
 	return sync->failed ? -1 : 0;

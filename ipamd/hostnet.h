@@ -8,10 +8,17 @@
  * rendered here and run by an executor.
  *
  *   per block      unreachable BLOCK, table local: a free address neither loops through the fabric nor is answered
- *   per pod        POD/32 dev bthX, unicast, table local: made by the plugin, repaired here
- *   per NIC n > 0  up, MTU, rp_filter 2, own primary address without prefix route; in table base + n the gateway on
- * link and a default through it; nothing of it in main; rule: fwmark (n + 1) << shift / mask -> that table primary NIC
- * rp_filter 2; rule: fwmark 1 << shift / mask -> main once           ip_forward on
+ *   per pod        ADDR dev bthX, unicast, table local, for each of its addresses: made by the plugin, repaired here;
+ *                  for IPv6 also a permanent neighbour ADDR = MAC of the pod's end
+ *   per NIC n > 0  up, MTU, rp_filter 2, own primary addresses without prefix route; in table base + n, for each
+ *                  family that it has a gateway of, the gateway on link and a default through it; nothing of it in
+ *                  main; rule: fwmark (n + 1) << shift / mask -> that table
+ *   primary NIC    rp_filter 2; rule: fwmark 1 << shift / mask -> main
+ *   once           ip_forward on; where IPv6 is wanted, forwarding of IPv6 on, and before that accept_ra of the primary
+ *                  NIC from 1 to 2: else the kernel throws away the default route that it learnt from the router
+ *
+ * IPv6 is wanted where a NIC has an address or gateway of it, or a block or pod is of it; else nothing of it is touched
+ * but that secondary NICs read no router advertisements.
  *
  * Priorities and tables follow the slot, which is stable while a NIC is attached: slot n has rule_priority + n and
  * table_base + n; the primary, slot 0, looks up main. A NIC that is not wanted any more loses its rule and its table.
@@ -51,13 +58,17 @@ struct hostnet_nic {
 	struct ipaddr primary_addr;
 	struct prefix subnet;
 	struct ipaddr gateway;
+	/* family 0: the NIC has no IPv6. The gateway is a link-local one in every cloud. */
+	struct ipaddr primary_addr6;
+	struct prefix subnet6;
+	struct ipaddr gateway6;
 	/* set by hostnet_sync(): */
 	bool ready;                   /* link there, up, addressed, routed */
 	char ifname[NET_IFNAME_SIZE]; /* "" while the link is not there */
 	unsigned mtu;
 };
 
-/** struct hostnet_pod - a leased address. */
+/** struct hostnet_pod - a leased address; a pod with one of each family is two of these with the same link. */
 struct hostnet_pod {
 	struct ipaddr addr;
 	char host_ifname[LEASE_IFNAME_SIZE];
@@ -85,8 +96,11 @@ void hostnet_close(struct hostnet *hostnet);
 /** hostnet_sync() - see above. A NIC whose link is not there (yet) is not an error: it is not ready. Errors: those of
  *  net.h, wrapped with the object; what could be done is done. */
 int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct hostnet_report *ret, struct err *err);
-/** hostnet_pod_down() - a pod's route goes: back to `unreachable` when its block is just that address, else deleted. */
-int hostnet_pod_down(struct hostnet *hostnet, const struct ipaddr *addr, const struct prefix *block, struct err *err);
+/** hostnet_pod_down() - the routes of a pod go: back to `unreachable` where its block is just that address, else deleted.
+ *  @host_ifname: the pod's host end, which may be gone; @addrs: of the lease, by ip_index(), family 0 = none;
+ *  @blocks: that hold them, family 0 = not known. Errors: the first one; what could be done is done. */
+int hostnet_pod_down(struct hostnet *hostnet, const char *host_ifname, const struct ipaddr addrs[static IP_FAMILIES],
+		     const struct prefix blocks[static IP_FAMILIES], struct err *err);
 /** hostnet_pod_links() - the names of host ends that exist, for leases to be compared with; bounded walk. */
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err);
 /** hostnet_pod_link_del() - a host end by name; may block for an RCU grace period: not on the loop thread. Opens its

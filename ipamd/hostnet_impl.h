@@ -38,6 +38,7 @@ struct sync {
 	struct sync_list wants;        /* struct want by table and destination */
 	struct sync_list removals;     /* struct net_route */
 	struct sync_list rules;        /* struct want_rule */
+	struct sync_list neighs;       /* struct want_neigh */
 	int secondary[CLOUD_NICS_MAX]; /* link indices of our secondary NICs */
 	unsigned secondary_count;
 	bool failed;
@@ -54,16 +55,19 @@ void sync_note_memory(struct sync *sync);
 int sync_read_links(struct sync *sync, struct err *err);
 /** sync_link_by_name() - Return: borrowed, or NULL when there is none. */
 const struct net_link *sync_link_by_name(const struct sync *sync, const char *name);
-/** sync_sysctl() - write only what differs: a read-only /proc/sys with the right values is fine. @optional: may be
- *  missing (no IPv6). */
-void sync_sysctl(struct sync *sync, const char *key, const char *value, bool optional);
+/** sync_wants_ipv6() - has a NIC, a block or a pod anything of it? */
+bool sync_wants_ipv6(const struct sync *sync);
 /** sync_nics() - links of the NICs as they shall be; their routes and rules are wanted. */
 void sync_nics(struct sync *sync);
+/** sync_forwarding() - behind sync_nics(), which knows the primary link's name. */
+void sync_forwarding(struct sync *sync);
 
 /* ---- covers and pods: hostnet_pod.c ---- */
 
-/** sync_want_pods() - covers of blocks, routes of pods. */
+/** sync_want_pods() - covers of blocks, routes and neighbours of pods. */
 void sync_want_pods(struct sync *sync);
+/** sync_neighs() - those that are missing; one that somebody changed is left as it is. */
+void sync_neighs(struct sync *sync);
 
 /* ---- routes and rules: hostnet_route.c ---- */
 
@@ -75,7 +79,7 @@ enum want_kind {
 /** sync_want_route() - @rank: of two for the same table and destination, the lower one counts. */
 void sync_want_route(struct sync *sync, enum want_kind kind, unsigned rank, const struct net_route *route);
 /** sync_want_rule() - by the mark of @nic to its table. */
-void sync_want_rule(struct sync *sync, const struct hostnet_nic *nic);
+void sync_want_rule(struct sync *sync, const struct hostnet_nic *nic, enum ip_family family);
 /** sync_routes() - hold what is wanted against the kernel's routes, and change these. */
 int sync_routes(struct sync *sync, struct err *err);
 /** sync_rules() - the same for rules. */

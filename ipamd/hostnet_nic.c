@@ -101,7 +101,8 @@ static bool sysctl_is(const char *key, const char *value)
 	return same;
 }
 
-void sync_sysctl(struct sync *sync, const char *key, const char *value, bool optional)
+/* Writes only what differs: a read-only /proc/sys with the right values is fine. @optional: may be missing (no IPv6). */
+static void set_sysctl(struct sync *sync, const char *key, const char *value, bool optional)
 {
 	struct err err;
 	int r;
@@ -120,63 +121,126 @@ static void set_link_sysctl(struct sync *sync, const char *ip, const char *ifnam
 	char key[SYSCTL_KEY_MAX];
 
 	(void)snprintf(key, sizeof(key), "net/%s/conf/%s/%s", ip, ifname, name);
-	sync_sysctl(sync, key, value, str_equal(ip, "ipv6"));
+	set_sysctl(sync, key, value, str_equal(ip, "ipv6"));
+}
+
+/* @from to @to; every other value is somebody's choice and stays. */
+static void change_ipv6_sysctl(struct sync *sync, const char *ifname, const char *name, const char *from,
+			       const char *to)
+{
+	char key[SYSCTL_KEY_MAX];
+
+	(void)snprintf(key, sizeof(key), "net/ipv6/conf/%s/%s", ifname, name);
+	if (sysctl_is(key, from))
+		set_sysctl(sync, key, to, false);
+}
+
+/* Switching forwarding on makes the kernel forget the default routes that routers announced on links with accept_ra 1,
+ * and read no more announcements there; with 2 it goes on as before. 0 means that somebody else reads them
+ * (systemd-networkd) or nobody shall. */
+void sync_forwarding(struct sync *sync)
+{
+	const struct hostnet_want *want = sync->want;
+
+	set_sysctl(sync, "net/ipv4/ip_forward", "1", false);
+	if (!sync_wants_ipv6(sync))
+		return;
+	for (unsigned i = 0; i < want->nic_count; i++) {
+		if (want->nics[i].primary && want->nics[i].ifname[0])
+			change_ipv6_sysctl(sync, want->nics[i].ifname, "accept_ra", "1", "2");
+	}
+	set_sysctl(sync, "net/ipv6/conf/all/forwarding", "1", false);
 }
 
 /* ---- NICs ---- */
 
+static bool has_ipv6(const struct hostnet_nic *nic)
+{
+	return nic->primary_addr6.family != IP_NONE || nic->gateway6.family != IP_NONE;
+}
+
 /* The NIC's own table: the gateway on link, the default through it. */
-static void want_table(struct sync *sync, const struct hostnet_nic *nic, const struct net_link *link)
+static void want_table(struct sync *sync, const struct hostnet_nic *nic, const struct net_link *link,
+		       const struct ipaddr *via)
 {
 	uint32_t table = sync->hostnet->config.table_base + nic->slot;
 	struct net_route gateway = {
-		.dst = prefix_host(&nic->gateway), .type = NET_ROUTE_UNICAST, .table = table, .oif = link->index
+		.dst = prefix_host(via), .type = NET_ROUTE_UNICAST, .table = table, .oif = link->index
 	};
-	struct net_route all = {
-		.type = NET_ROUTE_UNICAST, .table = table, .oif = link->index, .gateway = nic->gateway
-	};
+	struct net_route all = { .type = NET_ROUTE_UNICAST, .table = table, .oif = link->index, .gateway = *via };
 
-	all.dst.addr.family = nic->gateway.family;
+	all.dst.addr.family = via->family;
+	if (via->family == IP_NONE)
+		return;
 	sync_want_route(sync, WANT_PRESENT, 0, &gateway);
 	sync_want_route(sync, WANT_PRESENT, 0, &all);
 }
 
-struct find_addr {
+static void want_rules(struct sync *sync, const struct hostnet_nic *nic)
+{
+	sync_want_rule(sync, nic, IP_V4);
+	if (has_ipv6(nic))
+		sync_want_rule(sync, nic, IP_V6);
+}
+
+struct find_addrs {
 	int index;
-	struct ipaddr addr;
+	const struct ipaddr *addrs[IP_FAMILIES];
+	bool found[IP_FAMILIES];
 };
 
 static int match_addr(const struct net_addr *addr, void *arg)
 {
-	const struct find_addr *find = arg;
+	struct find_addrs *find = arg;
 
-	return addr->index == find->index && ipaddr_equal(&addr->addr, &find->addr);
-}
-
-/* With whatever length: what DHCP put there serves as well. */
-static int ensure_addr(struct sync *sync, const struct hostnet_nic *nic, int index, struct err *err)
-{
-	struct find_addr find = { index, nic->primary_addr };
-	int r = net_addrs(sync->hostnet->net, match_addr, &find, err);
-
-	if (r != 0)
-		return r < 0 ? -1 : 0;
-	if (net_addr_add(sync->hostnet->net, index, &nic->primary_addr, ipaddr_bits(&nic->primary_addr),
-			 NET_ADDR_NOPREFIXROUTE, err) < 0)
-		return -1;
-	sync->report.added++;
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		if (addr->index == find->index && ipaddr_equal(&addr->addr, find->addrs[i]))
+			find->found[i] = true;
+	}
 	return 0;
 }
 
-/* MTU, IPv6 off, address, up. The link is quiet about IPv6 before it is up. */
+/* With whatever length: what DHCP put there serves as well. */
+static int ensure_addrs(struct sync *sync, const struct hostnet_nic *nic, int index, struct err *err)
+{
+	struct find_addrs find = { .index = index, .addrs = { &nic->primary_addr, &nic->primary_addr6 } };
+
+	if (net_addrs(sync->hostnet->net, match_addr, &find, err) < 0)
+		return -1;
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		const struct ipaddr *addr = find.addrs[i];
+
+		if (find.found[i] || addr->family == IP_NONE)
+			continue;
+		if (net_addr_add(sync->hostnet->net, index, addr, ipaddr_bits(addr),
+				 NET_ADDR_NOPREFIXROUTE | NET_ADDR_NODAD, err) < 0)
+			return -1;
+		sync->report.added++;
+	}
+	return 0;
+}
+
+/* Before the link is up. Router advertisements are for the primary NIC alone: a default route of another one would be a
+ * second one in main. The gateway is asked for from the link-local address, so there has to be one; the cloud hands
+ * out MACs, and looking for duplicates of what is made from one would keep the NIC waiting for a second. */
+static void ensure_ipv6_sysctls(struct sync *sync, const struct hostnet_nic *nic, const char *ifname)
+{
+	set_link_sysctl(sync, "ipv6", ifname, "accept_ra", "0");
+	set_link_sysctl(sync, "ipv6", ifname, "autoconf", "0");
+	if (!has_ipv6(nic))
+		return;
+	set_link_sysctl(sync, "ipv6", ifname, "accept_dad", "0");
+	change_ipv6_sysctl(sync, ifname, "disable_ipv6", "1", "0");
+	change_ipv6_sysctl(sync, ifname, "addr_gen_mode", "1", "0");
+}
+
+/* MTU, addresses, up. */
 static int ensure_link(struct sync *sync, struct hostnet_nic *nic, const struct net_link *link, unsigned mtu,
 		       struct err *err)
 {
 	struct net *net = sync->hostnet->net;
 	struct err mtu_err;
 
-	set_link_sysctl(sync, "ipv6", link->name, "accept_ra", "0");
-	set_link_sysctl(sync, "ipv6", link->name, "autoconf", "0");
 	nic->mtu = link->mtu;
 	if (mtu && link->mtu != mtu) {
 		/* a NIC with its own MTU works; nobody is told of packets that are too big, so it is an error */
@@ -188,7 +252,8 @@ static int ensure_link(struct sync *sync, struct hostnet_nic *nic, const struct 
 			sync->report.added++;
 		}
 	}
-	if (ensure_addr(sync, nic, link->index, err) < 0)
+	ensure_ipv6_sysctls(sync, nic, link->name);
+	if (ensure_addrs(sync, nic, link->index, err) < 0)
 		return -1;
 	if (link->up)
 		return 0;
@@ -217,14 +282,15 @@ static void sync_nic(struct sync *sync, struct hostnet_nic *nic, unsigned mtu)
 	(void)str_copy(nic->ifname, sizeof(nic->ifname), link->name);
 	set_link_sysctl(sync, "ipv4", link->name, "rp_filter", "2");
 	nic->mtu = link->mtu;
-	sync_want_rule(sync, nic);
+	want_rules(sync, nic);
 	if (nic->primary) {
 		nic->ready = link->up;
 		return;
 	}
 	if (sync->secondary_count < CLOUD_NICS_MAX)
 		sync->secondary[sync->secondary_count++] = link->index;
-	want_table(sync, nic, link);
+	want_table(sync, nic, link, &nic->gateway);
+	want_table(sync, nic, link, &nic->gateway6);
 	nic->ready = true; /* until a step below fails */
 	if (ensure_link(sync, nic, link, mtu, &err) < 0) {
 		nic->ready = false;

@@ -86,11 +86,17 @@ static void remove_later(struct sync *sync, const struct net_route *route)
 		sync_note_memory(sync);
 }
 
+/* Link-local addresses are of one link, whatever table leads there, and the way to the gateway. */
+static bool is_link_local(const struct ipaddr *addr)
+{
+	return addr->family == IP_V6 && addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80;
+}
+
 /* Did the kernel make it for an address of a secondary NIC? */
 static bool is_prefix_route(const struct sync *sync, const struct net_route *route)
 {
 	if (route->table != NET_TABLE_MAIN || route->protocol != RTPROT_KERNEL || route->type != NET_ROUTE_UNICAST ||
-	    route->dst.addr.family != IP_V4 || route->gateway.family != IP_NONE)
+	    is_link_local(&route->dst.addr) || route->gateway.family != IP_NONE)
 		return false;
 	for (unsigned i = 0; i < sync->secondary_count; i++) {
 		if (sync->secondary[i] == route->oif)
@@ -187,18 +193,25 @@ static void add_route(struct sync *sync, const struct want *want)
 	sync_note(sync, &err);
 }
 
+/* IPv4 has one route for a place, and what came first stays. IPv6 has several: the kernel's own for an address that
+ * somebody assigned to an interface comes before ours, whenever it came. */
+static bool is_overruled(const struct want *want)
+{
+	return want->foreign && want->route.table == NET_TABLE_LOCAL && want->route.dst.addr.family == IP_V6;
+}
+
 /* The gateway's route stands before the default that needs it: a default is /0 and sorts first. */
 static void add_routes(struct sync *sync)
 {
 	const struct want *wants = sync->wants.items;
 
 	for (unsigned i = sync->wants.count; i > 0; i--) {
-		if (wants[i - 1].kind == WANT_PRESENT && !wants[i - 1].seen)
+		if (wants[i - 1].kind == WANT_PRESENT && (!wants[i - 1].seen || is_overruled(&wants[i - 1])))
 			add_route(sync, &wants[i - 1]);
 	}
 }
 
-/* A kernel without IPv6 lists no IPv6 routes; that matters only where some are wanted, and then adding fails. */
+/* A kernel without IPv6 lists no IPv6 routes or rules; that matters only where some are wanted, and then adding fails. */
 int sync_routes(struct sync *sync, struct err *err)
 {
 	struct err ignored;
@@ -219,17 +232,17 @@ struct want_rule {
 	bool seen;
 };
 
-void sync_want_rule(struct sync *sync, const struct hostnet_nic *nic)
+void sync_want_rule(struct sync *sync, const struct hostnet_nic *nic, enum ip_family family)
 {
 	const struct hostnet_config *config = &sync->hostnet->config;
-	struct want_rule *want = sync_list_add(&sync->rules, sizeof(*want), CLOUD_NICS_MAX);
+	struct want_rule *want = sync_list_add(&sync->rules, sizeof(*want), IP_FAMILIES * CLOUD_NICS_MAX);
 
 	if (!want) {
 		sync_note_memory(sync);
 		return;
 	}
 	want->rule = (struct net_rule){
-		.family = IP_V4,
+		.family = family,
 		.priority = config->rule_priority + nic->slot,
 		.fwmark = hostnet_mark(config->mark_mask, nic->slot),
 		.fwmask = config->mark_mask,
@@ -273,6 +286,7 @@ int sync_rules(struct sync *sync, struct err *err)
 
 	if (net_rules(sync->hostnet->net, IP_V4, look_at_rule, sync, err) < 0)
 		return -1;
+	(void)net_rules(sync->hostnet->net, IP_V6, look_at_rule, sync, &rule_err);
 	for (unsigned i = 0; i < sync->rules.count; i++) {
 		if (wants[i].seen)
 			continue;

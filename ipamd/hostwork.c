@@ -323,16 +323,20 @@ void hostwork_netlink(struct ipamd *d)
 	}
 }
 
-void hostwork_pod_down(struct ipamd *d, const struct ipaddr *addr, const char *host_ifname)
+void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES], const char *host_ifname)
 {
 	struct job job = { .kind = JOB_LINK_DEL };
+	struct prefix blocks[IP_FAMILIES] = { 0 };
 	struct pool_block_view block;
-	struct prefix prefix = prefix_host(addr);
 	struct err err;
 
-	if (pool_block_of(d->pool, addr, &block))
-		prefix = block.prefix;
-	if (hostnet_pod_down(d->hostnet, addr, &prefix, &err) < 0) {
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		if (addrs[i].family == IP_NONE)
+			continue;
+		/* nobody's address any more: as a block of its own, which the next sync takes away */
+		blocks[i] = pool_block_of(d->pool, &addrs[i], &block) ? block.prefix : prefix_host(&addrs[i]);
+	}
+	if (hostnet_pod_down(d->hostnet, host_ifname, addrs, blocks, &err) < 0) {
 		log_warn("cannot take a pod's route away", "link=%s " LOG_ERR_FMT, host_ifname, LOG_ERR_ARGS(&err));
 		d->host_dirty = true;
 	}

@@ -260,8 +260,8 @@ void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_ke
 /** hostwork_reconcile() - kernel and nft; promotes what both know to READY. Return: next deadline. */
 int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us);
 void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us);
-/** hostwork_pod_down() - route away now, link in the background. */
-void hostwork_pod_down(struct ipamd *d, const struct ipaddr *addr, const char *host_ifname);
+/** hostwork_pod_down() - routes away now, link in the background. @addrs: of the lease, by ip_index(). */
+void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES], const char *host_ifname);
 void hostwork_netlink(struct ipamd *d);
 
 /* ---- state.c, page.c ---- */

@@ -12,7 +12,12 @@
  *            2. a new flow that SNAT will give the primary address is pinned to the primary NIC, so that its later
  *               packets meet rule 1;
  *            3. else the NIC of the block that the pod's address is in.
+ *   own    output -150: what the node itself sends under the address of a secondary NIC leaves by that NIC: answers to
+ *          who asked there, and ICMPv6 errors, which Linux 6.18 sends under the address of the NIC that a packet came by.
  *   post   postrouting 100: SNAT of pods' flows that leave by the primary NIC for addresses outside `local`.
+ *
+ * IPv6 is the same without SNAT: an address of the cloud's network is good outside it too, and only by the NIC that it
+ * is assigned to. So there is nothing to pin in rule 2, and no set of what is local.
  *
  * Chain nicN puts the NIC's number into the packet's mark. A mark cannot be copied from the connection under a mask
  * (only constants can be or-ed before kernel 6.13 and nft 1.1.2), so both lookups end in verdicts: one chain per NIC,
@@ -92,7 +97,8 @@ static struct pool_block_ref *sorted_refs(const struct pool_block_ref *refs, uns
 	return copy;
 }
 
-static void render_nic_map(const struct nft_input *input, struct strbuf *out)
+/* Maps and sets have one type: one map for each family. */
+static void render_nic_map(const struct nft_input *input, enum ip_family family, struct strbuf *out)
 {
 	_cleanup_free_ struct pool_block_ref *refs = sorted_refs(input->blocks, input->block_count);
 	struct prefix last = { 0 };
@@ -101,11 +107,12 @@ static void render_nic_map(const struct nft_input *input, struct strbuf *out)
 		out->failed = true;
 		return;
 	}
-	strbuf_add(out, "\tmap nic {\n\t\ttype ipv4_addr : verdict\n\t\tflags interval\n");
+	strbuf_printf(out, "\tmap nic%s {\n\t\ttype %s : verdict\n\t\tflags interval\n", family == IP_V6 ? "_v6" : "",
+		      family == IP_V6 ? "ipv6_addr" : "ipv4_addr");
 	for (unsigned i = 0; i < input->block_count; i++) {
 		const struct hostnet_nic *nic = nic_of(input, refs[i].slot);
 
-		if (nic && !nic->primary && refs[i].prefix.addr.family == IP_V4 &&
+		if (nic && !nic->primary && refs[i].prefix.addr.family == family &&
 		    open_element(out, &refs[i].prefix, &last))
 			strbuf_printf(out, " : goto nic%u", nic->slot);
 	}
@@ -176,7 +183,18 @@ static void render_frompod(const struct nft_input *input, const struct hostnet_n
 			      "\t\tct state new ct direction original ip daddr != @local "
 			      "ct mark set ct mark and 0x%08x or 0x%08x goto nic%u\n",
 			      ~input->mark_mask, hostnet_mark(input->mark_mask, primary->slot), primary->slot);
-	strbuf_add(out, "\t\tip saddr vmap @nic\n\t}\n");
+	strbuf_add(out, "\t\tip saddr vmap @nic\n\t\tip6 saddr vmap @nic_v6\n\t}\n");
+}
+
+static void render_own_entry(const struct nft_input *input, const struct hostnet_nic *nic, struct strbuf *out)
+{
+	char text[IPADDR_STRLEN];
+
+	(void)input;
+	if (!nic->primary && nic->primary_addr.family == IP_V4)
+		strbuf_printf(out, "\t\tip saddr %s goto nic%u\n", ipaddr_str(&nic->primary_addr, text), nic->slot);
+	if (!nic->primary && nic->primary_addr6.family == IP_V6)
+		strbuf_printf(out, "\t\tip6 saddr %s goto nic%u\n", ipaddr_str(&nic->primary_addr6, text), nic->slot);
 }
 
 static void render_post(const struct nft_input *input, const struct hostnet_nic *primary, struct strbuf *out)
@@ -197,7 +215,8 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	const struct hostnet_nic *primary = primary_of(input);
 
 	strbuf_add(out, "table inet berth {}\ndelete table inet berth\ntable inet berth {\n");
-	render_nic_map(input, out);
+	render_nic_map(input, IP_V4, out);
+	render_nic_map(input, IP_V6, out);
 	render_local_set(input, out);
 	each_nic(input, out, render_nic_chain);
 	strbuf_add(out, "\tchain early {\n\t\ttype filter hook prerouting priority -150; policy accept;\n");
@@ -205,6 +224,9 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	strbuf_add(out, "\t}\n\tchain pre {\n\t\ttype filter hook prerouting priority -90; policy accept;\n"
 			"\t\tiifname \"" HOSTNET_POD_LINKS "*\" goto frompod\n\t}\n");
 	render_frompod(input, primary, out);
+	strbuf_add(out, "\tchain own {\n\t\ttype route hook output priority -150; policy accept;\n");
+	each_nic(input, out, render_own_entry);
+	strbuf_add(out, "\t}\n");
 	render_post(input, primary, out);
 	strbuf_add(out, "}\n");
 }

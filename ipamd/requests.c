@@ -358,7 +358,7 @@ static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_u
 	if (store_lease_release(d->store, &lease->key, lease->addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
 	proto_host_ifname(key, ifname);
-	hostwork_pod_down(d, &lease->addrs[0], ifname);
+	hostwork_pod_down(d, lease->addrs, ifname);
 	*lease = d->early[--d->early_count];
 	return 0;
 }
@@ -367,12 +367,12 @@ static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_u
 static int release(struct ipamd *d, const struct lease *lease, const char *host_ifname, int64_t now_us, struct err *err)
 {
 	const struct lease_key key = lease->key;
-	const struct ipaddr addr = lease->addrs[0];
+	const struct ipaddr addrs[IP_FAMILIES] = { lease->addrs[0], lease->addrs[1] };
 
-	if (store_lease_release(d->store, &key, lease->addrs, now_us + d->config.cooldown_us, err) < 0)
+	if (store_lease_release(d->store, &key, addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
 	(void)pool_lease_release(d->pool, &key, now_us, NULL);
-	hostwork_pod_down(d, &addr, host_ifname);
+	hostwork_pod_down(d, addrs, host_ifname);
 	return 0;
 }
 

@@ -489,7 +489,7 @@ static int adopt_route(const struct net_route *route, void *arg)
 	if (net_link_by_index(a->d->net, route->oif, &link, &err) < 0 || !str_starts(link.name, HOSTNET_POD_LINKS))
 		return 0;
 	if (was_released(a->d, &route->dst.addr)) {
-		hostwork_pod_down(a->d, &route->dst.addr, link.name);
+		hostwork_pod_down(a->d, lease.addrs, link.name);
 		return 0;
 	}
 	adopted_key(a->d, link.name, &lease.key);

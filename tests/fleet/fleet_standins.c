@@ -68,6 +68,7 @@ int net_link_by_index(_unused_ struct net *net, _unused_ int index, _unused_ str
 	return err_set(err, ERR_NOTFOUND, "sim", "no links here");
 }
 
-void hostwork_pod_down(_unused_ struct ipamd *d, _unused_ const struct ipaddr *addr, _unused_ const char *host_ifname)
+void hostwork_pod_down(_unused_ struct ipamd *d, _unused_ const struct ipaddr addrs[static IP_FAMILIES],
+		       _unused_ const char *host_ifname)
 {
 }

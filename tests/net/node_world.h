@@ -6,9 +6,13 @@
  *   p2 10.0.0.21 --bth2-- na --eth1 10.0.0.20-- a2 | vpc |
  *                                                  +-----+ x1 198.51.100.1 -- ext 198.51.100.9
  *
- * The fabric has strict rp_filter: a source that is not assigned to the NIC by which it comes is dropped. The way out
- * takes 10.0.0.10 only. Flows are UDP exchanges, each with a new source port. For each part of the data path there is a
- * test that it is needed: without it exactly the flows that it is for fail.
+ * Everybody has IPv6 beside it, under 2001:db8:0:1::/64 with the same last number: p1 in a /80 of eth0, p2 as a single
+ * address of eth1, ext at 2001:db8:ffff::9. The fabric's gateway is 10.0.0.1, and fe80:ec2::1 on every NIC.
+ *
+ * The fabric drops a source that is not assigned to the NIC by which it comes: strict rp_filter for IPv4, the same by
+ * nft for IPv6, which has no rp_filter. The way out takes 10.0.0.10 only of IPv4, and every assigned address of IPv6.
+ * Flows are UDP exchanges, each with a new source port. For each part of the data path there is a test that it is
+ * needed: without it exactly the flows that it is for fail. Pods are wired by the plugin's own podnet_wire().
  */
 #ifndef TESTS_NET_NODE_WORLD_H
 #define TESTS_NET_NODE_WORLD_H
@@ -30,6 +34,7 @@
 #include "berth/fs.h"
 #include "berth/net.h"
 #include "berth/version.h"
+#include "cni/podnet.h"
 #include "ipamd/hostnet.h"
 #include "tests/check.h"
 
@@ -40,6 +45,8 @@
 #define TABLE_BASE    48640U
 #define RULE_PRIORITY 1024U
 #define MASK          0x7eU
+#define GATEWAY6      "fe80:ec2::1" /* as EC2's */
+#define JUMBO         9001U         /* bytes: the MTU of an EC2 NIC; also of pods */
 
 enum place { VPC, NA, NB, EXT, P1, P2, P3, PLACES };
 static const char *const place_names[PLACES] = { "vpc", "na", "nb", "ext", "p1", "p2", "p3" };
@@ -156,73 +163,131 @@ static inline void make_place(enum place place)
 	must(net_open_ns(world.fd[place], &world.net[place], &oops));
 	sysctl(place, "net/ipv4/conf/all/rp_filter", place == VPC ? "1" : "0");
 	sysctl(place, "net/ipv4/conf/default/rp_filter", place == VPC ? "1" : "0");
+	/* nobody here is a duplicate; a second of waiting for each address would be one for each test program */
+	sysctl(place, "net/ipv6/conf/default/accept_dad", "0");
 }
 
-/* A cloud's NIC: @addrs are assigned to it, the first one is its primary. */
-static inline void make_nic(const char *fabric, enum place node, const char *ifname, const char *const *addrs)
+static inline void add_addr(enum place place, const char *dev, const char *addr, unsigned len)
 {
-	struct net_veth veth = { .name = fabric, .peer_netns_fd = world.fd[node], .peer_name = ifname, .up = true };
-	const struct ipaddr gateway = ip("10.0.0.1");
-	char key[96];
+	const struct ipaddr a = ip(addr);
 
-	must(net_veth_add(world.net[VPC], &veth, &oops));
-	must(net_link_set_up(world.net[VPC], link_index(VPC, fabric), true, &oops));
-	must(net_addr_add(world.net[VPC], link_index(VPC, fabric), &gateway, 32, 0, &oops));
-	(void)snprintf(key, sizeof(key), "net/ipv4/conf/%s/proxy_arp", fabric);
-	sysctl(VPC, key, "1");
-	(void)snprintf(key, sizeof(key), "net/ipv4/neigh/%s/proxy_delay", fabric);
-	sysctl(VPC, key, "0");
+	must(net_addr_add(world.net[place], link_index(place, dev), &a, len, NET_ADDR_NODAD, &oops));
+}
+
+/* What the fabric has assigned to a NIC: the first one is its primary address, the others are behind it. */
+static inline void assign(const char *fabric, const char *const *addrs)
+{
 	for (unsigned i = 0; addrs[i]; i++)
 		add_route(VPC, addrs[i], i ? addrs[0] : NULL, fabric, 0, i > 0);
 }
 
-static inline void make_primary(enum place node, const char *addr)
+static inline void make_nic(const char *fabric, enum place node, const char *ifname, const char *const *addrs,
+			    const char *const *addrs6)
 {
-	const struct ipaddr a = ip(addr);
-	int index = link_index(node, "eth0");
+	struct net_veth veth = {
+		.name = fabric, .peer_netns_fd = world.fd[node], .peer_name = ifname, .mtu = JUMBO, .up = true
+	};
+	char key[96];
 
-	must(net_link_set_up(world.net[node], index, true, &oops));
-	must(net_addr_add(world.net[node], index, &a, 20, 0, &oops));
-	add_route(node, "0.0.0.0/0", "10.0.0.1", "eth0", 0, false);
-	sysctl(node, "net/ipv4/ip_forward", "1");
+	must(net_veth_add(world.net[VPC], &veth, &oops));
+	must(net_link_set_up(world.net[VPC], link_index(VPC, fabric), true, &oops));
+	add_addr(VPC, fabric, "10.0.0.1", 32);
+	add_addr(VPC, fabric, GATEWAY6, 64);
+	(void)snprintf(key, sizeof(key), "net/ipv4/conf/%s/proxy_arp", fabric);
+	sysctl(VPC, key, "1");
+	(void)snprintf(key, sizeof(key), "net/ipv4/neigh/%s/proxy_delay", fabric);
+	sysctl(VPC, key, "0");
+	assign(fabric, addrs);
+	assign(fabric, addrs6);
 }
 
-/* As the plugin does; without the host's route, which is ours to see. */
-static inline void make_pod(enum place node, enum place pod, const char *host, const char *addr)
+static inline void make_primary(enum place node, const char *addr, const char *addr6)
 {
-	const struct ipaddr a = ip(addr), gateway = ip("169.254.1.1");
-	struct net_veth veth = { .name = host, .peer_netns_fd = world.fd[pod], .peer_name = "eth0", .up = true };
-	struct net_link link = { 0 };
-	int index;
+	must(net_link_set_up(world.net[node], link_index(node, "eth0"), true, &oops));
+	add_addr(node, "eth0", addr, 20);
+	add_addr(node, "eth0", addr6, 128);
+	add_route(node, "0.0.0.0/0", "10.0.0.1", "eth0", 0, false);
+	add_route(node, "::/0", GATEWAY6, "eth0", 0, false);
+	sysctl(node, "net/ipv4/ip_forward", "1");
+	sysctl(node, "net/ipv6/conf/all/forwarding", "1");
+}
 
-	must(net_veth_add(world.net[node], &veth, &oops));
-	must(net_link_set_up(world.net[node], link_index(node, host), true, &oops));
-	must(net_link_by_name(world.net[node], host, &link, &oops));
-	index = link_index(pod, "eth0");
-	must(net_addr_add(world.net[pod], index, &a, 32, 0, &oops));
-	must(net_link_set_up(world.net[pod], index, true, &oops));
-	add_route(pod, "169.254.1.1", NULL, "eth0", 0, false);
-	add_route(pod, "0.0.0.0/0", "169.254.1.1", "eth0", 0, false);
-	must(net_neigh_set_permanent(world.net[pod], index, &gateway, &link.mac, &oops));
+struct pod_to_make {
+	enum place pod;
+	const char *host, *addr, *addr6;
+};
+
+/* In the node's namespace. */
+static inline int wire_pod(void *arg, struct err *err)
+{
+	const struct pod_to_make *make = arg;
+	const struct podnet_wish wish = {
+		.ifname = "eth0",
+		.host_ifname = make->host,
+		.addr_count = 2,
+		.addrs = { { ip(make->addr), ip("169.254.1.1") }, { ip(make->addr6), ip("fe80::1") } },
+		.mtu = JUMBO,
+	};
+	struct podnet podnet = { .netns_fd = -1 };
+	struct podnet_made made;
+	char name[32], path[64];
+	int r;
+
+	ns_name(make->pod, name);
+	(void)snprintf(path, sizeof(path), "/run/netns/%s", name);
+	if (podnet_open(path, false, &podnet, err) < 0)
+		return -1;
+	r = podnet_wire(&podnet, &wish, &made, err);
+	podnet_done(&podnet);
+	return r;
+}
+
+static inline void make_pod(enum place node, enum place pod, const char *host, const char *addr, const char *addr6)
+{
+	struct pod_to_make make = { pod, host, addr, addr6 };
+
+	must(netns_run(world.fd[node], wire_pod, &make, &oops));
 }
 
 static inline void make_internet(void)
 {
 	struct net_veth veth = { .name = "x1", .peer_netns_fd = world.fd[EXT], .peer_name = "eth0", .up = true };
-	const struct ipaddr inside = ip("198.51.100.1"), outside = ip("198.51.100.9"), elastic = ip("198.51.100.77");
 
 	must(net_veth_add(world.net[VPC], &veth, &oops));
 	must(net_link_set_up(world.net[VPC], link_index(VPC, "x1"), true, &oops));
-	must(net_addr_add(world.net[VPC], link_index(VPC, "x1"), &inside, 24, 0, &oops));
-	must(net_addr_add(world.net[VPC], link_index(VPC, "x1"), &elastic, 32, 0, &oops));
-	must(net_addr_add(world.net[EXT], link_index(EXT, "eth0"), &outside, 24, 0, &oops));
+	add_addr(VPC, "x1", "198.51.100.1", 24);
+	add_addr(VPC, "x1", "198.51.100.77", 32);
+	add_addr(VPC, "x1", "2001:db8:ffff::1", 64);
+	add_addr(EXT, "eth0", "198.51.100.9", 24);
+	add_addr(EXT, "eth0", "2001:db8:ffff::9", 64);
 	must(net_link_set_up(world.net[EXT], link_index(EXT, "eth0"), true, &oops));
+	add_route(EXT, "::/0", "2001:db8:ffff::1", "eth0", 0, false);
 	nft(VPC, "table ip igw {\n"
 		 " chain f { type filter hook forward priority 0; oifname \"x1\" ip saddr != 10.0.0.10 drop; }\n"
 		 " chain p { type nat hook postrouting priority 100; oifname \"x1\" snat ip to 198.51.100.77; }\n}\n");
 }
 
-static inline void fill_nic(struct hostnet_nic *nic, unsigned slot, const char *ifname, const char *addr)
+/* IPv6 sources: what came by the NIC that it is assigned to, and the talk of neighbours. */
+static inline void check_sources6(void)
+{
+	nft(VPC, "table ip6 sources {\n chain p { type filter hook prerouting priority -300;\n"
+		 "  ip6 saddr { ::, fe80::/10 } accept\n"
+		 "  iifname { \"a1\", \"a2\", \"b1\" } fib saddr . iif oif missing drop\n }\n}\n");
+}
+
+/* As kube-proxy: a NodePort whose only endpoint is on the other NIC, a Service on the other node. */
+static inline void make_services(void)
+{
+	nft(NA, "table ip kp {\n chain d { type nat hook prerouting priority -100;\n"
+		"  fib daddr type local udp dport 30080 dnat to 10.0.0.21:9000\n"
+		"  ip daddr 172.20.0.1 udp dport 80 dnat to 10.0.0.31:9000\n }\n}\n"
+		"table ip6 kp {\n chain d { type nat hook prerouting priority -100;\n"
+		"  fib daddr type local udp dport 30080 dnat to [2001:db8:0:1::21]:9000\n"
+		"  ip6 daddr fd00:20::1 udp dport 80 dnat to [2001:db8:0:1::31]:9000\n }\n}\n");
+}
+
+static inline void fill_nic(struct hostnet_nic *nic, unsigned slot, const char *ifname, const char *addr,
+			    const char *addr6)
 {
 	struct net_link link = { 0 };
 
@@ -232,7 +297,10 @@ static inline void fill_nic(struct hostnet_nic *nic, unsigned slot, const char *
 				     .primary = slot == 0,
 				     .primary_addr = ip(addr),
 				     .subnet = pfx("10.0.0.0/20"),
-				     .gateway = ip("10.0.0.1") };
+				     .gateway = ip("10.0.0.1"),
+				     .primary_addr6 = ip(addr6),
+				     .subnet6 = pfx("2001:db8:0:1::/64"),
+				     .gateway6 = ip(GATEWAY6) };
 }
 
 static inline void remove_world(void)
@@ -264,6 +332,9 @@ static inline int setup_world(void **state)
 	static const char *const a1[] = { "10.0.0.10", "10.0.0.11", "10.0.0.12", NULL };
 	static const char *const a2[] = { "10.0.0.20", "10.0.0.21", "10.0.0.64/28", NULL };
 	static const char *const b1[] = { "10.0.0.30", "10.0.0.31", NULL };
+	static const char *const a1_v6[] = { "2001:db8:0:1::10", "2001:db8:0:1:a::/80", "2001:db8:0:1::12", NULL };
+	static const char *const a2_v6[] = { "2001:db8:0:1::20", "2001:db8:0:1::21", "2001:db8:0:1:b::/80", NULL };
+	static const char *const b1_v6[] = { "2001:db8:0:1::30", "2001:db8:0:1::31", NULL };
 
 	if (geteuid() != 0 || check_fds_setup(state) < 0)
 		return -1;
@@ -273,23 +344,21 @@ static inline int setup_world(void **state)
 	for (int i = 0; i < PLACES; i++)
 		make_place((enum place)i);
 	sysctl(VPC, "net/ipv4/ip_forward", "1");
-	make_nic("a1", NA, "eth0", a1);
-	make_nic("a2", NA, "eth1", a2);
-	make_nic("b1", NB, "eth0", b1);
+	sysctl(VPC, "net/ipv6/conf/all/forwarding", "1");
+	make_nic("a1", NA, "eth0", a1, a1_v6);
+	make_nic("a2", NA, "eth1", a2, a2_v6);
+	make_nic("b1", NB, "eth0", b1, b1_v6);
 	make_internet();
-	make_primary(NA, "10.0.0.10");
-	make_primary(NB, "10.0.0.30");
-	make_pod(NA, P1, "bth00000000001", "10.0.0.11");
-	make_pod(NA, P2, "bth00000000002", "10.0.0.21");
-	make_pod(NB, P3, "bth00000000003", "10.0.0.31");
-	add_route(NB, "10.0.0.31", NULL, "bth00000000003", NET_TABLE_LOCAL, false);
-	/* as kube-proxy: a NodePort whose only endpoint is on the other NIC, a Service on the other node */
-	nft(NA, "table ip kp {\n chain d { type nat hook prerouting priority -100;\n"
-		" fib daddr type local udp dport 30080 dnat to 10.0.0.21:9000\n"
-		" ip daddr 172.20.0.1 udp dport 80 dnat to 10.0.0.31:9000\n }\n}\n");
+	check_sources6();
+	make_primary(NA, "10.0.0.10", "2001:db8:0:1::10");
+	make_primary(NB, "10.0.0.30", "2001:db8:0:1::30");
+	make_pod(NA, P1, "bth00000000001", "10.0.0.11", "2001:db8:0:1:a::11");
+	make_pod(NA, P2, "bth00000000002", "10.0.0.21", "2001:db8:0:1::21");
+	make_pod(NB, P3, "bth00000000003", "10.0.0.31", "2001:db8:0:1::31");
+	make_services();
 	must(netns_run(world.fd[NA], open_hostnet, NULL, &oops));
-	fill_nic(&world.nics[0], 0, "eth0", "10.0.0.10");
-	fill_nic(&world.nics[1], 1, "eth1", "10.0.0.20");
+	fill_nic(&world.nics[0], 0, "eth0", "10.0.0.10", "2001:db8:0:1::10");
+	fill_nic(&world.nics[1], 1, "eth1", "10.0.0.20", "2001:db8:0:1::20");
 	return 0;
 }
 
@@ -309,8 +378,8 @@ static inline int teardown_world(void **state)
 struct wish {
 	struct hostnet_want want;
 	struct hostnet_nic nics[3];
-	struct prefix blocks[4];
-	struct hostnet_pod pods[4];
+	struct prefix blocks[8];
+	struct hostnet_pod pods[8];
 	struct hostnet_report report;
 };
 
@@ -324,17 +393,24 @@ static inline void add_pod(struct wish *wish, const char *addr, const char *host
 
 static inline void usual(struct wish *wish)
 {
-	*wish = (struct wish){ .want = { .nic_count = 2, .block_count = 4 } };
+	static const char *const blocks[] = {
+		"10.0.0.11",           "10.0.0.12",
+		"10.0.0.21",           "10.0.0.64/28", /* two of each NIC, in turn */
+		"2001:db8:0:1:a::/80", "2001:db8:0:1::12",
+		"2001:db8:0:1::21",    "2001:db8:0:1:b::/80",
+	};
+
+	*wish = (struct wish){ .want = { .nic_count = 2, .block_count = ARRAY_SIZE(blocks) } };
 	wish->want.nics = wish->nics;
 	wish->want.blocks = wish->blocks;
 	wish->want.pods = wish->pods;
 	memcpy(wish->nics, world.nics, sizeof(world.nics));
-	wish->blocks[0] = pfx("10.0.0.11");
-	wish->blocks[1] = pfx("10.0.0.12");
-	wish->blocks[2] = pfx("10.0.0.21");
-	wish->blocks[3] = pfx("10.0.0.64/28");
+	for (unsigned i = 0; i < ARRAY_SIZE(blocks); i++)
+		wish->blocks[i] = pfx(blocks[i]);
 	add_pod(wish, "10.0.0.11", "bth00000000001", true);
 	add_pod(wish, "10.0.0.21", "bth00000000002", true);
+	add_pod(wish, "2001:db8:0:1:a::11", "bth00000000001", true);
+	add_pod(wish, "2001:db8:0:1::21", "bth00000000002", true);
 }
 
 static inline int run_sync(void *arg, struct err *err)
@@ -356,22 +432,22 @@ static inline void sync_ok(struct wish *wish)
 
 static inline void nft_table(const struct wish *wish)
 {
-	const struct prefix local = pfx("10.0.0.0/16");
-	const struct pool_block_ref refs[] = {
-		{ wish->blocks[0], 0 }, { wish->blocks[1], 0 }, { wish->blocks[2], 1 }, { wish->blocks[3], 1 }
-	};
+	const struct prefix local[] = { pfx("10.0.0.0/16"), pfx("2001:db8::/56") };
+	struct pool_block_ref refs[ARRAY_SIZE(wish->blocks)];
 	const struct nft_input input = {
 		.mark_mask = MASK,
 		.nics = wish->want.nics,
 		.nic_count = wish->want.nic_count,
 		.blocks = refs,
-		.block_count = ARRAY_SIZE(refs),
-		.local_prefixes = &local,
-		.local_count = 1,
+		.block_count = wish->want.block_count,
+		.local_prefixes = local,
+		.local_count = ARRAY_SIZE(local),
 		.snat_to = ip("10.0.0.10"),
 	};
 	_cleanup_strbuf_ struct strbuf out = { 0 };
 
+	for (unsigned i = 0; i < wish->want.block_count; i++)
+		refs[i] = (struct pool_block_ref){ wish->blocks[i], i / 2 % 2 }; /* see usual() */
 	nft_render(&input, &out);
 	assert_false(out.failed);
 	nft(NA, out.text);
@@ -394,26 +470,64 @@ static inline int restore(void **state)
 /* ---- flows ---- */
 
 struct open_socket {
+	bool v6;
 	const char *addr; /* NULL: bind to any */
 	uint16_t port;
 	int fd;
 };
 
+union address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+static inline bool is_v6(const char *addr)
+{
+	return strchr(addr, ':') != NULL;
+}
+
+/* Return: its size. */
+static inline socklen_t fill_address(union address *address, bool v6, const char *text, uint16_t port)
+{
+	struct ipaddr addr = text ? ip(text) : (struct ipaddr){ 0 };
+
+	memset(address, 0, sizeof(*address));
+	if (v6) {
+		address->v6.sin6_family = AF_INET6;
+		address->v6.sin6_port = htons(port);
+		memcpy(&address->v6.sin6_addr, addr.bytes, sizeof(address->v6.sin6_addr));
+		return sizeof(address->v6);
+	}
+	address->v4.sin_family = AF_INET;
+	address->v4.sin_port = htons(port);
+	memcpy(&address->v4.sin_addr, addr.bytes, sizeof(address->v4.sin_addr));
+	return sizeof(address->v4);
+}
+
+static inline void address_text(const union address *address, char text[static IPADDR_STRLEN])
+{
+	if (address->any.sa_family == AF_INET6)
+		(void)inet_ntop(AF_INET6, &address->v6.sin6_addr, text, IPADDR_STRLEN);
+	else
+		(void)inet_ntop(AF_INET, &address->v4.sin_addr, text, IPADDR_STRLEN);
+}
+
 static inline int open_udp(void *arg, struct err *err)
 {
 	struct open_socket *o = arg;
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(o->port) };
+	union address address;
+	socklen_t size = fill_address(&address, o->v6, o->addr, o->port);
 	const int on = 1;
 	int r;
 
-	o->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	o->fd = socket(address.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (o->fd < 0)
 		return err_set_errno(err, ERR_BUG, "test", errno, "socket");
-	if (o->addr && inet_pton(AF_INET, o->addr, &addr.sin_addr) != 1)
-		return err_set(err, ERR_BUG, "test", "%s", o->addr);
-	(void)setsockopt(o->fd, IPPROTO_IP, IP_RECVERR, &on, sizeof(on));
-	r = o->addr ? connect(o->fd, (struct sockaddr *)&addr, sizeof(addr))
-		    : bind(o->fd, (struct sockaddr *)&addr, sizeof(addr));
+	(void)setsockopt(o->fd, o->v6 ? IPPROTO_IPV6 : IPPROTO_IP, o->v6 ? IPV6_RECVERR : IP_RECVERR, &on, sizeof(on));
+	(void)setsockopt(o->fd, o->v6 ? IPPROTO_IPV6 : IPPROTO_IP, o->v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, &on,
+			 sizeof(on));
+	r = o->addr ? connect(o->fd, &address.any, size) : bind(o->fd, &address.any, size);
 	if (r < 0) {
 		cleanup_close(&o->fd);
 		return err_set_errno(err, ERR_RETRY, "test", errno, "connect or bind");
@@ -428,17 +542,36 @@ static inline bool wait_readable(int fd)
 	return poll(&pfd, 1, TRY_MS) == 1 && (pfd.revents & POLLIN);
 }
 
-/* One question and its answer. @ret_from: the source as the server saw it. */
-static inline bool exchange(int client, int server, struct sockaddr_in *ret_from)
+/* Answers come from the address that was asked, as from any server that minds several: the link of the question is taken
+ * out of its packet information, the rest goes back with the answer. */
+static inline void forget_link(struct msghdr *msg)
 {
-	socklen_t size = sizeof(*ret_from);
-	char byte;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
+			((struct in6_pktinfo *)(void *)CMSG_DATA(c))->ipi6_ifindex = 0;
+		else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
+			((struct in_pktinfo *)(void *)CMSG_DATA(c))->ipi_ifindex = 0;
+	}
+}
 
-	if (send(client, "?", 1, 0) != 1 || !wait_readable(server))
+/* One question and its answer. @ret_from: the source as the server saw it. */
+static inline bool exchange(int client, int server, union address *ret_from)
+{
+	_Alignas(struct cmsghdr) char control[128];
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = { .msg_name = ret_from,
+			      .msg_namelen = sizeof(*ret_from),
+			      .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+
+	if (send(client, "?", 1, 0) != 1 || !wait_readable(server) || recvmsg(server, &msg, 0) != 1)
 		return false;
-	if (recvfrom(server, &byte, 1, 0, (struct sockaddr *)ret_from, &size) != 1)
-		return false;
-	if (sendto(server, "!", 1, 0, (struct sockaddr *)ret_from, size) != 1 || !wait_readable(client))
+	forget_link(&msg);
+	byte = '!';
+	if (sendmsg(server, &msg, 0) != 1 || !wait_readable(client))
 		return false;
 	return recv(client, &byte, 1, 0) == 1 && byte == '!';
 }
@@ -452,28 +585,28 @@ struct flow {
 };
 
 /* A new flow from a new port. */
-static inline bool try_flow(const struct flow *flow, char seen[static INET_ADDRSTRLEN])
+static inline bool try_flow(const struct flow *flow, char seen[static IPADDR_STRLEN])
 {
-	struct open_socket server = { .port = 9000 }, client = { .addr = flow->addr, .port = flow->port };
-	struct sockaddr_in from = { 0 };
+	struct open_socket server = { .v6 = is_v6(flow->addr), .port = 9000 },
+			   client = { .v6 = is_v6(flow->addr), .addr = flow->addr, .port = flow->port };
+	union address from = { .any.sa_family = AF_INET };
 	struct err err;
 	bool ok = false;
 
-	seen[0] = '\0';
 	must(netns_run(world.fd[flow->server], open_udp, &server, &oops));
 	if (netns_run(world.fd[flow->from], open_udp, &client, &err) == 0) {
 		ok = exchange(client.fd, server.fd, &from);
 		(void)close(client.fd);
 	}
 	(void)close(server.fd);
-	(void)inet_ntop(AF_INET, &from.sin_addr, seen, INET_ADDRSTRLEN);
+	address_text(&from, seen);
 	return ok;
 }
 
 static inline void passes(const struct flow *flow)
 {
 	int64_t end_us = clock_now(&clock_boot) + PASS_US;
-	char seen[INET_ADDRSTRLEN];
+	char seen[IPADDR_STRLEN];
 
 	while (!try_flow(flow, seen)) {
 		if (clock_now(&clock_boot) > end_us) {
@@ -488,7 +621,7 @@ static inline void passes(const struct flow *flow)
 
 static inline void does_not_pass(const struct flow *flow)
 {
-	char seen[INET_ADDRSTRLEN];
+	char seen[IPADDR_STRLEN];
 
 	for (int i = 0; i < FAIL_TRIES; i++) {
 		if (try_flow(flow, seen))
@@ -497,34 +630,100 @@ static inline void does_not_pass(const struct flow *flow)
 	}
 }
 
-/* By what they need. */
-_unused_ static const struct flow plain_flows[] = {
-	{ P1, "10.0.0.31", 9000, P3, "10.0.0.11" }, /* primary NIC, both ways */
-	{ P3, "10.0.0.11", 9000, P1, "10.0.0.31" }, { P1, "10.0.0.21", 9000, P2, "10.0.0.11" }, /* on the node */
-	{ P2, "10.0.0.11", 9000, P1, "10.0.0.21" }, { NA, "10.0.0.21", 9000, P2, NULL },
-	{ P2, "10.0.0.10", 9000, NA, "10.0.0.21" }, { P1, "172.20.0.1", 80, P3, "10.0.0.11" }, /* a Service */
+/* By what they need, and by ip_index(). */
+_unused_ static const struct flow plain_flows[IP_FAMILIES][7] = {
+	{
+		{ P1, "10.0.0.31", 9000, P3, "10.0.0.11" }, /* primary NIC, both ways */
+		{ P3, "10.0.0.11", 9000, P1, "10.0.0.31" },
+		{ P1, "10.0.0.21", 9000, P2, "10.0.0.11" }, /* on the node */
+		{ P2, "10.0.0.11", 9000, P1, "10.0.0.21" },
+		{ NA, "10.0.0.21", 9000, P2, NULL },
+		{ P2, "10.0.0.10", 9000, NA, "10.0.0.21" },
+		{ P1, "172.20.0.1", 80, P3, "10.0.0.11" }, /* a Service */
+	},
+	{
+		{ P1, "2001:db8:0:1::31", 9000, P3, "2001:db8:0:1:a::11" },
+		{ P3, "2001:db8:0:1:a::11", 9000, P1, "2001:db8:0:1::31" },
+		{ P1, "2001:db8:0:1::21", 9000, P2, "2001:db8:0:1:a::11" },
+		{ P2, "2001:db8:0:1:a::11", 9000, P1, "2001:db8:0:1::21" },
+		{ NA, "2001:db8:0:1::21", 9000, P2, NULL },
+		{ P2, "2001:db8:0:1::10", 9000, NA, "2001:db8:0:1::21" },
+		{ P1, "fd00:20::1", 80, P3, "2001:db8:0:1:a::11" },
+	},
 };
-_unused_ static const struct flow secondary_flows[] = {
-	{ P2, "10.0.0.31", 9000, P3, "10.0.0.21" },
-	{ P2, "10.0.0.30", 9000, NB, "10.0.0.21" },
-	{ P3, "10.0.0.21", 9000, P2, "10.0.0.31" },
-	{ P2, "172.20.0.1", 80, P3, "10.0.0.21" },
+_unused_ static const struct flow secondary_flows[IP_FAMILIES][4] = {
+	{
+		{ P2, "10.0.0.31", 9000, P3, "10.0.0.21" },
+		{ P2, "10.0.0.30", 9000, NB, "10.0.0.21" },
+		{ P3, "10.0.0.21", 9000, P2, "10.0.0.31" },
+		{ P2, "172.20.0.1", 80, P3, "10.0.0.21" },
+	},
+	{
+		{ P2, "2001:db8:0:1::31", 9000, P3, "2001:db8:0:1::21" },
+		{ P2, "2001:db8:0:1::30", 9000, NB, "2001:db8:0:1::21" },
+		{ P3, "2001:db8:0:1::21", 9000, P2, "2001:db8:0:1::31" },
+		{ P2, "fd00:20::1", 80, P3, "2001:db8:0:1::21" },
+	},
 };
-_unused_ static const struct flow internet_flows[] = {
-	{ P1, "198.51.100.9", 9000, EXT, NULL },
-	{ P2, "198.51.100.9", 9000, EXT, NULL },
+/* IPv6 goes out by the pod's own NIC and under its own address. */
+_unused_ static const struct flow internet_flows[IP_FAMILIES][2] = {
+	{
+		{ P1, "198.51.100.9", 9000, EXT, NULL },
+		{ P2, "198.51.100.9", 9000, EXT, NULL },
+	},
+	{
+		{ P1, "2001:db8:ffff::9", 9000, EXT, "2001:db8:0:1:a::11" },
+		{ P2, "2001:db8:ffff::9", 9000, EXT, "2001:db8:0:1::21" },
+	},
 };
-_unused_ static const struct flow nodeport_flows[] = {
-	{ NB, "10.0.0.10", 30080, P2, "10.0.0.30" },
-	{ P3, "10.0.0.10", 30080, P2, "10.0.0.31" },
+_unused_ static const struct flow nodeport_flows[IP_FAMILIES][2] = {
+	{
+		{ NB, "10.0.0.10", 30080, P2, "10.0.0.30" },
+		{ P3, "10.0.0.10", 30080, P2, "10.0.0.31" },
+	},
+	{
+		{ NB, "2001:db8:0:1::10", 30080, P2, "2001:db8:0:1::30" },
+		{ P3, "2001:db8:0:1::10", 30080, P2, "2001:db8:0:1::31" },
+	},
 };
-_unused_ static const struct flow nodeport_eth1 = { NB, "10.0.0.20", 30080, P2, "10.0.0.30" };
+_unused_ static const struct flow nodeport_eth1[IP_FAMILIES][1] = {
+	{ { NB, "10.0.0.20", 30080, P2, "10.0.0.30" } },
+	{ { NB, "2001:db8:0:1::20", 30080, P2, "2001:db8:0:1::30" } },
+};
 
+/* The node itself, asked at its secondary NIC. */
+_unused_ static const struct flow own_flows[IP_FAMILIES][2] = {
+	{
+		{ NB, "10.0.0.20", 9000, NA, "10.0.0.30" },
+		{ P3, "10.0.0.20", 9000, NA, "10.0.0.31" },
+	},
+	{
+		{ NB, "2001:db8:0:1::20", 9000, NA, "2001:db8:0:1::30" },
+		{ P3, "2001:db8:0:1::20", 9000, NA, "2001:db8:0:1::31" },
+	},
+};
+
+/* @flows: of one family. */
 #define each(flows, fn)                                                                                                \
 	do {                                                                                                           \
 		for (size_t i_ = 0; i_ < ARRAY_SIZE(flows); i_++)                                                      \
 			fn(&(flows)[i_]);                                                                              \
 	} while (0)
+
+#define each_family(family) for (unsigned family = 0; family < IP_FAMILIES; family++)
+
+static inline void everything_passes(void)
+{
+	each_family(f)
+	{
+		each(plain_flows[f], passes);
+		each(secondary_flows[f], passes);
+		each(internet_flows[f], passes);
+		each(nodeport_flows[f], passes);
+		each(nodeport_eth1[f], passes);
+		each(own_flows[f], passes);
+	}
+}
 
 #define path_test(f) cmocka_unit_test_setup(f, restore)
 

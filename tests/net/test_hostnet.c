@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hostnet_sync() and its neighbours: repairs, foreign things, NICs that come and go, routes of pods. */
+#include <netinet/icmp6.h>
+
 #include "tests/net/node_world.h"
 
 /* ---- sync ---- */
@@ -36,11 +38,12 @@ static int count_route(const struct net_route *route, void *arg)
 	return 0;
 }
 
-static unsigned count_routes(uint32_t table, const char *dev, bool ours_only)
+/* @f: by ip_index(), here and below. */
+static unsigned count_routes(unsigned f, uint32_t table, const char *dev, bool ours_only)
 {
 	struct found found = { .table = table, .oif = dev ? link_index(NA, dev) : 0, .ours_only = ours_only };
 
-	must(net_routes(world.net[NA], IP_V4, 0, count_route, &found, &oops));
+	must(net_routes(world.net[NA], ip_family_at(f), 0, count_route, &found, &oops));
 	return found.count;
 }
 
@@ -50,11 +53,11 @@ static int count_rule(const struct net_rule *rule, void *arg)
 	return 0;
 }
 
-static unsigned count_rules(void)
+static unsigned count_rules(unsigned f)
 {
 	unsigned count = 0;
 
-	must(net_rules(world.net[NA], IP_V4, count_rule, &count, &oops));
+	must(net_rules(world.net[NA], ip_family_at(f), count_rule, &count, &oops));
 	return count;
 }
 
@@ -74,26 +77,48 @@ static int delete_route(const struct net_route *route, void *arg)
 	return 0;
 }
 
+static int read_text(void *arg, struct err *err)
+{
+	char **text = arg; /* in: a path, borrowed; out: what stands there, owned */
+	int r = fs_read(*text, 64, text, NULL);
+
+	return r < 0 ? err_set_errno(err, ERR_INVALID, "test", -r, "read") : 0;
+}
+
+static void assert_sysctl(const char *key, const char *value)
+{
+	char path[128];
+	char *text = path;
+
+	(void)snprintf(path, sizeof(path), "/proc/sys/%s", key);
+	must(netns_run(world.fd[NA], read_text, &text, &oops));
+	text[strcspn(text, "\n")] = '\0';
+	if (strcmp(text, value) != 0)
+		fail_msg("%s is %s", key, text);
+	free(text);
+}
+
 static void test_sync__repairs_what_others_flush(void **state)
 {
+	/* of IPv4 two covers, of IPv6 three, because one of its pods is in a range; two pods, a gateway and a default */
+	static const unsigned routes[IP_FAMILIES] = { 6, 7 };
 	struct wish wish;
-	unsigned routes = count_routes(0, NULL, true), rules = count_rules();
 
 	(void)state;
-	assert_int_equal(rules, 2);
-	assert_int_equal(routes, 6); /* two covers, two pods, a gateway and a default */
-	must(net_rules(world.net[NA], IP_V4, delete_rule, NULL, &oops));
-	must(net_routes(world.net[NA], IP_V4, 0, delete_route, NULL, &oops));
-	assert_int_equal(count_rules() + count_routes(0, NULL, true), 0);
-	does_not_pass(&secondary_flows[0]);
-	usual(&wish);
-	sync_ok(&wish);
-	assert_int_equal(wish.report.added, routes + rules);
-	assert_int_equal(wish.report.removed, 0);
-	each(plain_flows, passes);
-	each(secondary_flows, passes);
-	each(internet_flows, passes);
-	each(nodeport_flows, passes);
+	each_family(f)
+	{
+		assert_int_equal(count_rules(f), 2);
+		assert_int_equal(count_routes(f, 0, NULL, true), routes[f]);
+		must(net_rules(world.net[NA], ip_family_at(f), delete_rule, NULL, &oops));
+		must(net_routes(world.net[NA], ip_family_at(f), 0, delete_route, NULL, &oops));
+		assert_int_equal(count_rules(f) + count_routes(f, 0, NULL, true), 0);
+		does_not_pass(&secondary_flows[f][0]);
+		usual(&wish);
+		sync_ok(&wish);
+		assert_int_equal(wish.report.added, routes[f] + 2);
+		assert_int_equal(wish.report.removed, 0);
+	}
+	everything_passes();
 }
 
 static void test_sync__repairs_a_link_that_was_taken_down(void **state)
@@ -102,14 +127,37 @@ static void test_sync__repairs_a_link_that_was_taken_down(void **state)
 	struct wish wish;
 
 	(void)state;
-	must(net_link_set_up(world.net[NA], link_index(NA, "eth1"), false, &oops));
+	must(net_link_set_up(world.net[NA], link_index(NA, "eth1"), false, &oops)); /* takes IPv6 addresses along */
 	must(net_addr_del(world.net[NA], link_index(NA, "eth1"), &addr, 32, &oops));
 	sysctl(NA, "net/ipv4/conf/eth1/rp_filter", "1");
 	sysctl(NA, "net/ipv4/ip_forward", "0");
+	sysctl(NA, "net/ipv6/conf/all/forwarding", "0");
 	usual(&wish);
 	sync_ok(&wish);
-	assert_int_equal(wish.report.added, 4); /* up, address, gateway, default */
-	each(secondary_flows, passes);
+	assert_int_equal(wish.report.added, 7); /* up; an address, a gateway and a default of each family */
+	assert_int_equal(wish.report.removed, 0);
+	each_family(f) each(secondary_flows[f], passes);
+}
+
+/* Whoever looks after links may switch IPv6 off on those that nobody told them of. */
+static void test_sync__repairs_a_link_without_ipv6(void **state)
+{
+	struct wish wish;
+
+	(void)state;
+	must(net_link_set_up(world.net[NA], link_index(NA, "eth1"), false, &oops));
+	sysctl(NA, "net/ipv6/conf/eth1/disable_ipv6", "1");
+	sysctl(NA, "net/ipv6/conf/eth1/addr_gen_mode", "1");
+	sysctl(NA, "net/ipv6/conf/eth1/accept_ra", "2");
+	sysctl(NA, "net/ipv6/conf/eth1/autoconf", "1");
+	sysctl(NA, "net/ipv6/conf/eth1/accept_dad", "1");
+	usual(&wish);
+	sync_ok(&wish);
+	assert_true(wish.nics[1].ready);
+	assert_sysctl("net/ipv6/conf/eth1/accept_ra", "0");
+	assert_sysctl("net/ipv6/conf/eth1/autoconf", "0");
+	assert_sysctl("net/ipv6/conf/eth1/accept_dad", "0");
+	each(secondary_flows[ip_index(IP_V6)], passes);
 }
 
 static void test_sync__follows_the_mtu_of_the_primary(void **state)
@@ -125,12 +173,12 @@ static void test_sync__follows_the_mtu_of_the_primary(void **state)
 	assert_int_equal(link.mtu, 1400);
 	assert_int_equal(wish.nics[0].mtu, 1400);
 	assert_int_equal(wish.nics[1].mtu, 1400);
-	must(net_link_set_mtu(world.net[NA], link_index(NA, "eth0"), 1500, &oops));
+	must(net_link_set_mtu(world.net[NA], link_index(NA, "eth0"), JUMBO, &oops));
 }
 
-static struct net_rule foreign_rule(void)
+static struct net_rule foreign_rule(unsigned f)
 {
-	return (struct net_rule){ .family = IP_V4,
+	return (struct net_rule){ .family = ip_family_at(f),
 				  .priority = RULE_PRIORITY + 1,
 				  .fwmark = 0x1000,
 				  .fwmask = 0x1000,
@@ -140,7 +188,7 @@ static struct net_rule foreign_rule(void)
 
 static int find_foreign_rule(const struct net_rule *rule, void *arg)
 {
-	const struct net_rule wanted = foreign_rule();
+	const struct net_rule wanted = foreign_rule(ip_index(rule->family));
 
 	(void)arg;
 	return rule->protocol == wanted.protocol && rule->fwmark == wanted.fwmark;
@@ -165,40 +213,41 @@ static bool has_route(const struct net_route *route)
 /* Foreign things in our own places: our table, our priority, table local, main; also when the NIC goes. */
 static void test_sync__leaves_what_others_made(void **state)
 {
-	struct net_rule rule = foreign_rule();
-	struct net_route routes[] = {
-		{ .dst = pfx("192.0.2.0/24"),
-		  .type = NET_ROUTE_UNREACHABLE,
-		  .table = TABLE_BASE + 1,
-		  .protocol = RTPROT_STATIC },
-		{ .dst = pfx("192.0.2.1/32"),
-		  .type = NET_ROUTE_UNREACHABLE,
-		  .table = NET_TABLE_LOCAL,
-		  .protocol = RTPROT_STATIC },
-		{ .dst = pfx("192.0.2.2/32"),
-		  .type = NET_ROUTE_UNICAST,
-		  .table = NET_TABLE_MAIN,
-		  .oif = link_index(NA, "eth1"),
-		  .protocol = RTPROT_STATIC },
+	static const char *const dsts[IP_FAMILIES][3] = {
+		{ "192.0.2.0/24", "192.0.2.1/32", "192.0.2.2/32" },
+		{ "2001:db8:2::/64", "2001:db8:2::1/128", "2001:db8:2::2/128" },
 	};
 	struct wish wish;
 	struct err err;
 
 	(void)state;
-	must(net_rule_add(world.net[NA], &rule, &oops));
-	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
-		must(net_route_replace(world.net[NA], &routes[i], &oops));
-	usual(&wish);
-	sync_ok(&wish);
-	wish.want.nic_count = 1;
-	wish.want.pod_count = wish.want.block_count = 0;
-	sync_ok(&wish);
-	assert_int_equal(net_rules(world.net[NA], IP_V4, find_foreign_rule, NULL, &err), 1);
-	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
-		assert_true(has_route(&routes[i]));
-	must(net_rule_del(world.net[NA], &rule, &oops));
-	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
-		must(net_route_del(world.net[NA], &routes[i], &oops));
+	each_family(f)
+	{
+		struct net_rule rule = foreign_rule(f);
+		struct net_route routes[] = {
+			{ .type = NET_ROUTE_UNREACHABLE, .table = TABLE_BASE + 1 },
+			{ .type = NET_ROUTE_UNREACHABLE, .table = NET_TABLE_LOCAL },
+			{ .type = NET_ROUTE_UNICAST, .table = NET_TABLE_MAIN, .oif = link_index(NA, "eth1") },
+		};
+
+		must(net_rule_add(world.net[NA], &rule, &oops));
+		for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+			routes[i].dst = pfx(dsts[f][i]);
+			routes[i].protocol = RTPROT_STATIC;
+			must(net_route_replace(world.net[NA], &routes[i], &oops));
+		}
+		usual(&wish);
+		sync_ok(&wish);
+		wish.want.nic_count = 1;
+		wish.want.pod_count = wish.want.block_count = 0;
+		sync_ok(&wish);
+		assert_int_equal(net_rules(world.net[NA], ip_family_at(f), find_foreign_rule, NULL, &err), 1);
+		for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
+			assert_true(has_route(&routes[i]));
+		must(net_rule_del(world.net[NA], &rule, &oops));
+		for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
+			must(net_route_del(world.net[NA], &routes[i], &oops));
+	}
 }
 
 static void test_sync__a_nic_that_goes(void **state)
@@ -209,10 +258,13 @@ static void test_sync__a_nic_that_goes(void **state)
 	usual(&wish);
 	wish.want.nic_count = 1;
 	sync_ok(&wish);
-	assert_int_equal(wish.report.removed, 3); /* rule, gateway, default */
-	assert_int_equal(count_routes(TABLE_BASE + 1, NULL, true), 0);
-	assert_int_equal(count_rules(), 1);
-	each(plain_flows, passes);
+	assert_int_equal(wish.report.removed, 6); /* rule, gateway, default of each family */
+	each_family(f)
+	{
+		assert_int_equal(count_routes(f, TABLE_BASE + 1, NULL, true), 0);
+		assert_int_equal(count_rules(f), 1);
+		each(plain_flows[f], passes);
+	}
 }
 
 static void test_sync__a_nic_whose_link_is_not_there_yet(void **state)
@@ -252,47 +304,226 @@ static void test_sync__a_pods_link_under_the_mac_of_a_nic(void **state)
 /* What DHCP does to a NIC that appears: an address with its subnet's length, so a route in main. */
 static void test_sync__address_with_a_prefix_route(void **state)
 {
-	const struct ipaddr addr = ip("10.0.0.20");
+	static const struct {
+		const char *addr;
+		unsigned ours, theirs; /* prefix lengths */
+	} addrs[IP_FAMILIES] = { { "10.0.0.20", 32, 20 }, { "2001:db8:0:1::20", 128, 64 } };
+	/* the way to the link-local addresses of eth1 is of the kernel's making and stays */
+	static const unsigned eth1_routes[IP_FAMILIES] = { 0, 1 }, eth0_routes[IP_FAMILIES] = { 2, 3 };
 	int index = link_index(NA, "eth1");
 	struct wish wish;
 
 	(void)state;
-	must(net_addr_del(world.net[NA], index, &addr, 32, &oops));
-	must(net_addr_add(world.net[NA], index, &addr, 20, 0, &oops));
-	assert_int_equal(count_routes(NET_TABLE_MAIN, "eth1", false), 1);
-	usual(&wish);
-	sync_ok(&wish);
-	assert_int_equal(count_routes(NET_TABLE_MAIN, "eth1", false), 0);
-	assert_int_equal(count_routes(NET_TABLE_MAIN, "eth0", false), 2);
-	sync_ok(&wish);
-	assert_int_equal(wish.report.added + wish.report.removed, 0);
-	each(secondary_flows, passes);
-	must(net_addr_del(world.net[NA], index, &addr, 20, &oops));
+	each_family(f)
+	{
+		const struct ipaddr addr = ip(addrs[f].addr);
+
+		must(net_addr_del(world.net[NA], index, &addr, addrs[f].ours, &oops));
+		must(net_addr_add(world.net[NA], index, &addr, addrs[f].theirs, 0, &oops));
+		assert_int_equal(count_routes(f, NET_TABLE_MAIN, "eth1", false), eth1_routes[f] + 1);
+		usual(&wish);
+		sync_ok(&wish);
+		assert_int_equal(count_routes(f, NET_TABLE_MAIN, "eth1", false), eth1_routes[f]);
+		assert_int_equal(count_routes(f, NET_TABLE_MAIN, "eth0", false), eth0_routes[f]);
+		sync_ok(&wish);
+		assert_int_equal(wish.report.added + wish.report.removed, 0);
+		each(secondary_flows[f], passes);
+		must(net_addr_del(world.net[NA], index, &addr, addrs[f].theirs, &oops));
+	}
 }
 
-/* An agent of the cloud's image that assigns the node's addresses to its interface. */
+/* The kernel makes its route for an address of IPv6 later than it says so. */
+static void wait_for_route(const struct net_route *route)
+{
+	int64_t end_us = clock_now(&clock_boot) + PASS_US;
+
+	while (!has_route(route) && clock_now(&clock_boot) < end_us)
+		(void)poll(NULL, 0, 1);
+	assert_true(has_route(route));
+}
+
+/* An agent of the cloud's image that assigns the node's addresses to its interface, before the pod comes. */
 static void test_sync__address_of_a_block_on_an_interface(void **state)
 {
-	const struct ipaddr addr = ip("10.0.0.70");
+	static const char *const addrs[IP_FAMILIES] = { "10.0.0.70", "2001:db8:0:1:b::70" };
+	int index = link_index(NA, "eth1");
+	struct wish wish;
+	struct err err;
+
+	(void)state;
+	each_family(f)
+	{
+		const struct ipaddr addr = ip(addrs[f]);
+		struct net_route kernels = { .dst = prefix_host(&addr),
+					     .type = NET_ROUTE_LOCAL,
+					     .table = NET_TABLE_LOCAL,
+					     .protocol = RTPROT_KERNEL };
+
+		must(net_addr_add(world.net[NA], index, &addr, ipaddr_bits(&addr), NET_ADDR_NODAD, &oops));
+		wait_for_route(&kernels);
+		usual(&wish);
+		add_pod(&wish, addrs[f], "bth00000000001", true);
+		assert_int_equal(try_sync(&wish, &err), -1);
+		assert_int_equal(err.class, ERR_CONFLICT);
+		assert_non_null(strstr(err.msg, addrs[f]));
+		assert_true(has_route(&kernels));
+		assert_true(wish.nics[1].ready); /* the rest was done */
+		must(net_addr_del(world.net[NA], index, &addr, ipaddr_bits(&addr), &oops));
+		sync_ok(&wish);
+		/* the pod's route, and of IPv6 its neighbour was there already */
+		assert_int_equal(wish.report.added, 1);
+		restore(state);
+	}
+}
+
+/* The same when the pod was first. IPv4 goes on to the pod, IPv6 to whoever has the address: that must be told. */
+static void test_sync__address_of_a_pod_on_an_interface(void **state)
+{
+	const struct ipaddr addr = ip("2001:db8:0:1::21");
 	struct net_route kernels = {
-		.dst = pfx("10.0.0.70"), .type = NET_ROUTE_LOCAL, .table = NET_TABLE_LOCAL, .protocol = RTPROT_KERNEL
+		.dst = prefix_host(&addr), .type = NET_ROUTE_LOCAL, .table = NET_TABLE_LOCAL, .protocol = RTPROT_KERNEL
 	};
 	int index = link_index(NA, "eth1");
 	struct wish wish;
 	struct err err;
 
 	(void)state;
-	must(net_addr_add(world.net[NA], index, &addr, 32, 0, &oops));
+	must(net_addr_add(world.net[NA], index, &addr, 128, NET_ADDR_NODAD, &oops));
+	wait_for_route(&kernels);
 	usual(&wish);
-	add_pod(&wish, "10.0.0.70", "bth00000000001", true);
 	assert_int_equal(try_sync(&wish, &err), -1);
 	assert_int_equal(err.class, ERR_CONFLICT);
-	assert_non_null(strstr(err.msg, "10.0.0.70"));
-	assert_true(has_route(&kernels));
-	assert_true(wish.nics[1].ready); /* the rest was done */
-	must(net_addr_del(world.net[NA], index, &addr, 32, &oops));
+	assert_non_null(strstr(err.msg, "2001:db8:0:1::21"));
+	must(net_addr_del(world.net[NA], index, &addr, 128, &oops));
 	sync_ok(&wish);
-	assert_int_equal(wish.report.added, 1);
+	assert_int_equal(wish.report.added + wish.report.removed, 0);
+}
+
+/* ---- the router's advertisements ---- */
+
+/* From the fabric to all nodes of eth0: a default route for half an hour. */
+static int advertise(void *arg, struct err *err)
+{
+	struct nd_router_advert advert = { .nd_ra_type = ND_ROUTER_ADVERT,
+					   .nd_ra_curhoplimit = 64,
+					   .nd_ra_router_lifetime = htons(1800) };
+	const int hops = 255, link = *(int *)arg;
+	_cleanup_close_ int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6);
+	union address all;
+
+	(void)fill_address(&all, true, "ff02::1", 0);
+	all.v6.sin6_scope_id = (uint32_t)link;
+	if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops)) < 0 ||
+	    sendto(fd, &advert, sizeof(advert), 0, &all.any, sizeof(all.v6)) != sizeof(advert))
+		return err_set_errno(err, ERR_BUG, "test", errno, "advertise");
+	return 0;
+}
+
+static int find_learnt_default(const struct net_route *route, void *arg)
+{
+	return route->dst.len == 0 && route->protocol == RTPROT_RA && route->oif == *(int *)arg;
+}
+
+static bool has_learnt_default(int index)
+{
+	struct err err;
+
+	return net_routes(world.net[NA], IP_V6, NET_TABLE_MAIN, find_learnt_default, &index, &err) == 1;
+}
+
+static void learn_default(int index)
+{
+	int64_t end_us = clock_now(&clock_boot) + PASS_US;
+	int from = link_index(VPC, "a1");
+
+	do {
+		must(netns_run(world.fd[VPC], advertise, &from, &oops));
+		(void)poll(NULL, 0, 10);
+	} while (!has_learnt_default(index) && clock_now(&clock_boot) < end_us);
+	assert_true(has_learnt_default(index));
+}
+
+/* A node as it boots: no router itself, and the way out learnt. It stays, and goes on being learnt. */
+static void test_sync__keeps_the_default_route_that_was_learnt(void **state)
+{
+	int index = link_index(NA, "eth0");
+	struct net_route fixed = { .dst = pfx("::/0"),
+				   .type = NET_ROUTE_UNICAST,
+				   .oif = index,
+				   .gateway = ip(GATEWAY6),
+				   .protocol = RTPROT_STATIC };
+	struct wish wish;
+
+	(void)state;
+	must(net_route_del(world.net[NA], &fixed, &oops));
+	sysctl(NA, "net/ipv6/conf/all/forwarding", "0");
+	sysctl(NA, "net/ipv6/conf/eth0/accept_ra", "1");
+	learn_default(index);
+	usual(&wish);
+	sync_ok(&wish);
+	assert_sysctl("net/ipv6/conf/all/forwarding", "1");
+	assert_sysctl("net/ipv6/conf/eth0/accept_ra", "2");
+	assert_true(has_learnt_default(index));
+	each(plain_flows[ip_index(IP_V6)], passes);
+	passes(&internet_flows[ip_index(IP_V6)][0]);
+	/* who reads them in its own way keeps doing so */
+	sysctl(NA, "net/ipv6/conf/eth0/accept_ra", "0");
+	sync_ok(&wish);
+	assert_sysctl("net/ipv6/conf/eth0/accept_ra", "0");
+	must(net_route_replace(world.net[NA], &fixed, &oops));
+}
+
+static void forget_ipv6(struct wish *wish)
+{
+	for (unsigned i = 0; i < wish->want.nic_count; i++) {
+		wish->nics[i].primary_addr6 = wish->nics[i].gateway6 = (struct ipaddr){ 0 };
+		wish->nics[i].subnet6 = (struct prefix){ 0 };
+	}
+	wish->want.block_count = 4;
+	wish->want.pod_count = 2;
+}
+
+/* A node of an IPv4 cluster keeps its IPv6 as it was, with or without. */
+static void test_sync__leaves_ipv6_alone_where_nobody_wants_it(void **state)
+{
+	struct wish wish;
+
+	(void)state;
+	usual(&wish);
+	forget_ipv6(&wish);
+	sysctl(NA, "net/ipv6/conf/all/forwarding", "0");
+	sysctl(NA, "net/ipv6/conf/eth0/accept_ra", "1");
+	sync_ok(&wish);
+	assert_sysctl("net/ipv6/conf/all/forwarding", "0");
+	assert_sysctl("net/ipv6/conf/eth0/accept_ra", "1");
+	assert_int_equal(count_rules(ip_index(IP_V6)), 0);
+	assert_int_equal(count_routes(ip_index(IP_V6), 0, NULL, true), 0);
+	each(plain_flows[0], passes);
+	each(secondary_flows[0], passes);
+}
+
+/* And the reverse: nothing of IPv4 beside the rules, which cost nothing. */
+static void test_sync__ipv6_alone(void **state)
+{
+	struct wish wish;
+
+	(void)state;
+	usual(&wish);
+	for (unsigned i = 0; i < wish.want.nic_count; i++) {
+		wish.nics[i].primary_addr = wish.nics[i].gateway = (struct ipaddr){ 0 };
+		wish.nics[i].subnet = (struct prefix){ 0 };
+	}
+	wish.want.blocks += 4;
+	wish.want.block_count -= 4;
+	wish.want.pods += 2;
+	wish.want.pod_count -= 2;
+	sync_ok(&wish);
+	assert_true(wish.nics[0].ready && wish.nics[1].ready);
+	assert_int_equal(count_routes(ip_index(IP_V4), 0, NULL, true), 0);
+	each(plain_flows[1], passes);
+	each(secondary_flows[1], passes);
+	each(internet_flows[1], passes);
+	each(nodeport_flows[1], passes);
 }
 
 /* ---- pods ---- */
@@ -313,83 +544,186 @@ static struct net_route cover_route(const char *addr)
 	};
 }
 
+/* By ip_index(): a free address that is a block, the pod's that is one, a free one in a range. */
+static const char *const single_free[IP_FAMILIES] = { "10.0.0.12", "2001:db8:0:1::12" };
+static const char *const single_pod[IP_FAMILIES] = { "10.0.0.21", "2001:db8:0:1::21" };
+static const char *const ranged[IP_FAMILIES] = { "10.0.0.70", "2001:db8:0:1:b::70" };
+static const char *const ranges[IP_FAMILIES] = { "10.0.0.64/28", "2001:db8:0:1:b::/80" };
+
 static void test_sync__pod_without_a_link(void **state)
 {
-	struct net_route cover = cover_route("10.0.0.12");
 	struct wish wish;
 
-	(void)state;
-	usual(&wish);
-	add_pod(&wish, "10.0.0.12", "bth0000000dead", true);
-	sync_ok(&wish);
-	assert_int_equal(wish.report.pods_without_link, 1);
-	assert_true(has_route(&cover));
-	/* the link went after the route was made: back to the cover */
-	usual(&wish);
-	snprintf(wish.pods[1].host_ifname, sizeof(wish.pods[1].host_ifname), "bth0000000dead");
-	sync_ok(&wish);
-	cover = cover_route("10.0.0.21");
-	assert_int_equal(wish.report.pods_without_link, 1);
-	assert_true(has_route(&cover));
+	each_family(f)
+	{
+		struct net_route cover = cover_route(single_free[f]);
+
+		usual(&wish);
+		add_pod(&wish, single_free[f], "bth0000000dead", true);
+		sync_ok(&wish);
+		assert_int_equal(wish.report.pods_without_link, 1);
+		assert_true(has_route(&cover));
+		/* the link went after the route was made: back to the cover */
+		usual(&wish);
+		snprintf(wish.pods[2 * f + 1].host_ifname, sizeof(wish.pods[1].host_ifname), "bth0000000dead");
+		sync_ok(&wish);
+		cover = cover_route(single_pod[f]);
+		assert_int_equal(wish.report.pods_without_link, 1);
+		assert_true(has_route(&cover));
+		restore(state);
+	}
 }
 
 /* Whatever stands there while a plugin is at work stays: cover, route or nothing. */
 static void test_sync__reserved_pods_are_left_alone(void **state)
 {
-	struct net_route route = pod_route("10.0.0.12", "bth00000000001");
-	struct net_route cover = cover_route("10.0.0.12");
 	struct wish wish;
 
 	(void)state;
-	usual(&wish);
-	add_pod(&wish, "10.0.0.12", "bth0000000dead", false);
-	sync_ok(&wish);
-	assert_true(has_route(&cover));
-	must(net_route_replace(world.net[NA], &route, &oops));
-	sync_ok(&wish);
-	assert_true(has_route(&route));
-	assert_int_equal(wish.report.added + wish.report.removed, 0);
-	/* no lease any more: the route is nobody's, the cover comes back */
-	usual(&wish);
-	sync_ok(&wish);
-	assert_true(has_route(&cover));
-	assert_false(has_route(&route));
-}
+	each_family(f)
+	{
+		struct net_route route = pod_route(single_free[f], "bth00000000001");
+		struct net_route cover = cover_route(single_free[f]);
 
-static void test_sync__route_of_no_pod_in_a_prefix(void **state)
-{
-	struct net_route route = pod_route("10.0.0.70", "bth00000000001");
-	struct wish wish;
-
-	(void)state;
-	must(net_route_replace(world.net[NA], &route, &oops));
-	usual(&wish);
-	sync_ok(&wish);
-	assert_int_equal(wish.report.removed, 1);
-	assert_false(has_route(&route));
-}
-
-static void test_hostnet_pod_down__single_address_and_prefix(void **state)
-{
-	const struct ipaddr single = ip("10.0.0.12"), inside = ip("10.0.0.70");
-	const struct prefix single_block = pfx("10.0.0.12"), block = pfx("10.0.0.64/28");
-	struct net_route routes[] = { pod_route("10.0.0.12", "bth00000000001"),
-				      pod_route("10.0.0.70", "bth00000000001") };
-	struct net_route cover = cover_route("10.0.0.12");
-	struct wish wish;
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(routes); i++)
-		must(net_route_replace(world.net[NA], &routes[i], &oops));
-	for (int again = 0; again < 2; again++) {
-		must(hostnet_pod_down(world.hostnet, &single, &single_block, &oops));
-		must(hostnet_pod_down(world.hostnet, &inside, &block, &oops));
+		usual(&wish);
+		add_pod(&wish, single_free[f], "bth0000000dead", false);
+		sync_ok(&wish);
 		assert_true(has_route(&cover));
-		assert_false(has_route(&routes[1]));
+		must(net_route_replace(world.net[NA], &route, &oops));
+		sync_ok(&wish);
+		assert_true(has_route(&route));
+		assert_int_equal(wish.report.added + wish.report.removed, 0);
+		/* no lease any more: the route is nobody's, the cover comes back */
+		usual(&wish);
+		sync_ok(&wish);
+		assert_true(has_route(&cover));
+		assert_false(has_route(&route));
 	}
+}
+
+static void test_sync__route_of_no_pod_in_a_range(void **state)
+{
+	struct wish wish;
+
+	(void)state;
+	each_family(f)
+	{
+		struct net_route route = pod_route(ranged[f], "bth00000000001");
+
+		must(net_route_replace(world.net[NA], &route, &oops));
+		usual(&wish);
+		sync_ok(&wish);
+		assert_int_equal(wish.report.removed, 1);
+		assert_false(has_route(&route));
+	}
+}
+
+static int find_neigh(const struct net_neigh *neigh, void *arg)
+{
+	const struct ipaddr *addr = arg;
+
+	return neigh->permanent && ipaddr_equal(&neigh->addr, addr);
+}
+
+static bool has_neigh(const char *text)
+{
+	struct ipaddr addr = ip(text);
+	struct err err;
+
+	return net_neighs(world.net[NA], IP_V6, find_neigh, &addr, &err) == 1;
+}
+
+/* Down and up again loses routes and neighbours of the link; without the latter the node cannot find the pod. */
+static void test_sync__repairs_a_pods_link_that_was_down(void **state)
+{
+	int index = link_index(NA, "bth00000000002");
+	struct wish wish;
+
+	(void)state;
+	must(net_link_set_up(world.net[NA], index, false, &oops));
+	must(net_link_set_up(world.net[NA], index, true, &oops));
+	assert_false(has_neigh("2001:db8:0:1::21"));
 	usual(&wish);
 	sync_ok(&wish);
+	assert_int_equal(wish.report.added, 3); /* a route of each family, a neighbour */
+	assert_true(has_neigh("2001:db8:0:1::21"));
+	sync_ok(&wish);
 	assert_int_equal(wish.report.added + wish.report.removed, 0);
+	everything_passes();
+}
+
+/* A pod that got another MAC after it was wired: who put that right is right. */
+static void test_sync__leaves_a_neighbour_that_was_changed(void **state)
+{
+	const struct ipaddr addr = ip("2001:db8:0:1::21");
+	int index = link_index(NA, "bth00000000002");
+	struct net_link link = { 0 };
+	struct macaddr mac = { { 2, 0, 0, 0, 0, 0x77 } };
+	struct wish wish;
+
+	(void)state;
+	must(net_neigh_set_permanent(world.net[NA], index, &addr, &mac, &oops));
+	usual(&wish);
+	sync_ok(&wish);
+	assert_int_equal(wish.report.added, 0);
+	must(net_link_by_index(world.net[NA], index, &link, &oops));
+	mac = net_twin_mac(&link.mac);
+	must(net_neigh_set_permanent(world.net[NA], index, &addr, &mac, &oops));
+}
+
+/* A pod of both families, all four mixes of a block of its own and one in a range. */
+static void test_hostnet_pod_down__single_addresses_and_ranges(void **state)
+{
+	struct wish wish;
+
+	(void)state;
+	for (unsigned mix = 0; mix < 4; mix++) {
+		struct ipaddr addrs[IP_FAMILIES];
+		struct prefix blocks[IP_FAMILIES];
+		struct net_route routes[IP_FAMILIES];
+
+		each_family(f)
+		{
+			const char *addr = mix & 1U << f ? ranged[f] : single_free[f];
+
+			addrs[f] = ip(addr);
+			blocks[f] = pfx(mix & 1U << f ? ranges[f] : addr);
+			routes[f] = pod_route(addr, "bth00000000001");
+			must(net_route_replace(world.net[NA], &routes[f], &oops));
+		}
+		for (int again = 0; again < 2; again++) {
+			must(hostnet_pod_down(world.hostnet, "bth00000000001", addrs, blocks, &oops));
+			each_family(f)
+			{
+				struct net_route cover = cover_route(single_free[f]);
+
+				assert_false(has_route(&routes[f]));
+				assert_true(has_route(&cover));
+			}
+		}
+		usual(&wish);
+		sync_ok(&wish);
+		assert_int_equal(wish.report.added + wish.report.removed, 0);
+	}
+}
+
+/* A lease of one family says nothing about the other; a link that is gone took its routes along; somebody else's link
+ * keeps its own. */
+static void test_hostnet_pod_down__only_what_is_said(void **state)
+{
+	const struct ipaddr addrs[IP_FAMILIES] = { { 0 }, ip(ranged[1]) };
+	const struct prefix blocks[IP_FAMILIES] = { { { 0 }, 0 }, pfx(ranges[1]) };
+	struct net_route v4 = pod_route(ranged[0], "bth00000000001"), v6 = pod_route(ranged[1], "bth00000000001");
+
+	(void)state;
+	must(net_route_replace(world.net[NA], &v4, &oops));
+	must(net_route_replace(world.net[NA], &v6, &oops));
+	must(hostnet_pod_down(world.hostnet, "bth0000000dead", addrs, blocks, &oops));
+	must(hostnet_pod_down(world.hostnet, "bth00000000002", addrs, blocks, &oops));
+	assert_true(has_route(&v6));
+	must(hostnet_pod_down(world.hostnet, "bth00000000001", addrs, blocks, &oops));
+	assert_false(has_route(&v6));
+	assert_true(has_route(&v4));
 }
 
 static int count_name(const char *ifname, void *arg)
@@ -431,6 +765,7 @@ int main(void)
 		path_test(test_sync__a_second_time_changes_nothing),
 		path_test(test_sync__repairs_what_others_flush),
 		path_test(test_sync__repairs_a_link_that_was_taken_down),
+		path_test(test_sync__repairs_a_link_without_ipv6),
 		path_test(test_sync__follows_the_mtu_of_the_primary),
 		path_test(test_sync__leaves_what_others_made),
 		path_test(test_sync__a_nic_that_goes),
@@ -438,10 +773,17 @@ int main(void)
 		path_test(test_sync__a_pods_link_under_the_mac_of_a_nic),
 		path_test(test_sync__address_with_a_prefix_route),
 		path_test(test_sync__address_of_a_block_on_an_interface),
+		path_test(test_sync__address_of_a_pod_on_an_interface),
+		path_test(test_sync__keeps_the_default_route_that_was_learnt),
+		path_test(test_sync__leaves_ipv6_alone_where_nobody_wants_it),
+		path_test(test_sync__ipv6_alone),
 		path_test(test_sync__pod_without_a_link),
 		path_test(test_sync__reserved_pods_are_left_alone),
-		path_test(test_sync__route_of_no_pod_in_a_prefix),
-		path_test(test_hostnet_pod_down__single_address_and_prefix),
+		path_test(test_sync__route_of_no_pod_in_a_range),
+		path_test(test_sync__repairs_a_pods_link_that_was_down),
+		path_test(test_sync__leaves_a_neighbour_that_was_changed),
+		path_test(test_hostnet_pod_down__single_addresses_and_ranges),
+		path_test(test_hostnet_pod_down__only_what_is_said),
 		path_test(test_hostnet_pod_links__and_their_end),
 	};
 

@@ -177,17 +177,20 @@ int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct host
 	return 0;
 }
 
-int hostnet_pod_down(struct hostnet *hostnet, const struct ipaddr *addr, const struct prefix *block, struct err *err)
+int hostnet_pod_down(struct hostnet *hostnet, const char *host_ifname, const struct ipaddr addrs[static IP_FAMILIES],
+		     const struct prefix blocks[static IP_FAMILIES], struct err *err)
 {
-	struct kpod *pod;
-
 	(void)hostnet;
-	(void)block;
+	(void)host_ifname;
+	(void)blocks;
 	if (sim_world->dying)
 		return err_set(err, ERR_RETRY, "model", "the daemon is dead");
-	pod = by_addr(sim_world, addr);
-	if (pod)
-		pod->route = false;
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		struct kpod *pod = addrs[i].family == IP_NONE ? NULL : by_addr(sim_world, &addrs[i]);
+
+		if (pod)
+			pod->route = false;
+	}
 	return 0;
 }
 

@@ -87,6 +87,8 @@ static void two_nics(struct input *in)
 {
 	one_nic(in);
 	add_nic(in, 1, "eth1");
+	in->nics[0].primary_addr = ip("10.0.0.10");
+	in->nics[1].primary_addr = ip("10.0.0.20");
 	add_block(in, "10.0.0.21", 1);
 	add_block(in, "10.0.0.23", 1);
 }
@@ -101,9 +103,34 @@ static void prefix_blocks(struct input *in)
 	add_block(in, "10.0.1.32/28", 1);
 	add_block(in, "10.0.1.48/28", 1);
 	add_block(in, "10.0.1.64/28", 2);
-	add_block(in, "2001:db8::/80", 2); /* not in an IPv4 map */
+	add_block(in, "2001:db8:0:1:2::/80", 2);
 	add_local(in, "10.0.0.0/16");
 	add_local(in, "172.16.0.0/12");
+	add_local(in, "2001:db8::/56");
+}
+
+static void ipv6_only(struct input *in)
+{
+	init(in);
+	add_nic(in, 0, "eth0");
+	add_nic(in, 1, "eth1");
+	add_block(in, "2001:db8:0:1:a::/80", 0);
+	add_block(in, "2001:db8:0:1:b::/80", 1);
+	add_block(in, "2001:db8:0:1::77", 1);
+	add_local(in, "2001:db8::/56");
+	in->nics[0].primary_addr6 = ip("2001:db8:0:1::10");
+	in->nics[1].primary_addr6 = ip("2001:db8:0:1::20");
+	in->nft.snat_to = (struct ipaddr){ 0 };
+}
+
+/* What of one family does not get into the other's map, and IPv6 is not pinned where IPv4 is. */
+static void dual_stack(struct input *in)
+{
+	two_nics(in);
+	in->nics[0].primary_addr6 = ip("2001:db8:0:1::10");
+	in->nics[1].primary_addr6 = ip("2001:db8:0:1::20");
+	add_block(in, "2001:db8:0:1:a::/80", 0);
+	add_block(in, "2001:db8:0:1:b::/80", 1);
 	add_local(in, "2001:db8::/56");
 }
 
@@ -129,12 +156,9 @@ static const struct {
 	const char *name;
 	void (*fill)(struct input *in);
 } cases[] = {
-	{ "one-nic", one_nic },
-	{ "two-nics", two_nics },
-	{ "prefix-blocks", prefix_blocks },
-	{ "external-snat", external_snat },
-	{ "other-mask", other_mask },
-	{ "nothing-yet", nothing_yet },
+	{ "one-nic", one_nic },       { "two-nics", two_nics },       { "prefix-blocks", prefix_blocks },
+	{ "ipv6-only", ipv6_only },   { "dual-stack", dual_stack },   { "external-snat", external_snat },
+	{ "other-mask", other_mask }, { "nothing-yet", nothing_yet },
 };
 
 static char *render(const struct input *in)
