@@ -14,23 +14,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "../crypto.h"
 #include "berth/attr.h"
+#include "creds.h"
 
 struct aws_base;
 struct aws_meta;
 struct err;
-
-/** struct aws_creds - one set; release with aws_creds_done(), which wipes it. */
-struct aws_creds {
-	struct secret access_key;
-	struct secret secret_key;
-	struct secret token; /* none for long-lived keys */
-	int64_t expires_us;  /* wall clock; 0 = never */
-	uint64_t generation; /* tells one set from the next */
-};
-
-void aws_creds_done(struct aws_creds *creds);
 
 struct aws_auth {
 	struct aws_base *base;
@@ -63,10 +52,5 @@ _must_check_ int aws_auth_get(struct aws_auth *auth, int64_t deadline_us, struct
  * Return: true when aws_auth_get() will have another one, so that one more attempt makes sense.
  */
 bool aws_auth_refused(struct aws_auth *auth, uint64_t generation);
-
-/** aws_creds_decode() - the role's document of the metadata service. Errors: AUTH (no keys in it), PROTOCOL, RETRY. */
-_must_check_ int aws_creds_decode(const char *text, struct aws_creds *ret, struct err *err);
-/** aws_time_parse() - "2026-01-01T06:15:00Z", with or without a fraction. Return: 0 or -EINVAL. */
-_must_check_ int aws_time_parse(const char *text, int64_t *ret_us);
 
 #endif
