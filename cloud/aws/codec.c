@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DOC: reading EC2's XML
+ * DOC: reading the XML of EC2 and STS
  *
  * A shape says what one answer looks like: the root element, the path of its repeated element ("item"), and two tables
  * of fields, one below the root and one below the item. While expat walks, the path from the root is kept as text; an
@@ -21,8 +21,10 @@
 #include <limits.h>
 #include <string.h>
 
+#include "../crypto.h"
 #include "berth/err.h"
 #include "berth/str.h"
+#include "creds.h"
 
 #define DOMAIN "ec2"
 
@@ -30,7 +32,7 @@
 #define PATH_MAX_ 1024 /* bytes of a path */
 #define TEXT_MAX  8192 /* bytes of one text that we read; a page token is about 1 KiB */
 
-enum kind { STR, STR_DUP, UINT, BOOL, MAC, ADDR, SUBNET, CALL };
+enum kind { STR, STR_DUP, SECRET, UINT, BOOL, MAC, ADDR, SUBNET, CALL };
 
 struct decoder;
 
@@ -101,6 +103,8 @@ static int store(const struct field *f, void *base, const char *text)
 		*(char **)(void *)at = copy;
 		return 0;
 	}
+	case SECRET:
+		return secret_set((struct secret *)(void *)at, text, strlen(text));
 	case UINT: {
 		uint64_t value;
 
@@ -320,7 +324,7 @@ static int parse(struct decoder *d, const char *xml, size_t size)
 		d->failed = "not well-formed XML";
 	}
 	XML_ParserFree(d->parser);
-	strbuf_done(&d->text);
+	wiped_strbuf_done(&d->text);
 	return d->failed ? -1 : 0;
 }
 
@@ -748,6 +752,39 @@ int ec2_decode_ack(const char *xml, size_t size, const char *action, struct err 
 	if (decode(&d, &shape, xml, size, err) < 0)
 		return -1;
 	return done ? 0 : err_set(err, ERR_PROTOCOL, DOMAIN, "%s answer: not done", action);
+}
+
+static int expiration(struct decoder *d, const char *text)
+{
+	return aws_time_parse(text, &((struct aws_creds *)d->out)->expires_us);
+}
+
+#define STS_CREDS "AssumeRoleWithWebIdentityResult/Credentials/"
+
+int sts_decode_creds(const char *xml, size_t size, struct aws_creds *ret, struct err *err)
+{
+	static const struct field fields[] = {
+		{ .path = STS_CREDS "AccessKeyId", .kind = SECRET, .offset = offsetof(struct aws_creds, access_key) },
+		{ .path = STS_CREDS "SecretAccessKey",
+		  .kind = SECRET,
+		  .offset = offsetof(struct aws_creds, secret_key) },
+		{ .path = STS_CREDS "SessionToken", .kind = SECRET, .offset = offsetof(struct aws_creds, token) },
+		CALLS(STS_CREDS "Expiration", expiration),
+		END_OF_FIELDS,
+	};
+	static const struct shape shape = { .action = "AssumeRoleWithWebIdentity", .item = "", .root_fields = fields };
+	struct aws_creds creds = { 0 };
+	struct decoder d = { .out = &creds };
+
+	/* Now, so that growing later leaves no piece of a secret behind. */
+	(void)strbuf_reserve(&d.text, TEXT_MAX);
+	if (decode(&d, &shape, xml, size, err) == 0 && creds.access_key.size > 0 && creds.secret_key.size > 0 &&
+	    creds.token.size > 0 && creds.expires_us > 0) {
+		*ret = creds;
+		return 0;
+	}
+	aws_creds_done(&creds);
+	return d.failed ? -1 : err_set(err, ERR_PROTOCOL, DOMAIN, "%s answer: no credentials", shape.action);
 }
 
 /* The first one counts. */
