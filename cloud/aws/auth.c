@@ -5,52 +5,147 @@
 #include <time.h>
 
 #include "../retry.h"
+#include "auth_role.h"
 #include "aws.h"
 #include "berth/err.h"
-#include "berth/str.h"
+#include "endpoint.h"
 #include "meta.h"
 
 #define DOMAIN "credentials"
 
-#define ROLE_PATH       "iam/security-credentials/"
-#define ROLE_LEN_MAX    128U                              /* IAM: role names have at most 64 characters */
 #define AHEAD_US        (INT64_C(15) * 60 * USEC_PER_SEC) /* botocore's advisory refresh */
 #define AHEAD_JITTER_US (INT64_C(2) * 60 * USEC_PER_SEC)  /* so that a cluster does not ask at once */
 #define AGAIN_US        (INT64_C(5) * 60 * USEC_PER_SEC)  /* after a failure, or when an expired set was handed out */
 #define AGAIN_JITTER_US (INT64_C(60) * USEC_PER_SEC)
-#define WAIT_SLICE_US   (USEC_PER_SEC / 2) /* how soon a waiter sees its deadline or a stop */
+#define AGAIN_MIN_US    (30 * USEC_PER_SEC) /* however little is left */
+#define SPARE_US        (5 * USEC_PER_SEC)  /* how long a caller whose set is still good waits for the next one */
+#define WAIT_SLICE_US   (USEC_PER_SEC / 2)  /* how soon a waiter sees its deadline or a stop */
 
-static int creds_copy(const struct aws_creds *from, struct aws_creds *ret, struct err *err)
+/* ---- the sources, in the order in which they are looked for ---- */
+
+struct aws_source {
+	const char *name;
+	/* Is it configured? *ret says so. 0 or -1 with @err. */
+	int (*init)(struct aws_auth *auth, struct aws_endpoints *endpoints, const struct cloud_config *config,
+		    bool *ret, struct err *err);
+	/* NULL: what init found is all there is. */
+	int (*fetch)(const struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err);
+	bool stays_after_end;
+};
+
+static int env_init(struct aws_auth *auth, _unused_ struct aws_endpoints *endpoints, const struct cloud_config *config,
+		    bool *ret, struct err *err)
 {
-	if (aws_creds_set(ret, from->access_key.text, from->secret_key.text, from->token.text) < 0)
+	const char *access_key = aws_env(config, "AWS_ACCESS_KEY_ID");
+	const char *secret_key = aws_env(config, "AWS_SECRET_ACCESS_KEY");
+
+	if (!access_key != !secret_key)
+		return err_set(err, ERR_INVALID, DOMAIN, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together");
+	*ret = access_key != NULL;
+	if (access_key && aws_creds_set(&auth->creds, access_key, secret_key, aws_env(config, "AWS_SESSION_TOKEN")) < 0)
 		return err_set(err, ERR_RETRY, DOMAIN, "no memory");
-	ret->expires_us = from->expires_us;
-	ret->generation = from->generation;
 	return 0;
 }
 
-int aws_auth_init(struct aws_auth *auth, struct aws_base *base, struct aws_meta *meta, const char *access_key,
-		  const char *secret_key, const char *token, struct err *err)
+static int web_init(struct aws_auth *auth, struct aws_endpoints *endpoints, const struct cloud_config *config,
+		    bool *ret, struct err *err)
 {
-	bool has_key = access_key && *access_key;
-	bool has_secret = secret_key && *secret_key;
-	pthread_condattr_t attr;
+	if (aws_web_init(&auth->web, auth->base, endpoints, config, err) < 0)
+		return -1;
+	*ret = auth->web.token_file != NULL;
+	return 0;
+}
 
+static int web_fetch(const struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
+{
+	return aws_web_fetch(&auth->web, deadline_us, ret, err);
+}
+
+static int container_init(struct aws_auth *auth, _unused_ struct aws_endpoints *endpoints,
+			  const struct cloud_config *config, bool *ret, struct err *err)
+{
+	if (aws_container_init(&auth->container, auth->base, config, err) < 0)
+		return -1;
+	*ret = auth->container.url != NULL;
+	return 0;
+}
+
+static int container_fetch(const struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
+{
+	return aws_container_fetch(&auth->container, deadline_us, ret, err);
+}
+
+/* What is left when nothing is configured. */
+static int role_init(_unused_ struct aws_auth *auth, _unused_ struct aws_endpoints *endpoints,
+		     _unused_ const struct cloud_config *config, bool *ret, _unused_ struct err *err)
+{
+	*ret = true;
+	return 0;
+}
+
+static int role_fetch(const struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
+{
+	return aws_role_fetch(auth->meta, deadline_us, ret, err);
+}
+
+static const struct aws_source sources[] = {
+	{ "environment", env_init, NULL, true },
+	{ "web identity", web_init, web_fetch, false },
+	{ "container credentials", container_init, container_fetch, false },
+	{ "instance role", role_init, role_fetch, true },
+};
+
+static int source_choose(struct aws_auth *auth, struct aws_endpoints *endpoints, const struct cloud_config *config,
+			 struct err *err)
+{
+	bool configured = false;
+
+	for (size_t i = 0; !configured; i++) {
+		auth->source = &sources[i];
+		if (auth->source->init(auth, endpoints, config, &configured, err) < 0)
+			return err_wrap(err, "%s", auth->source->name);
+	}
+	return 0;
+}
+
+static void source_done(struct aws_auth *auth)
+{
+	aws_web_done(&auth->web);
+	aws_container_done(&auth->container);
+	aws_creds_done(&auth->creds);
+}
+
+static int locks_init(struct aws_auth *auth)
+{
+	pthread_condattr_t attr;
+	bool done;
+
+	if (pthread_condattr_init(&attr) != 0)
+		return -1;
+	done = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 && pthread_cond_init(&auth->changed, &attr) == 0;
+	(void)pthread_condattr_destroy(&attr);
+	if (done && pthread_mutex_init(&auth->lock, NULL) != 0) {
+		(void)pthread_cond_destroy(&auth->changed);
+		done = false;
+	}
+	return done ? 0 : -1;
+}
+
+int aws_auth_init(struct aws_auth *auth, struct aws_base *base, struct aws_meta *meta, struct aws_endpoints *endpoints,
+		  const struct cloud_config *config, struct err *err)
+{
 	memset(auth, 0, sizeof(*auth));
-	if (has_key != has_secret)
-		return err_set(err, ERR_INVALID, DOMAIN, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together");
 	auth->base = base;
 	auth->meta = meta;
-	auth->from_env = has_key;
-	if (has_key && aws_creds_set(&auth->creds, access_key, secret_key, token) < 0)
-		return err_set(err, ERR_RETRY, DOMAIN, "no memory");
-	auth->creds.generation = 1;
-	if (pthread_condattr_init(&attr) != 0 || pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) != 0 ||
-	    pthread_mutex_init(&auth->lock, NULL) != 0 || pthread_cond_init(&auth->changed, &attr) != 0) {
-		aws_creds_done(&auth->creds);
+	if (source_choose(auth, endpoints, config, err) < 0) {
+		source_done(auth);
+		return -1;
+	}
+	if (locks_init(auth) < 0) {
+		source_done(auth);
 		return err_set(err, ERR_RETRY, DOMAIN, "no mutex");
 	}
-	(void)pthread_condattr_destroy(&attr);
+	auth->creds.generation = 1;
 	return 0;
 }
 
@@ -58,45 +153,31 @@ void aws_auth_done(struct aws_auth *auth)
 {
 	(void)pthread_cond_destroy(&auth->changed);
 	(void)pthread_mutex_destroy(&auth->lock);
-	aws_creds_done(&auth->creds);
+	source_done(auth);
 }
 
-static int role_path(struct aws_auth *auth, int64_t deadline_us, struct strbuf *ret, struct err *err)
+const char *aws_auth_source(const struct aws_auth *auth)
 {
-	_cleanup_wiped_ char *role = NULL;
-	size_t len;
-
-	if (aws_meta_get(auth->meta, ROLE_PATH, deadline_us, &role, err) < 0) {
-		if (err->class == ERR_NOTFOUND)
-			return err_set(err, ERR_AUTH, DOMAIN, "the instance has no role and no keys are configured");
-		return -1;
-	}
-	len = strcspn(role, "\r\n");
-	if (len == 0 || len > ROLE_LEN_MAX ||
-	    strspn(role, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-			 "0123456789_+=,.@-") < len)
-		return err_set(err, ERR_PROTOCOL, DOMAIN, "not a role name");
-	strbuf_add(ret, ROLE_PATH);
-	strbuf_add_bytes(ret, role, len);
-	return ret->failed ? err_set(err, ERR_RETRY, DOMAIN, "no memory") : 0;
+	return auth->source->name;
 }
 
-static int role_fetch(struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
+/* ---- the present set; everything below with the lock held ---- */
+
+/* When to ask again after a set that ends at @expires_us has not been replaced. */
+static int64_t again_us(const struct aws_auth *auth, int64_t now, int64_t expires_us)
 {
-	_cleanup_strbuf_ struct strbuf path = { 0 };
-	_cleanup_wiped_ char *text = NULL;
+	int64_t again = AGAIN_US + random_below(auth->base->random, AGAIN_JITTER_US);
+	int64_t left = expires_us - now;
 
-	if (role_path(auth, deadline_us, &path, err) < 0 ||
-	    aws_meta_get(auth->meta, path.text, deadline_us, &text, err) < 0 || aws_creds_decode(text, ret, err) < 0)
-		return err_wrap(err, "credentials of the instance role");
-	return 0;
+	if (left > 0 && again > left / 2)
+		again = left / 2 > AGAIN_MIN_US ? left / 2 : AGAIN_MIN_US;
+	return now + again;
 }
 
-/* Both with the lock held. */
 static int64_t next_refresh(const struct aws_auth *auth, int64_t now, int64_t expires_us)
 {
 	int64_t at = expires_us - AHEAD_US - random_below(auth->base->random, AHEAD_JITTER_US);
-	int64_t soonest = now + AGAIN_US + random_below(auth->base->random, AGAIN_JITTER_US);
+	int64_t soonest = again_us(auth, now, expires_us);
 
 	if (expires_us == 0)
 		return INT64_MAX;
@@ -117,12 +198,12 @@ static void refreshed(struct aws_auth *auth, int r, struct aws_creds *fetched)
 		auth->refused = false;
 		memset(fetched, 0, sizeof(*fetched));
 	} else {
-		auth->refresh_us = now + AGAIN_US + random_below(auth->base->random, AGAIN_JITTER_US);
+		auth->refresh_us = again_us(auth, now, auth->creds.expires_us);
 	}
 	pthread_cond_broadcast(&auth->changed);
 }
 
-/* Waits for the caller that refreshes; entered and left with the lock held. */
+/* Waits for the caller that refreshes. */
 static int wait_turn(struct aws_auth *auth, int64_t deadline_us, struct err *err)
 {
 	struct timespec until;
@@ -139,30 +220,38 @@ static int wait_turn(struct aws_auth *auth, int64_t deadline_us, struct err *err
 	return 0;
 }
 
-static bool is_due(const struct aws_auth *auth)
-{
-	if (auth->from_env)
-		return false;
-	return !auth->creds.access_key.text || auth->refused || clock_now(auth->base->wall) >= auth->refresh_us;
-}
-
 static bool is_usable(const struct aws_auth *auth)
 {
-	return auth->creds.access_key.text && !auth->refused;
+	const struct aws_creds *creds = &auth->creds;
+
+	if (!creds->access_key.text || auth->refused)
+		return false;
+	return auth->source->stays_after_end || creds->expires_us == 0 ||
+	       clock_now(auth->base->wall) < creds->expires_us;
 }
 
-/* Entered and left with the lock held. */
+static bool is_due(const struct aws_auth *auth)
+{
+	if (!auth->source->fetch)
+		return false;
+	return !is_usable(auth) || clock_now(auth->base->wall) >= auth->refresh_us;
+}
+
+/* The lock is given up meanwhile. */
 static int refresh(struct aws_auth *auth, int64_t deadline_us, struct err *err)
 {
 	struct aws_creds fetched = { 0 };
 	int r;
 
+	/* A source that does not answer must not cost a caller its deadline while there is something to go on with. */
+	if (is_usable(auth))
+		deadline_us = clock_earlier(deadline_us, clock_now(auth->base->boot) + SPARE_US);
 	auth->refreshing = true;
 	pthread_mutex_unlock(&auth->lock);
-	r = role_fetch(auth, deadline_us, &fetched, err);
+	r = auth->source->fetch(auth, deadline_us, &fetched, err);
 	pthread_mutex_lock(&auth->lock);
 	refreshed(auth, r, &fetched);
-	return r;
+	return r < 0 ? err_wrap(err, "%s", auth->source->name) : 0;
 }
 
 int aws_auth_get(struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
@@ -175,8 +264,8 @@ int aws_auth_get(struct aws_auth *auth, int64_t deadline_us, struct aws_creds *r
 		r = wait_turn(auth, deadline_us, &why);
 	if (r == 0 && is_due(auth) && !auth->refreshing && refresh(auth, deadline_us, &why) < 0 && !is_usable(auth))
 		r = -1;
-	if (r == 0)
-		r = creds_copy(&auth->creds, ret, &why);
+	if (r == 0 && aws_creds_copy(&auth->creds, ret) < 0)
+		r = err_set(&why, ERR_RETRY, DOMAIN, "no memory");
 	pthread_mutex_unlock(&auth->lock);
 	if (r < 0 && err)
 		*err = why;
@@ -185,12 +274,11 @@ int aws_auth_get(struct aws_auth *auth, int64_t deadline_us, struct aws_creds *r
 
 bool aws_auth_refused(struct aws_auth *auth, uint64_t generation)
 {
-	bool other;
+	bool other = auth->source->fetch != NULL;
 
 	pthread_mutex_lock(&auth->lock);
-	if (auth->creds.generation == generation && !auth->from_env)
+	if (auth->creds.generation == generation && other)
 		auth->refused = true;
-	other = !auth->from_env;
 	pthread_mutex_unlock(&auth->lock);
 	return other;
 }

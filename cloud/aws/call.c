@@ -210,6 +210,9 @@ static int judge(struct attempt *a, const struct http_response *response, struct
 	err_set_ident(err, error.code);
 	err->code = (int)response->status;
 	err->retry_after_ms = response->retry_after_ms;
+	/* AWS explains a wrong signature by the text that should have been signed, session token included. */
+	aws_err_withhold(err, &a->creds.token);
+	aws_err_withhold(err, &a->creds.secret_key);
 	return -1;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "creds.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "berth/clock.h"
 #include "berth/err.h"
+#include "berth/fs.h"
 #include "berth/json.h"
 #include "berth/str.h"
 
@@ -34,6 +36,17 @@ int aws_creds_set(struct aws_creds *creds, const char *access_key, const char *s
 		return r;
 	}
 	*creds = made;
+	return 0;
+}
+
+int aws_creds_copy(const struct aws_creds *from, struct aws_creds *ret)
+{
+	int r = aws_creds_set(ret, from->access_key.text, from->secret_key.text, from->token.text);
+
+	if (r < 0)
+		return r;
+	ret->expires_us = from->expires_us;
+	ret->generation = from->generation;
 	return 0;
 }
 
@@ -72,14 +85,14 @@ static int creds_decode_json(json_t *json, struct aws_creds *ret, struct err *er
 	    json_get_str_opt(json, DOMAIN, "Token", &token, err) < 0 ||
 	    json_get_str_opt(json, DOMAIN, "Expiration", &expires, err) < 0)
 		return -1;
-	/* A failure comes with status 200. */
+	/* The metadata service tells of a failure with status 200. */
 	if (!str_equal(code, "Success") || !*access_key || !*secret_key) {
-		err_set(err, ERR_AUTH, DOMAIN, "instance role hands out no keys: %s", code);
+		err_set(err, ERR_AUTH, DOMAIN, "no keys are handed out: %s", code);
 		err_set_ident(err, code);
 		return -1;
 	}
 	if (*expires && aws_time_parse(expires, &expires_us) < 0)
-		return err_set(err, ERR_PROTOCOL, DOMAIN, "bad expiration: %s", expires);
+		return err_set(err, ERR_PROTOCOL, DOMAIN, "bad expiration");
 	if (aws_creds_set(ret, access_key, secret_key, token) < 0)
 		return err_set(err, ERR_RETRY, DOMAIN, "no memory");
 	ret->expires_us = expires_us;
@@ -98,4 +111,46 @@ int aws_creds_decode(const char *text, struct aws_creds *ret, struct err *err)
 	wipe_member(json, "Token");
 	json_decref(json);
 	return r;
+}
+
+bool aws_token_usable(const char *token)
+{
+	size_t len = strlen(token);
+
+	for (size_t i = 0; i < len; i++) {
+		if (!isgraph((unsigned char)token[i]))
+			return false;
+	}
+	return len > 0;
+}
+
+int aws_token_read(const char *path, struct secret *ret, struct err *err)
+{
+	char *text;
+	size_t size;
+	int r = fs_read(path, AWS_TOKEN_MAX + 1, &text, &size);
+
+	if (r == -ENOMEM)
+		return err_set(err, ERR_RETRY, DOMAIN, "no memory");
+	if (r < 0)
+		return err_set_errno(err, ERR_AUTH, DOMAIN, -r, "token file %s", path);
+	while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
+		text[--size] = '\0';
+	if (size > AWS_TOKEN_MAX || strlen(text) != size || !aws_token_usable(text))
+		r = err_set(err, ERR_AUTH, DOMAIN, "token file %s: not a token", path);
+	else if (secret_set(ret, text, size) < 0)
+		r = err_set(err, ERR_RETRY, DOMAIN, "no memory");
+	crypto_wipe(text, size);
+	free(text);
+	return r;
+}
+
+void aws_err_withhold(struct err *err, const struct secret *secret)
+{
+	if (!err)
+		return;
+	if (secret_shows(secret, err->ident))
+		err_set_ident(err, "");
+	if (secret_shows(secret, err->msg))
+		(void)str_copy(err->msg, sizeof(err->msg), "withheld: the other side's message repeats a secret");
 }

@@ -436,8 +436,7 @@ static const struct cloud_ops aws_ops = {
 
 static int calls_init(struct aws *aws, const struct cloud_config *config, struct err *err)
 {
-	if (aws_auth_init(&aws->auth, &aws->base, &aws->meta, config->getenv("AWS_ACCESS_KEY_ID"),
-			  config->getenv("AWS_SECRET_ACCESS_KEY"), config->getenv("AWS_SESSION_TOKEN"), err) < 0)
+	if (aws_auth_init(&aws->auth, &aws->base, &aws->meta, &aws->endpoints, config, err) < 0)
 		return -1;
 	if (ec2_init(&aws->ec2, &aws->base, &aws->endpoints, &aws->auth, err) < 0) {
 		aws_auth_done(&aws->auth);
