@@ -659,6 +659,23 @@ static int card_end(struct decoder *d, _unused_ const char *text)
 	return 0;
 }
 
+static int hypervisor(struct decoder *d, const char *text)
+{
+	struct ec2_type *type = d->item;
+
+	type->nitro = type->nitro || str_equal(text, "nitro");
+	return 0;
+}
+
+/* Bare metal has no hypervisor, and takes prefixes too. */
+static int bare_metal(struct decoder *d, const char *text)
+{
+	struct ec2_type *type = d->item;
+
+	type->nitro = type->nitro || str_equal(text, "true");
+	return 0;
+}
+
 static int type_end(struct decoder *d)
 {
 	struct type_out *out = d->out;
@@ -680,6 +697,10 @@ int ec2_decode_type(const char *xml, size_t size, const char *name, struct ec2_t
 		TYPE("instanceType", STR, name),
 		TYPE("networkInfo/maximumNetworkInterfaces", UINT, nics_total),
 		TYPE("networkInfo/ipv4AddressesPerInterface", UINT, ipv4_per_nic),
+		TYPE("networkInfo/ipv6AddressesPerInterface", UINT, ipv6_per_nic),
+		TYPE("networkInfo/maximumNetworkCards", UINT, cards),
+		CALLS("hypervisor", hypervisor),
+		CALLS("bareMetal", bare_metal),
 		CALLS("networkInfo/networkCards/item/networkCardIndex", card_index),
 		CALLS("networkInfo/networkCards/item/maximumNetworkInterfaces", card_nics),
 		CALLS("networkInfo/networkCards/item", card_end),

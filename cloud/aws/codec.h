@@ -59,6 +59,9 @@ struct ec2_type {
 	uint64_t nics_total;   /* over all cards */
 	uint64_t nics_card0;   /* 0 = the answer does not list cards */
 	uint64_t ipv4_per_nic; /* the primary included */
+	uint64_t ipv6_per_nic; /* 0 = no IPv6 */
+	uint64_t cards;        /* network cards; 0 = the answer does not say */
+	bool nitro;            /* or bare metal: an interface may hold prefixes */
 };
 
 /** struct ec2_error - of an error document; cut to size. */

@@ -287,9 +287,18 @@ static void test_type__limits_of_card_0(void **state)
 	assert_int_equal(type.nics_total, 64);
 	assert_int_equal(type.nics_card0, 2);
 	assert_int_equal(type.ipv4_per_nic, 50);
+	assert_int_equal(type.ipv6_per_nic, 49);
+	assert_int_equal(type.cards, 32);
+	assert_true(type.nitro);
 	assert_int_equal(ec2_decode_type(xml, strlen(xml), "p5e.48xlarge", &type, NULL), 0);
 	assert_int_equal(type.nics_card0, 0);
 	assert_int_equal(type.nics_total, 9);
+	assert_int_equal(type.ipv6_per_nic, 0);
+	assert_false(type.nitro);
+	assert_int_equal(ec2_decode_type(xml, strlen(xml), "m5.metal", &type, NULL), 0);
+	assert_true(type.nitro);
+	assert_int_equal(ec2_decode_type(xml, strlen(xml), "t2.micro", &type, NULL), 0);
+	assert_false(type.nitro);
 	assert_int_equal(ec2_decode_type(xml, strlen(xml), "m5.large", &type, &err), -1);
 	assert_int_equal(err.class, ERR_PROTOCOL);
 	free(xml);
