@@ -179,32 +179,32 @@ static void test_fetch__errors(void **state)
 	static const struct {
 		const char *status, *body;
 		enum err_class class;
-		const char *message, *ident;
 		unsigned requests;
+		const char *message, *ident;
 	} rows[] = {
 		{ "400 Bad Request", "{\"code\":\"ExpiredTokenException\",\"message\":\"The token is expired.\"}",
-		  ERR_AUTH, "The token is expired.", "ExpiredTokenException", 1 },
+		  ERR_AUTH, 1, "The token is expired.", "ExpiredTokenException" },
 		{ "404 Not Found", "{\"Code\":\"ResourceNotFoundException\",\"Message\":\"no association\"}", ERR_AUTH,
-		  "no association", "ResourceNotFoundException", 1 },
-		{ "400 Bad Request", "{\"code\":\"InvalidParameterException\",\"message\":\"x\"}", ERR_AUTH, "x",
-		  "InvalidParameterException", 1 },
-		{ "429 Too Many Requests", "{\"code\":\"ThrottlingException\",\"message\":\"slow\"}", ERR_THROTTLED,
-		  "slow", "ThrottlingException", 3 },
+		  1, "no association", "ResourceNotFoundException" },
+		{ "400 Bad Request", "{\"code\":\"InvalidParameterException\",\"message\":\"x\"}", ERR_AUTH, 1, "x",
+		  "InvalidParameterException" },
+		{ "429 Too Many Requests", "{\"code\":\"ThrottlingException\",\"message\":\"slow\"}", ERR_THROTTLED, 3,
+		  "slow", "ThrottlingException" },
 		{ "503 Service Unavailable", "{\"code\":\"ServiceUnavailableException\",\"message\":\"later\"}",
-		  ERR_RETRY, "later", "ServiceUnavailableException", 3 },
-		{ "500 Internal Server Error", "oops", ERR_RETRY, "status 500", "", 3 },
-		{ "403 Forbidden", "", ERR_AUTH, "status 403", "", 1 },
-		{ "403 Forbidden", "{\"code\":7,\"message\":[]}", ERR_AUTH, "status 403", "", 1 },
-		{ "200 OK", "{\"AccessKeyId\":\"A\"}", ERR_AUTH, "no keys", "Success", 1 },
-		{ "200 OK", "<html>", ERR_PROTOCOL, "", "", 1 },
+		  ERR_RETRY, 3, "later", "ServiceUnavailableException" },
+		{ "500 Internal Server Error", "oops", ERR_RETRY, 3, "status 500", "" },
+		{ "403 Forbidden", "", ERR_AUTH, 1, "status 403", "" },
+		{ "403 Forbidden", "{\"code\":7,\"message\":[]}", ERR_AUTH, 1, "status 403", "" },
+		{ "200 OK", "{\"AccessKeyId\":\"A\"}", ERR_AUTH, 1, "no keys", "Success" },
+		{ "200 OK", "<html>", ERR_PROTOCOL, 1, "", "" },
 		{ "200 OK",
 		  "{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"wJalrXUtnFEMI\",\"Expiration\":\"wJalrXUtnFEMI\"}",
-		  ERR_PROTOCOL, "bad expiration", "", 1 },
-		{ "200 OK", "{\"AccessKeyId\":\"A\",\"SecretAccessKey\" \"wJalrXUtnFEMI\"}", ERR_PROTOCOL, "JSON at",
-		  "", 1 },
-		{ "302 Found", "", ERR_PROTOCOL, "status 302", "", 1 },
-		{ "403 Forbidden", "{\"message\":\"not " TOKEN " again\"}", ERR_AUTH, "withheld", "", 1 },
-		{ "403 Forbidden", "{\"code\":\"" TOKEN "\"}", ERR_AUTH, "withheld", "", 1 },
+		  ERR_PROTOCOL, 1, "bad expiration", "" },
+		{ "200 OK", "{\"AccessKeyId\":\"A\",\"SecretAccessKey\" \"wJalrXUtnFEMI\"}", ERR_PROTOCOL, 1, "JSON at",
+		  "" },
+		{ "302 Found", "", ERR_PROTOCOL, 1, "status 302", "" },
+		{ "403 Forbidden", "{\"message\":\"not " TOKEN " again\"}", ERR_AUTH, 1, "withheld", "" },
+		{ "403 Forbidden", "{\"code\":\"" TOKEN "\"}", ERR_AUTH, 1, "withheld", "" },
 	};
 	const struct secret key = { .text = (char *)(uintptr_t) "wJalrXUtnFEMI", .size = 13 };
 	const struct secret token = { .text = (char *)(uintptr_t)TOKEN, .size = strlen(TOKEN) };

@@ -54,6 +54,13 @@ static void test_find__unknown(void **state)
 	assert_string_equal(type.name, "kept");
 }
 
+static bool same(const struct ec2_type *a, const struct ec2_type *b)
+{
+	return str_equal(a->name, b->name) && a->nics_total == b->nics_total && a->nics_card0 == b->nics_card0 &&
+	       a->ipv4_per_nic == b->ipv4_per_nic && a->ipv6_per_nic == b->ipv6_per_nic && a->cards == b->cards &&
+	       a->nitro == b->nitro;
+}
+
 static void test_table__sorted_and_sound(void **state)
 {
 	struct ec2_type type, found;
@@ -68,7 +75,7 @@ static void test_table__sorted_and_sound(void **state)
 		/* A name that fills its field would run into the numbers. */
 		if (!strchr(type.name, '.') || strlen(type.name) > 19)
 			fail_msg("%s is no type", type.name);
-		if (!aws_limits_find(type.name, &found) || memcmp(&type, &found, sizeof(type)) != 0)
+		if (!aws_limits_find(type.name, &found) || !same(&type, &found))
 			fail_msg("%s is not found", type.name);
 		if (type.nics_card0 == 0 || type.nics_card0 > type.nics_total || type.ipv4_per_nic < 2 ||
 		    type.cards == 0 || (type.cards == 1 && type.nics_card0 != type.nics_total) ||

@@ -179,35 +179,35 @@ static void test_fetch__errors(void **state)
 	static const struct {
 		const char *status, *body;
 		enum err_class class;
+		unsigned requests;
 		const char *message; /* "": any */
 		const char *ident;
-		unsigned requests;
 	} rows[] = {
 		{ "403 Forbidden",
-		  ERROR_BODY("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"), ERR_AUTH,
-		  "AssumeRoleWithWebIdentity: Not authorized to perform", "AccessDenied", 1 },
-		{ "400 Bad Request", ERROR_BODY("ExpiredTokenException", "Token expired"), ERR_AUTH, "Token expired",
-		  "ExpiredTokenException", 1 },
-		{ "400 Bad Request", ERROR_BODY("InvalidIdentityToken", "No OpenIDConnect provider found"), ERR_AUTH,
-		  "No OpenIDConnect provider found", "InvalidIdentityToken", 1 },
-		{ "400 Bad Request", ERROR_BODY("ValidationError", "1 validation error detected"), ERR_INVALID,
-		  "1 validation error", "ValidationError", 1 },
-		{ "400 Bad Request", ERROR_BODY("IDPCommunicationError", "unreachable"), ERR_RETRY, "unreachable",
-		  "IDPCommunicationError", 3 },
-		{ "500 Internal Server Error", ERROR_BODY("InternalFailure", "x"), ERR_RETRY, "", "InternalFailure",
-		  3 },
-		{ "400 Bad Request", ERROR_BODY("Throttling", "Rate exceeded"), ERR_THROTTLED, "Rate exceeded",
-		  "Throttling", 3 },
-		{ "502 Bad Gateway", "<html>bad gateway</html>", ERR_RETRY, "not an answer of STS", "", 3 },
-		{ "200 OK", "<html>", ERR_PROTOCOL, "", "", 1 },
-		{ "200 OK", "", ERR_PROTOCOL, "", "", 1 },
-		{ "301 Moved", "", ERR_PROTOCOL, "", "", 1 },
+		  ERROR_BODY("AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity"), ERR_AUTH, 1,
+		  "AssumeRoleWithWebIdentity: Not authorized to perform", "AccessDenied" },
+		{ "400 Bad Request", ERROR_BODY("ExpiredTokenException", "Token expired"), ERR_AUTH, 1, "Token expired",
+		  "ExpiredTokenException" },
+		{ "400 Bad Request", ERROR_BODY("InvalidIdentityToken", "No OpenIDConnect provider found"), ERR_AUTH, 1,
+		  "No OpenIDConnect provider found", "InvalidIdentityToken" },
+		{ "400 Bad Request", ERROR_BODY("ValidationError", "1 validation error detected"), ERR_INVALID, 1,
+		  "1 validation error", "ValidationError" },
+		{ "400 Bad Request", ERROR_BODY("IDPCommunicationError", "unreachable"), ERR_RETRY, 3, "unreachable",
+		  "IDPCommunicationError" },
+		{ "500 Internal Server Error", ERROR_BODY("InternalFailure", "x"), ERR_RETRY, 3, "",
+		  "InternalFailure" },
+		{ "400 Bad Request", ERROR_BODY("Throttling", "Rate exceeded"), ERR_THROTTLED, 3, "Rate exceeded",
+		  "Throttling" },
+		{ "502 Bad Gateway", "<html>bad gateway</html>", ERR_RETRY, 3, "not an answer of STS", "" },
+		{ "200 OK", "<html>", ERR_PROTOCOL, 1, "", "" },
+		{ "200 OK", "", ERR_PROTOCOL, 1, "", "" },
+		{ "301 Moved", "", ERR_PROTOCOL, 1, "", "" },
 		/* What quotes the token is not shown. */
-		{ "400 Bad Request", ERROR_BODY("InvalidIdentityToken", "The token " TOKEN " is bad"), ERR_AUTH,
-		  "withheld", "InvalidIdentityToken", 1 },
-		{ "400 Bad Request", ERROR_BODY("ValidationError", "Value 'eyJhbGciOiJSUzI1' is bad"), ERR_INVALID,
-		  "withheld", "ValidationError", 1 },
-		{ "400 Bad Request", ERROR_BODY("c2lnbmF0dXJl-_", "?"), ERR_INVALID, "?", "", 1 },
+		{ "400 Bad Request", ERROR_BODY("InvalidIdentityToken", "The token " TOKEN " is bad"), ERR_AUTH, 1,
+		  "withheld", "InvalidIdentityToken" },
+		{ "400 Bad Request", ERROR_BODY("ValidationError", "Value 'eyJhbGciOiJSUzI1' is bad"), ERR_INVALID, 1,
+		  "withheld", "ValidationError" },
+		{ "400 Bad Request", ERROR_BODY("c2lnbmF0dXJl-_", "?"), ERR_INVALID, 1, "?", "" },
 	};
 	struct world *w = *state;
 
