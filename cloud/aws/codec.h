@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers of EC2 and STS: XML. The only door to expat. Elements are found by their path from the root,
- * never by name alone; what is not known is skipped; document type declarations are refused. Limits are in codec.c.
+ * Answers of EC2 and STS. Elements are found by their path from the root, never by name alone; what is not known is
+ * skipped; document type declarations are refused. Limits are in xml.c.
  * Errors of all decoders: PROTOCOL (not the document that was expected, a limit), RETRY (no memory). Context: any
  * thread.
  */
