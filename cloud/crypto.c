@@ -81,3 +81,21 @@ void wiped_free(char *text)
 		crypto_wipe(text, strlen(text));
 	free(text);
 }
+
+bool secret_shows(const struct secret *secret, const char *text)
+{
+	size_t run = secret->size < SECRET_RUN ? secret->size : SECRET_RUN;
+	size_t len = strlen(text);
+
+	for (size_t i = 0; run > 0 && i + run <= len; i++) {
+		if (memmem(secret->text, secret->size, text + i, run))
+			return true;
+	}
+	return false;
+}
+
+void wiped_strbuf_done(struct strbuf *buf)
+{
+	crypto_wipe(buf->text, buf->alloc);
+	strbuf_done(buf);
+}

@@ -4,10 +4,13 @@
 #ifndef BERTH_CLOUD_CRYPTO_H
 #define BERTH_CLOUD_CRYPTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "berth/attr.h"
+
+struct strbuf;
 
 #define CRYPTO_SHA256_SIZE 32                           /* bytes, FIPS 180-4 */
 #define CRYPTO_SHA256_HEX  (2 * CRYPTO_SHA256_SIZE + 1) /* its lower-case hex with terminator */
@@ -38,6 +41,12 @@ _must_check_ int secret_set(struct secret *secret, const char *text, size_t size
 /** secret_done() - wipe and free; afterwards it is "no secret" again. */
 void secret_done(struct secret *secret);
 
+#define SECRET_RUN 8 /* bytes of a secret that say too much: of 40 characters of an AWS key, 48 bits */
+
+/** secret_shows() - does @text repeat SECRET_RUN bytes of it in a row, or all of a shorter one? For messages of others:
+ *  some services answer a bad request by quoting it. */
+bool secret_shows(const struct secret *secret, const char *text);
+
 /** wiped_free() - wipe a terminated heap text (a reply that held a secret) and free it. @text may be NULL. */
 void wiped_free(char *text);
 static inline void cleanup_wiped(char **text)
@@ -45,7 +54,11 @@ static inline void cleanup_wiped(char **text)
 	wiped_free(*text);
 }
 
-#define _cleanup_secret_ _cleanup_(secret_done)
-#define _cleanup_wiped_  _cleanup_(cleanup_wiped)
+/** wiped_strbuf_done() - wipe all memory of a buffer that held a secret, and release it. */
+void wiped_strbuf_done(struct strbuf *buf);
+
+#define _cleanup_wiped_strbuf_ _cleanup_(wiped_strbuf_done)
+#define _cleanup_secret_       _cleanup_(secret_done)
+#define _cleanup_wiped_        _cleanup_(cleanup_wiped)
 
 #endif

@@ -414,14 +414,19 @@ bool http_url_valid(const char *url)
 
 	if (!host)
 		return false;
-	len = strcspn(host, "/");
+	len = strcspn(host, "/?");
 	if (len == 0 || memchr(host, '@', len))
 		return false;
 	for (const char *c = url; *c; c++) {
-		if (!isgraph((unsigned char)*c) || strchr("?#\\\"<>", *c))
+		if (!isgraph((unsigned char)*c) || strchr("#\\\"<>", *c))
 			return false;
 	}
 	return true;
+}
+
+bool http_url_is_base(const char *url)
+{
+	return http_url_valid(url) && !strchr(url, '?');
 }
 
 size_t http_url_host(const char *url, const char **ret)
@@ -429,7 +434,7 @@ size_t http_url_host(const char *url, const char **ret)
 	const char *host = after_scheme(url);
 
 	*ret = host ? host : "";
-	return strcspn(*ret, "/");
+	return strcspn(*ret, "/?");
 }
 
 const char *http_url_path(const char *url)

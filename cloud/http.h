@@ -86,8 +86,10 @@ void http_response_done(struct http_response *response);
 
 #define _cleanup_http_ _cleanup_(http_response_done)
 
-/** http_url_valid() - "http://" or "https://", a host, an optional port and path; no user, query or fragment. */
+/** http_url_valid() - "http://" or "https://", a host, an optional port, path and query; no user or fragment. */
 bool http_url_valid(const char *url);
+/** http_url_is_base() - the same without a query: a path may be appended, and it is what a signature covers. */
+bool http_url_is_base(const char *url);
 /** http_url_host() - borrow "host[:port]" of a valid URL. Return: its length. */
 size_t http_url_host(const char *url, const char **ret);
 /** http_url_path() - borrow the path of a valid URL; "/" when there is none. */

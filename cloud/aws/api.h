@@ -9,7 +9,6 @@
 #ifndef BERTH_AWS_API_H
 #define BERTH_AWS_API_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -18,36 +17,26 @@
 #include "codec.h"
 
 struct aws_auth;
-struct aws_meta;
+struct aws_endpoints;
 struct err;
 struct http_response;
 struct retry_policy;
 struct strbuf;
 
-#define EC2_URL_SIZE 256
-
 /** struct ec2 - the client; embedded in the provider. */
 struct ec2 {
 	struct aws_base *base;
-	struct aws_meta *meta;
+	struct aws_endpoints *endpoints;
 	struct aws_auth *auth;
 	struct budget budget;
-	pthread_mutex_t lock;         /* of region and url, which are found at the first call; held for copying only */
-	char region[AWS_REGION_SIZE]; /* "" = not known yet */
-	char url[EC2_URL_SIZE];       /* "" = made from the region */
-	_Atomic int64_t offset_us;    /* the API's clock minus ours, as last seen */
-	_Atomic int64_t skew_us;      /* what is added to our clock in signatures */
+	_Atomic int64_t offset_us; /* the API's clock minus ours, as last seen */
+	_Atomic int64_t skew_us;   /* what is added to our clock in signatures */
 };
 
-/** ec2_init() - @region and @url may be NULL or "": found by metadata, made from the region. Errors: INVALID, RETRY. */
-int ec2_init(struct ec2 *ec2, struct aws_base *base, struct aws_meta *meta, struct aws_auth *auth, const char *region,
-	     const char *url, struct err *err);
+/** ec2_init() - all borrowed; no I/O. Errors: RETRY (no mutex). */
+int ec2_init(struct ec2 *ec2, struct aws_base *base, struct aws_endpoints *endpoints, struct aws_auth *auth,
+	     struct err *err);
 void ec2_done(struct ec2 *ec2);
-
-/** ec2_region() - configured, or the one that the instance is in. */
-_must_check_ int ec2_region(struct ec2 *ec2, int64_t deadline_us, char ret[static AWS_REGION_SIZE], struct err *err);
-/** ec2_endpoint() - "https://ec2.REGION.SUFFIX", the suffix by partition. Return: 0 or -EINVAL. */
-_must_check_ int ec2_endpoint(const char *region, char ret[static EC2_URL_SIZE]);
 
 /** ec2_retry_policy, ec2_budget_limits - of every call; the fleet simulation runs by the same numbers. */
 extern const struct retry_policy ec2_retry_policy;

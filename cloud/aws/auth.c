@@ -1,83 +1,151 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auth.h"
 
-#include <errno.h>
-#include <jansson.h>
 #include <string.h>
 #include <time.h>
 
 #include "../retry.h"
+#include "auth_role.h"
 #include "aws.h"
 #include "berth/err.h"
-#include "berth/json.h"
-#include "berth/str.h"
+#include "endpoint.h"
 #include "meta.h"
 
 #define DOMAIN "credentials"
 
-#define ROLE_PATH       "iam/security-credentials/"
-#define ROLE_LEN_MAX    128U                              /* IAM: role names have at most 64 characters */
 #define AHEAD_US        (INT64_C(15) * 60 * USEC_PER_SEC) /* botocore's advisory refresh */
 #define AHEAD_JITTER_US (INT64_C(2) * 60 * USEC_PER_SEC)  /* so that a cluster does not ask at once */
 #define AGAIN_US        (INT64_C(5) * 60 * USEC_PER_SEC)  /* after a failure, or when an expired set was handed out */
 #define AGAIN_JITTER_US (INT64_C(60) * USEC_PER_SEC)
-#define WAIT_SLICE_US   (USEC_PER_SEC / 2) /* how soon a waiter sees its deadline or a stop */
+#define AGAIN_MIN_US    (30 * USEC_PER_SEC) /* however little is left */
+#define SPARE_US        (5 * USEC_PER_SEC)  /* how long a caller whose set is still good waits for the next one */
+#define WAIT_SLICE_US   (USEC_PER_SEC / 2)  /* how soon a waiter sees its deadline or a stop */
 
-void aws_creds_done(struct aws_creds *creds)
+/* ---- the sources, in the order in which they are looked for ---- */
+
+struct aws_source {
+	const char *name;
+	/* Is it configured? *ret says so. 0 or -1 with @err. */
+	int (*init)(struct aws_auth *auth, struct aws_endpoints *endpoints, const struct cloud_config *config,
+		    bool *ret, struct err *err);
+	/* NULL: what init found is all there is. */
+	int (*fetch)(const struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err);
+	bool stays_after_end;
+};
+
+static int env_init(struct aws_auth *auth, _unused_ struct aws_endpoints *endpoints, const struct cloud_config *config,
+		    bool *ret, struct err *err)
 {
-	secret_done(&creds->access_key);
-	secret_done(&creds->secret_key);
-	secret_done(&creds->token);
-}
+	const char *access_key = aws_env(config, "AWS_ACCESS_KEY_ID");
+	const char *secret_key = aws_env(config, "AWS_SECRET_ACCESS_KEY");
 
-static int creds_fill(struct aws_creds *creds, const char *access_key, const char *secret_key, const char *token)
-{
-	struct aws_creds made = { 0 };
-	int r = secret_set(&made.access_key, access_key, strlen(access_key));
-
-	if (r == 0)
-		r = secret_set(&made.secret_key, secret_key, strlen(secret_key));
-	if (r == 0 && token && *token)
-		r = secret_set(&made.token, token, strlen(token));
-	if (r < 0) {
-		aws_creds_done(&made);
-		return r;
-	}
-	*creds = made;
-	return 0;
-}
-
-static int creds_copy(const struct aws_creds *from, struct aws_creds *ret, struct err *err)
-{
-	if (creds_fill(ret, from->access_key.text, from->secret_key.text, from->token.text) < 0)
-		return err_set(err, ERR_RETRY, DOMAIN, "no memory");
-	ret->expires_us = from->expires_us;
-	ret->generation = from->generation;
-	return 0;
-}
-
-int aws_auth_init(struct aws_auth *auth, struct aws_base *base, struct aws_meta *meta, const char *access_key,
-		  const char *secret_key, const char *token, struct err *err)
-{
-	bool has_key = access_key && *access_key;
-	bool has_secret = secret_key && *secret_key;
-	pthread_condattr_t attr;
-
-	memset(auth, 0, sizeof(*auth));
-	if (has_key != has_secret)
+	if (!access_key != !secret_key)
 		return err_set(err, ERR_INVALID, DOMAIN, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together");
+	*ret = access_key != NULL;
+	if (access_key && aws_creds_set(&auth->creds, access_key, secret_key, aws_env(config, "AWS_SESSION_TOKEN")) < 0)
+		return err_set(err, ERR_RETRY, DOMAIN, "no memory");
+	return 0;
+}
+
+static int web_init(struct aws_auth *auth, struct aws_endpoints *endpoints, const struct cloud_config *config,
+		    bool *ret, struct err *err)
+{
+	if (aws_web_init(&auth->web, auth->base, endpoints, config, err) < 0)
+		return -1;
+	*ret = auth->web.token_file != NULL;
+	return 0;
+}
+
+static int web_fetch(const struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
+{
+	return aws_web_fetch(&auth->web, deadline_us, ret, err);
+}
+
+static int container_init(struct aws_auth *auth, _unused_ struct aws_endpoints *endpoints,
+			  const struct cloud_config *config, bool *ret, struct err *err)
+{
+	if (aws_container_init(&auth->container, auth->base, config, err) < 0)
+		return -1;
+	*ret = auth->container.url != NULL;
+	return 0;
+}
+
+static int container_fetch(const struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
+{
+	return aws_container_fetch(&auth->container, deadline_us, ret, err);
+}
+
+/* What is left when nothing is configured. */
+static int role_init(_unused_ struct aws_auth *auth, _unused_ struct aws_endpoints *endpoints,
+		     _unused_ const struct cloud_config *config, bool *ret, _unused_ struct err *err)
+{
+	*ret = true;
+	return 0;
+}
+
+static int role_fetch(const struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
+{
+	return aws_role_fetch(auth->meta, deadline_us, ret, err);
+}
+
+static const struct aws_source sources[] = {
+	{ "environment", env_init, NULL, true },
+	{ "web identity", web_init, web_fetch, false },
+	{ "container credentials", container_init, container_fetch, false },
+	{ "instance role", role_init, role_fetch, true },
+};
+
+static int source_choose(struct aws_auth *auth, struct aws_endpoints *endpoints, const struct cloud_config *config,
+			 struct err *err)
+{
+	bool configured = false;
+
+	for (size_t i = 0; !configured; i++) {
+		auth->source = &sources[i];
+		if (auth->source->init(auth, endpoints, config, &configured, err) < 0)
+			return err_wrap(err, "%s", auth->source->name);
+	}
+	return 0;
+}
+
+static void source_done(struct aws_auth *auth)
+{
+	aws_web_done(&auth->web);
+	aws_container_done(&auth->container);
+	aws_creds_done(&auth->creds);
+}
+
+static int locks_init(struct aws_auth *auth)
+{
+	pthread_condattr_t attr;
+	bool done;
+
+	if (pthread_condattr_init(&attr) != 0)
+		return -1;
+	done = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0 && pthread_cond_init(&auth->changed, &attr) == 0;
+	(void)pthread_condattr_destroy(&attr);
+	if (done && pthread_mutex_init(&auth->lock, NULL) != 0) {
+		(void)pthread_cond_destroy(&auth->changed);
+		done = false;
+	}
+	return done ? 0 : -1;
+}
+
+int aws_auth_init(struct aws_auth *auth, struct aws_base *base, struct aws_meta *meta, struct aws_endpoints *endpoints,
+		  const struct cloud_config *config, struct err *err)
+{
+	memset(auth, 0, sizeof(*auth));
 	auth->base = base;
 	auth->meta = meta;
-	auth->from_env = has_key;
-	if (has_key && creds_fill(&auth->creds, access_key, secret_key, token) < 0)
-		return err_set(err, ERR_RETRY, DOMAIN, "no memory");
-	auth->creds.generation = 1;
-	if (pthread_condattr_init(&attr) != 0 || pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) != 0 ||
-	    pthread_mutex_init(&auth->lock, NULL) != 0 || pthread_cond_init(&auth->changed, &attr) != 0) {
-		aws_creds_done(&auth->creds);
+	if (source_choose(auth, endpoints, config, err) < 0) {
+		source_done(auth);
+		return -1;
+	}
+	if (locks_init(auth) < 0) {
+		source_done(auth);
 		return err_set(err, ERR_RETRY, DOMAIN, "no mutex");
 	}
-	(void)pthread_condattr_destroy(&attr);
+	auth->creds.generation = 1;
 	return 0;
 }
 
@@ -85,108 +153,31 @@ void aws_auth_done(struct aws_auth *auth)
 {
 	(void)pthread_cond_destroy(&auth->changed);
 	(void)pthread_mutex_destroy(&auth->lock);
-	aws_creds_done(&auth->creds);
+	source_done(auth);
 }
 
-int aws_time_parse(const char *text, int64_t *ret_us)
+const char *aws_auth_source(const struct aws_auth *auth)
 {
-	struct tm tm = { 0 };
-	const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-
-	if (!rest)
-		return -EINVAL;
-	if (*rest == '.')
-		rest += 1 + strspn(rest + 1, "0123456789");
-	if (!str_equal(rest, "Z"))
-		return -EINVAL;
-	*ret_us = (int64_t)timegm(&tm) * USEC_PER_SEC;
-	return 0;
+	return auth->source->name;
 }
 
-/* jansson does not wipe what it frees. */
-static void wipe_member(json_t *json, const char *key)
+/* ---- the present set; everything below with the lock held ---- */
+
+/* When to ask again after a set that ends at @expires_us has not been replaced. */
+static int64_t again_us(const struct aws_auth *auth, int64_t now, int64_t expires_us)
 {
-	json_t *value = json_object_get(json, key);
+	int64_t again = AGAIN_US + random_below(auth->base->random, AGAIN_JITTER_US);
+	int64_t left = expires_us - now;
 
-	if (json_is_string(value))
-		crypto_wipe((void *)(uintptr_t)json_string_value(value), json_string_length(value));
+	if (left > 0 && again > left / 2)
+		again = left / 2 > AGAIN_MIN_US ? left / 2 : AGAIN_MIN_US;
+	return now + again;
 }
 
-static int creds_decode_json(json_t *json, struct aws_creds *ret, struct err *err)
-{
-	const char *code = "Success", *access_key = "", *secret_key = "", *token = "", *expires = "";
-	int64_t expires_us = 0;
-
-	if (json_get_str_opt(json, DOMAIN, "Code", &code, err) < 0 ||
-	    json_get_str_opt(json, DOMAIN, "AccessKeyId", &access_key, err) < 0 ||
-	    json_get_str_opt(json, DOMAIN, "SecretAccessKey", &secret_key, err) < 0 ||
-	    json_get_str_opt(json, DOMAIN, "Token", &token, err) < 0 ||
-	    json_get_str_opt(json, DOMAIN, "Expiration", &expires, err) < 0)
-		return -1;
-	/* A failure comes with status 200. */
-	if (!str_equal(code, "Success") || !*access_key || !*secret_key) {
-		err_set(err, ERR_AUTH, DOMAIN, "instance role hands out no keys: %s", code);
-		err_set_ident(err, code);
-		return -1;
-	}
-	if (*expires && aws_time_parse(expires, &expires_us) < 0)
-		return err_set(err, ERR_PROTOCOL, DOMAIN, "bad expiration: %s", expires);
-	if (creds_fill(ret, access_key, secret_key, token) < 0)
-		return err_set(err, ERR_RETRY, DOMAIN, "no memory");
-	ret->expires_us = expires_us;
-	return 0;
-}
-
-int aws_creds_decode(const char *text, struct aws_creds *ret, struct err *err)
-{
-	json_t *json;
-	int r;
-
-	if (json_parse(text, strlen(text), DOMAIN, &json, err) < 0)
-		return -1;
-	r = creds_decode_json(json, ret, err);
-	wipe_member(json, "SecretAccessKey");
-	wipe_member(json, "Token");
-	json_decref(json);
-	return r;
-}
-
-static int role_path(struct aws_auth *auth, int64_t deadline_us, struct strbuf *ret, struct err *err)
-{
-	_cleanup_wiped_ char *role = NULL;
-	size_t len;
-
-	if (aws_meta_get(auth->meta, ROLE_PATH, deadline_us, &role, err) < 0) {
-		if (err->class == ERR_NOTFOUND)
-			return err_set(err, ERR_AUTH, DOMAIN, "the instance has no role and no keys are configured");
-		return -1;
-	}
-	len = strcspn(role, "\r\n");
-	if (len == 0 || len > ROLE_LEN_MAX ||
-	    strspn(role, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-			 "0123456789_+=,.@-") < len)
-		return err_set(err, ERR_PROTOCOL, DOMAIN, "not a role name");
-	strbuf_add(ret, ROLE_PATH);
-	strbuf_add_bytes(ret, role, len);
-	return ret->failed ? err_set(err, ERR_RETRY, DOMAIN, "no memory") : 0;
-}
-
-static int role_fetch(struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
-{
-	_cleanup_strbuf_ struct strbuf path = { 0 };
-	_cleanup_wiped_ char *text = NULL;
-
-	if (role_path(auth, deadline_us, &path, err) < 0 ||
-	    aws_meta_get(auth->meta, path.text, deadline_us, &text, err) < 0 || aws_creds_decode(text, ret, err) < 0)
-		return err_wrap(err, "credentials of the instance role");
-	return 0;
-}
-
-/* Both with the lock held. */
 static int64_t next_refresh(const struct aws_auth *auth, int64_t now, int64_t expires_us)
 {
 	int64_t at = expires_us - AHEAD_US - random_below(auth->base->random, AHEAD_JITTER_US);
-	int64_t soonest = now + AGAIN_US + random_below(auth->base->random, AGAIN_JITTER_US);
+	int64_t soonest = again_us(auth, now, expires_us);
 
 	if (expires_us == 0)
 		return INT64_MAX;
@@ -207,12 +198,12 @@ static void refreshed(struct aws_auth *auth, int r, struct aws_creds *fetched)
 		auth->refused = false;
 		memset(fetched, 0, sizeof(*fetched));
 	} else {
-		auth->refresh_us = now + AGAIN_US + random_below(auth->base->random, AGAIN_JITTER_US);
+		auth->refresh_us = again_us(auth, now, auth->creds.expires_us);
 	}
 	pthread_cond_broadcast(&auth->changed);
 }
 
-/* Waits for the caller that refreshes; entered and left with the lock held. */
+/* Waits for the caller that refreshes. */
 static int wait_turn(struct aws_auth *auth, int64_t deadline_us, struct err *err)
 {
 	struct timespec until;
@@ -229,30 +220,38 @@ static int wait_turn(struct aws_auth *auth, int64_t deadline_us, struct err *err
 	return 0;
 }
 
-static bool is_due(const struct aws_auth *auth)
-{
-	if (auth->from_env)
-		return false;
-	return !auth->creds.access_key.text || auth->refused || clock_now(auth->base->wall) >= auth->refresh_us;
-}
-
 static bool is_usable(const struct aws_auth *auth)
 {
-	return auth->creds.access_key.text && !auth->refused;
+	const struct aws_creds *creds = &auth->creds;
+
+	if (!creds->access_key.text || auth->refused)
+		return false;
+	return auth->source->stays_after_end || creds->expires_us == 0 ||
+	       clock_now(auth->base->wall) < creds->expires_us;
 }
 
-/* Entered and left with the lock held. */
+static bool is_due(const struct aws_auth *auth)
+{
+	if (!auth->source->fetch)
+		return false;
+	return !is_usable(auth) || clock_now(auth->base->wall) >= auth->refresh_us;
+}
+
+/* The lock is given up meanwhile. */
 static int refresh(struct aws_auth *auth, int64_t deadline_us, struct err *err)
 {
 	struct aws_creds fetched = { 0 };
 	int r;
 
+	/* A source that does not answer must not cost a caller its deadline while there is something to go on with. */
+	if (is_usable(auth))
+		deadline_us = clock_earlier(deadline_us, clock_now(auth->base->boot) + SPARE_US);
 	auth->refreshing = true;
 	pthread_mutex_unlock(&auth->lock);
-	r = role_fetch(auth, deadline_us, &fetched, err);
+	r = auth->source->fetch(auth, deadline_us, &fetched, err);
 	pthread_mutex_lock(&auth->lock);
 	refreshed(auth, r, &fetched);
-	return r;
+	return r < 0 ? err_wrap(err, "%s", auth->source->name) : 0;
 }
 
 int aws_auth_get(struct aws_auth *auth, int64_t deadline_us, struct aws_creds *ret, struct err *err)
@@ -265,8 +264,8 @@ int aws_auth_get(struct aws_auth *auth, int64_t deadline_us, struct aws_creds *r
 		r = wait_turn(auth, deadline_us, &why);
 	if (r == 0 && is_due(auth) && !auth->refreshing && refresh(auth, deadline_us, &why) < 0 && !is_usable(auth))
 		r = -1;
-	if (r == 0)
-		r = creds_copy(&auth->creds, ret, &why);
+	if (r == 0 && aws_creds_copy(&auth->creds, ret) < 0)
+		r = err_set(&why, ERR_RETRY, DOMAIN, "no memory");
 	pthread_mutex_unlock(&auth->lock);
 	if (r < 0 && err)
 		*err = why;
@@ -275,12 +274,11 @@ int aws_auth_get(struct aws_auth *auth, int64_t deadline_us, struct aws_creds *r
 
 bool aws_auth_refused(struct aws_auth *auth, uint64_t generation)
 {
-	bool other;
+	bool other = auth->source->fetch != NULL;
 
 	pthread_mutex_lock(&auth->lock);
-	if (auth->creds.generation == generation && !auth->from_env)
+	if (auth->creds.generation == generation && other)
 		auth->refused = true;
-	other = !auth->from_env;
 	pthread_mutex_unlock(&auth->lock);
 	return other;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "berth/clock.h"
+#include "berth/cloud.h"
 #include "berth/err.h"
 
 struct http;
@@ -30,5 +31,13 @@ struct aws_base {
 	struct http *http;
 	struct aws_counters counters;
 };
+
+/** aws_env() - a variable of the environment; "" is the same as not set. Return: borrowed or NULL. */
+static inline const char *aws_env(const struct cloud_config *config, const char *name)
+{
+	const char *value = config->getenv(name);
+
+	return value && *value ? value : NULL;
+}
 
 #endif

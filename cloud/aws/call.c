@@ -12,8 +12,6 @@
  *
  * EC2 answers a wrong clock with a plain AuthFailure, so the Date header of each answer is remembered.
  */
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "../http.h"
@@ -22,8 +20,8 @@
 #include "auth.h"
 #include "berth/err.h"
 #include "berth/str.h"
+#include "endpoint.h"
 #include "errors.h"
-#include "meta.h"
 #include "sigv4.h"
 
 #define DOMAIN "ec2"
@@ -54,77 +52,21 @@ const struct budget_limit ec2_budget_limits[BUDGET_CLASS_COUNT] = {
 	[BUDGET_MUTATE] = { .burst = 24, .rate_max = 2, .rate_min = 0.1 },
 };
 
-/* Partitions by the start of the region's name; what fits none is the ordinary one. */
-static const struct {
-	const char *region, *suffix;
-} partitions[] = {
-	{ "cn-", "amazonaws.com.cn" },    { "eusc-", "amazonaws.eu" },      { "us-isob-", "sc2s.sgov.gov" },
-	{ "us-isof-", "csp.hci.ic.gov" }, { "eu-isoe-", "cloud.adc-e.uk" }, { "us-iso-", "c2s.ic.gov" },
-};
-
-int ec2_endpoint(const char *region, char ret[static EC2_URL_SIZE])
+int ec2_init(struct ec2 *ec2, struct aws_base *base, struct aws_endpoints *endpoints, struct aws_auth *auth,
+	     struct err *err)
 {
-	const char *suffix = "amazonaws.com";
-	size_t len = strlen(region);
-	int n;
-
-	if (len == 0 || strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
-		return -EINVAL;
-	for (size_t i = 0; i < ARRAY_SIZE(partitions); i++) {
-		if (str_starts(region, partitions[i].region))
-			suffix = partitions[i].suffix;
-	}
-	n = snprintf(ret, EC2_URL_SIZE, "https://ec2.%s.%s", region, suffix);
-	return n > 0 && n < EC2_URL_SIZE ? 0 : -EINVAL;
-}
-
-int ec2_init(struct ec2 *ec2, struct aws_base *base, struct aws_meta *meta, struct aws_auth *auth, const char *region,
-	     const char *url, struct err *err)
-{
-	char made[EC2_URL_SIZE];
-
 	memset(ec2, 0, sizeof(*ec2));
 	ec2->base = base;
-	ec2->meta = meta;
+	ec2->endpoints = endpoints;
 	ec2->auth = auth;
-	if (region && *region &&
-	    (ec2_endpoint(region, made) < 0 || str_copy(ec2->region, sizeof(ec2->region), region) < 0))
-		return err_set(err, ERR_INVALID, DOMAIN, "bad region: %s", region);
-	if (url && *url && (!http_url_valid(url) || str_copy(ec2->url, sizeof(ec2->url), url) < 0))
-		return err_set(err, ERR_INVALID, DOMAIN, "bad endpoint: %s", url);
-	if (pthread_mutex_init(&ec2->lock, NULL) != 0)
+	if (budget_init(&ec2->budget, ec2_budget_limits, base->boot, base->random, base->stop) < 0)
 		return err_set(err, ERR_RETRY, DOMAIN, "no mutex");
-	if (budget_init(&ec2->budget, ec2_budget_limits, base->boot, base->random, base->stop) < 0) {
-		(void)pthread_mutex_destroy(&ec2->lock);
-		return err_set(err, ERR_RETRY, DOMAIN, "no mutex");
-	}
 	return 0;
 }
 
 void ec2_done(struct ec2 *ec2)
 {
 	budget_done(&ec2->budget);
-	(void)pthread_mutex_destroy(&ec2->lock);
-}
-
-int ec2_region(struct ec2 *ec2, int64_t deadline_us, char ret[static AWS_REGION_SIZE], struct err *err)
-{
-	_cleanup_wiped_ char *found = NULL;
-	char url[EC2_URL_SIZE];
-
-	pthread_mutex_lock(&ec2->lock);
-	memcpy(ret, ec2->region, AWS_REGION_SIZE);
-	pthread_mutex_unlock(&ec2->lock);
-	if (ret[0])
-		return 0;
-	if (aws_meta_get(ec2->meta, "placement/region", deadline_us, &found, err) < 0)
-		return err_wrap(err, "region");
-	if (ec2_endpoint(found, url) < 0 || str_copy(ret, AWS_REGION_SIZE, found) < 0)
-		return err_set(err, ERR_PROTOCOL, DOMAIN, "metadata service: not a region");
-	pthread_mutex_lock(&ec2->lock);
-	memcpy(ec2->region, ret, AWS_REGION_SIZE);
-	pthread_mutex_unlock(&ec2->lock);
-	return 0;
 }
 
 /* One attempt under way. */
@@ -137,8 +79,8 @@ struct attempt {
 	int64_t signed_skew_us;
 	struct aws_creds creds;
 	char region[AWS_REGION_SIZE];
-	char url[EC2_URL_SIZE];
-	char host[EC2_URL_SIZE];
+	char url[AWS_URL_SIZE];
+	char host[AWS_URL_SIZE];
 };
 
 static int prepare(struct attempt *a, struct err *err)
@@ -146,12 +88,10 @@ static int prepare(struct attempt *a, struct err *err)
 	const char *host;
 	size_t len;
 
-	if (ec2_region(a->ec2, a->deadline_us, a->region, err) < 0)
+	/* A configured URL is signed for the region all the same. */
+	if (aws_region(a->ec2->endpoints, a->deadline_us, a->region, err) < 0 ||
+	    aws_endpoint(a->ec2->endpoints, AWS_EC2, a->deadline_us, a->url, err) < 0)
 		return -1;
-	/* Never written after ec2_init(). */
-	memcpy(a->url, a->ec2->url, sizeof(a->url));
-	if (!a->url[0] && ec2_endpoint(a->region, a->url) < 0)
-		return err_set(err, ERR_INVALID, DOMAIN, "bad region: %s", a->region);
 	len = http_url_host(a->url, &host);
 	memcpy(a->host, host, len);
 	a->host[len] = '\0';
@@ -270,6 +210,9 @@ static int judge(struct attempt *a, const struct http_response *response, struct
 	err_set_ident(err, error.code);
 	err->code = (int)response->status;
 	err->retry_after_ms = response->retry_after_ms;
+	/* AWS explains a wrong signature by the text that should have been signed, session token included. */
+	aws_err_withhold(err, &a->creds.token);
+	aws_err_withhold(err, &a->creds.secret_key);
 	return -1;
 }
 

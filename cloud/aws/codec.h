@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * EC2's answers: XML. The only door to expat. Elements are found by their path from the root,
- * never by name alone; what is not known is skipped; document type declarations are refused. Limits are in codec.c.
+ * Answers of EC2 and STS. Elements are found by their path from the root, never by name alone; what is not known is
+ * skipped; document type declarations are refused. Limits are in xml.c.
  * Errors of all decoders: PROTOCOL (not the document that was expected, a limit), RETRY (no memory). Context: any
  * thread.
  */
@@ -15,6 +15,7 @@
 #include "berth/attr.h"
 #include "berth/cloud.h"
 
+struct aws_creds;
 struct err;
 
 #define EC2_ID_SIZE    64  /* "eni-attach-" and 17 hex digits, with room */
@@ -58,6 +59,9 @@ struct ec2_type {
 	uint64_t nics_total;   /* over all cards */
 	uint64_t nics_card0;   /* 0 = the answer does not list cards */
 	uint64_t ipv4_per_nic; /* the primary included */
+	uint64_t ipv6_per_nic; /* 0 = no IPv6 */
+	uint64_t cards;        /* network cards; 0 = the answer does not say */
+	bool nitro;            /* or bare metal: an interface may hold prefixes */
 };
 
 /** struct ec2_error - of an error document; cut to size. */
@@ -84,7 +88,9 @@ int ec2_decode_type(const char *xml, size_t size, const char *name, struct ec2_t
 int ec2_decode_subnet(const char *xml, size_t size, const char *id, struct prefix *ret, struct err *err);
 /** ec2_decode_ack() - an answer that says nothing but "done". */
 int ec2_decode_ack(const char *xml, size_t size, const char *action, struct err *err);
-/** ec2_decode_error() - an error document. Return: 0, or -1 when it is not one (a gateway's page). */
+/** sts_decode_creds() - AssumeRoleWithWebIdentity: what the caller releases with aws_creds_done(). */
+int sts_decode_creds(const char *xml, size_t size, struct aws_creds *ret, struct err *err);
+/** ec2_decode_error() - an error document, of STS too. Return: 0, or -1 when it is not one (a gateway's page). */
 int ec2_decode_error(const char *xml, size_t size, struct ec2_error *ret);
 
 #endif

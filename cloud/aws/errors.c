@@ -76,6 +76,17 @@ static const struct ec2_error_row rows[] = {
 	{ "AccessDenied", NULL, ERR_AUTH },
 	{ "AccessDeniedException", NULL, ERR_AUTH },
 
+	/* STS, and the agent of EKS Pod Identity. */
+	{ "InvalidIdentityToken", NULL, ERR_AUTH },
+	{ "InvalidTokenException", NULL, ERR_AUTH },
+	{ "IDPRejectedClaim", NULL, ERR_AUTH },
+	{ "RegionDisabledException", NULL, ERR_AUTH },
+	{ "ResourceNotFoundException", NULL, ERR_AUTH }, /* nobody gave this service account a role */
+	{ "IDPCommunicationError", NULL, ERR_RETRY },    /* botocore's _retry.json: the one that sts repeats */
+	{ "ServiceUnavailableException", NULL, ERR_RETRY },
+	{ "InternalServerException", NULL, ERR_RETRY },
+	{ "ValidationError", NULL, ERR_INVALID },
+
 	/* What was asked for cannot be had. */
 	{ "OperationNotPermitted", NULL, ERR_INVALID },
 	{ PARAMETER, NULL, ERR_INVALID },

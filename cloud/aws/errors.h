@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What EC2's word for a failure means for us. Nobody else reads that word, except where the provider's own flow asks
- * with ec2_error_is(). Context of all: any thread.
+ * What a word of EC2 or STS for a failure means for us. Nobody else reads that word, except where the provider's own
+ * flow asks with the predicates below. Context of all: any thread.
  */
 #ifndef BERTH_AWS_ERRORS_H
 #define BERTH_AWS_ERRORS_H

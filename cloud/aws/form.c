@@ -6,7 +6,8 @@
 
 #include "berth/str.h"
 
-#define API_VERSION "2016-11-15"
+#define EC2_VERSION "2016-11-15"
+#define STS_VERSION "2011-06-15"
 
 static void encode(struct strbuf *form, const char *text)
 {
@@ -30,11 +31,22 @@ static void encode(struct strbuf *form, const char *text)
 	}
 }
 
-void ec2_form_begin(struct strbuf *form, const char *action)
+static void begin(struct strbuf *form, const char *action, const char *version)
 {
 	strbuf_add(form, "Action=");
 	encode(form, action);
-	strbuf_add(form, "&Version=" API_VERSION);
+	strbuf_add(form, "&Version=");
+	strbuf_add(form, version);
+}
+
+void ec2_form_begin(struct strbuf *form, const char *action)
+{
+	begin(form, action, EC2_VERSION);
+}
+
+void sts_form_begin(struct strbuf *form, const char *action)
+{
+	begin(form, action, STS_VERSION);
 }
 
 void ec2_form_add(struct strbuf *form, const char *name, const char *value)

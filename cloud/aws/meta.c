@@ -42,7 +42,7 @@ int aws_meta_init(struct aws_meta *meta, struct aws_base *base, const char *endp
 	memset(meta, 0, sizeof(*meta));
 	if (!endpoint || !*endpoint)
 		endpoint = META_DEFAULT_ENDPOINT;
-	if (!http_url_valid(endpoint))
+	if (!http_url_is_base(endpoint))
 		return err_set(err, ERR_INVALID, DOMAIN, "bad metadata endpoint: %s", endpoint);
 	meta->base = base;
 	meta->endpoint = strdup(endpoint);

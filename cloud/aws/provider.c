@@ -9,6 +9,7 @@
 #include "../providers.h"
 #include "berth/err.h"
 #include "berth/str.h"
+#include "limits.h"
 
 #define DOMAIN  "aws"
 #define V4_BITS 32
@@ -97,7 +98,7 @@ static int identity_fetch(struct aws *aws, int64_t deadline_us, struct cloud_ide
 	if (item_str(aws, "instance-id", deadline_us, ret->instance, EC2_ID_SIZE, err) < 0 ||
 	    item_str(aws, "instance-type", deadline_us, ret->type, sizeof(ret->type), err) < 0 ||
 	    item_str(aws, "placement/availability-zone", deadline_us, ret->zone, sizeof(ret->zone), err) < 0 ||
-	    ec2_region(&aws->ec2, deadline_us, ret->region, err) < 0)
+	    aws_region(&aws->endpoints, deadline_us, ret->region, err) < 0)
 		return -1;
 	return primary_nic(aws, deadline_us, ret, err);
 }
@@ -136,8 +137,10 @@ static int aws_limits(struct cloud *cloud, int64_t deadline_us, struct cloud_lim
 	struct ec2_type type;
 	uint64_t nics, units;
 
-	if (aws_identity(aws, deadline_us, &self, err) < 0 ||
-	    ec2_type_describe(&aws->ec2, self.type, deadline_us, &type, err) < 0)
+	if (aws_identity(aws, deadline_us, &self, err) < 0)
+		return -1;
+	/* A type that is newer than we are is asked for. */
+	if (!aws_limits_find(self.type, &type) && ec2_type_describe(&aws->ec2, self.type, deadline_us, &type, err) < 0)
 		return -1;
 	/* The total is over all network cards; berth uses card 0. */
 	nics = type.nics_card0 > 0 ? type.nics_card0 : type.nics_total;
@@ -408,6 +411,7 @@ static void aws_free(struct cloud *cloud)
 
 	ec2_done(&aws->ec2);
 	aws_auth_done(&aws->auth);
+	aws_endpoints_done(&aws->endpoints);
 	aws_meta_done(&aws->meta);
 	http_free(aws->base.http);
 	stop_done(&aws->stop);
@@ -433,28 +437,30 @@ static const struct cloud_ops aws_ops = {
 	.free = aws_free,
 };
 
-static const char *env_first(const struct cloud_config *config, const char *first, const char *second)
+static int calls_init(struct aws *aws, const struct cloud_config *config, struct err *err)
 {
-	const char *value = config->getenv(first);
-
-	return value && *value ? value : config->getenv(second);
+	if (aws_auth_init(&aws->auth, &aws->base, &aws->meta, &aws->endpoints, config, err) < 0)
+		return -1;
+	if (ec2_init(&aws->ec2, &aws->base, &aws->endpoints, &aws->auth, err) < 0) {
+		aws_auth_done(&aws->auth);
+		return -1;
+	}
+	return 0;
 }
 
 /* What needs no undoing first, then what does, each part undone when a later one fails. */
 static int parts_init(struct aws *aws, const struct cloud_config *config, struct err *err)
 {
-	const char *region = env_first(config, "AWS_REGION", "AWS_DEFAULT_REGION");
-	const char *url = env_first(config, "AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL");
+	const char *metadata;
 
-	if (aws_meta_init(&aws->meta, &aws->base, config->getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), err) < 0)
+	if (aws_metadata_url(config, &metadata, err) < 0 || aws_meta_init(&aws->meta, &aws->base, metadata, err) < 0)
 		return -1;
-	if (aws_auth_init(&aws->auth, &aws->base, &aws->meta, config->getenv("AWS_ACCESS_KEY_ID"),
-			  config->getenv("AWS_SECRET_ACCESS_KEY"), config->getenv("AWS_SESSION_TOKEN"), err) < 0) {
+	if (aws_endpoints_init(&aws->endpoints, &aws->meta, config, err) < 0) {
 		aws_meta_done(&aws->meta);
 		return -1;
 	}
-	if (ec2_init(&aws->ec2, &aws->base, &aws->meta, &aws->auth, region, url, err) < 0) {
-		aws_auth_done(&aws->auth);
+	if (calls_init(aws, config, err) < 0) {
+		aws_endpoints_done(&aws->endpoints);
 		aws_meta_done(&aws->meta);
 		return -1;
 	}

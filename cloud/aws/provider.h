@@ -13,6 +13,7 @@
 #include "auth.h"
 #include "aws.h"
 #include "berth/cloud.h"
+#include "endpoint.h"
 #include "meta.h"
 
 #define SUBNETS_MAX 8 /* whose range is remembered; a node's interfaces are in one, seldom in two */
@@ -28,6 +29,7 @@ struct aws {
 	struct aws_base base;
 	struct stop stop;
 	struct aws_meta meta;
+	struct aws_endpoints endpoints;
 	struct aws_auth auth;
 	struct ec2 ec2;
 	char *cluster; /* owned */

@@ -39,6 +39,9 @@ struct strbuf {
 void strbuf_add(struct strbuf *buf, const char *text);
 void strbuf_add_bytes(struct strbuf *buf, const void *bytes, size_t size);
 _printf_(2, 3) void strbuf_printf(struct strbuf *buf, const char *fmt, ...);
+/** strbuf_reserve() - make room for @size more bytes, so that appending them moves nothing: a buffer that grows leaves
+ *  copies of what was in it. Return: false sets `failed`. */
+bool strbuf_reserve(struct strbuf *buf, size_t size);
 /** strbuf_clear() - forget the text, keep the memory, clear `failed`. */
 void strbuf_clear(struct strbuf *buf);
 /** strbuf_take() - give the text away ("" if nothing was appended). Return: owned, or NULL when `failed` or OOM. */

@@ -98,8 +98,7 @@ static size_t strbuf_limit(const struct strbuf *buf)
 	return buf->max_len ? buf->max_len : STRBUF_MAX_LEN;
 }
 
-/* Makes room for @size more bytes and the terminator; false sets `failed`. */
-static bool strbuf_reserve(struct strbuf *buf, size_t size)
+bool strbuf_reserve(struct strbuf *buf, size_t size)
 {
 	size_t limit = strbuf_limit(buf);
 	size_t alloc = buf->alloc ? buf->alloc : STRBUF_FIRST;

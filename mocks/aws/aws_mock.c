@@ -22,11 +22,13 @@
 #include "berth/err.h"
 #include "berth/fs.h"
 #include "berth/json.h"
+#include "agent.h"
 #include "control.h"
 #include "ec2.h"
 #include "imds.h"
 #include "mock.h"
 #include "seed.h"
+#include "sts.h"
 
 static int64_t now_us(void)
 {
@@ -173,17 +175,27 @@ static void execute(struct aws_mock *mock, const struct httpd_request *request, 
 {
 	pthread_mutex_lock(&mock->lock);
 	(void)aws_model_advance(mock->model, now_us());
-	reply->status =
-		ec2_execute(mock->model, &mock->throttle, request, query, now_us(), wall_us(mock), &reply->body, err);
+	reply->status = sts_is_call(query) ? sts_execute(mock->model, query, wall_us(mock), &reply->body, err)
+					   : ec2_execute(mock->model, &mock->throttle, request, query, now_us(),
+							 wall_us(mock), &reply->body, err);
 	pthread_cond_signal(&mock->due);
 	pthread_mutex_unlock(&mock->lock);
+}
+
+static void error_body(struct aws_model *model, const struct query *query, const struct ec2_err *err,
+		       struct strbuf *out)
+{
+	if (sts_is_call(query))
+		sts_error_body(model, err, out);
+	else
+		ec2_error_body(model, err, out);
 }
 
 static void api_call(struct aws_mock *mock, const struct httpd_request *request, const struct query *query,
 		     struct httpd_reply *reply)
 {
 	const char *asked = query_get(query, "Action");
-	const char *action = asked && ec2_action_find(asked) ? asked : "?";
+	const char *action = asked && (ec2_action_find(asked) || sts_action_find(asked)) ? asked : "?";
 	struct ec2_err err = { 0 };
 	struct fault fault;
 	bool faulty = fault_take(mock, action, "", &fault);
@@ -191,7 +203,7 @@ static void api_call(struct aws_mock *mock, const struct httpd_request *request,
 	if (faulty && fault_before(mock, mock->api, &fault, reply, &err)) {
 		if (err.code[0]) {
 			pthread_mutex_lock(&mock->lock);
-			ec2_error_body(mock->model, &err, &reply->body);
+			error_body(mock->model, query, &err, &reply->body);
 			pthread_mutex_unlock(&mock->lock);
 			reply->status = err.status;
 		} else {
@@ -259,31 +271,61 @@ static struct aws_instance *who_asks(const struct aws_mock *mock, const struct i
 	return NULL;
 }
 
+/* An answer of the fault, in the form of who was asked. */
+static void metadata_error(const struct ec2_err *err, bool agent, struct httpd_reply *reply)
+{
+	if (agent) {
+		agent_error(err, reply);
+		return;
+	}
+	reply->status = err->status;
+	strbuf_add(&reply->body, "<html><body>error</body></html>");
+	httpd_reply_header(reply, "Content-Type", "text/html");
+}
+
+static void metadata_execute(struct aws_metadata *door, const struct httpd_request *request, bool agent,
+			     struct httpd_reply *reply)
+{
+	struct aws_mock *mock = door->mock;
+
+	pthread_mutex_lock(&mock->lock);
+	(void)aws_model_advance(mock->model, now_us());
+	if (agent)
+		agent_serve(mock->model, request, wall_us(mock), reply);
+	else
+		imds_serve(&mock->imds, mock->model, door->instance ? door->instance : who_asks(mock, &request->client),
+			   request, now_us(), wall_us(mock), reply);
+	pthread_mutex_unlock(&mock->lock);
+}
+
+static bool is_agent_call(struct aws_mock *mock, const struct httpd_request *request)
+{
+	bool agent;
+
+	pthread_mutex_lock(&mock->lock);
+	agent = agent_is_call(mock->model, request);
+	pthread_mutex_unlock(&mock->lock);
+	return agent;
+}
+
 static void metadata_handler(void *ctx, const struct httpd_request *request, struct httpd_reply *reply)
 {
 	struct aws_metadata *door = ctx;
 	struct aws_mock *mock = door->mock;
+	bool agent = is_agent_call(mock, request);
+	const char *action = agent ? "agent" : "imds";
 	struct ec2_err err = { 0 };
 	struct fault fault;
-	bool faulty = fault_take(mock, "imds", request->path, &fault);
+	bool faulty = fault_take(mock, action, request->path, &fault);
 
-	if (faulty && fault_before(mock, door->httpd, &fault, reply, &err)) {
-		if (err.code[0]) {
-			reply->status = err.status;
-			strbuf_add(&reply->body, "<html><body>error</body></html>");
-			httpd_reply_header(reply, "Content-Type", "text/html");
-		}
-	} else {
-		pthread_mutex_lock(&mock->lock);
-		(void)aws_model_advance(mock->model, now_us());
-		imds_serve(&mock->imds, mock->model, door->instance ? door->instance : who_asks(mock, &request->client),
-			   request, now_us(), wall_us(mock), reply);
-		pthread_mutex_unlock(&mock->lock);
-	}
+	if (!faulty || !fault_before(mock, door->httpd, &fault, reply, &err))
+		metadata_execute(door, request, agent, reply);
+	else if (err.code[0])
+		metadata_error(&err, agent, reply);
 	pthread_mutex_lock(&mock->lock);
 	if (reply->status != 200)
 		(void)ec2_refuse(&err, reply->status, "-", "-");
-	count_call(mock, "imds", &err);
+	count_call(mock, action, &err);
 	log_call(mock, request->path, reply->status, "", faulty ? fault_kind_name(fault.kind) : "");
 	pthread_mutex_unlock(&mock->lock);
 	if (faulty)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A mock of the AWS that a node sees: the EC2 query API, the instance metadata service (v2 only), and a control
- * endpoint for tests. As a library it runs inside a test's process on its own threads; `berth-mockcloud aws` is the
+ * A mock of the AWS that a node sees: the EC2 query API, AssumeRoleWithWebIdentity of STS on the same listener, the
+ * instance metadata service (v2 only), an agent that hands out credentials to containers, and a control endpoint for
+ * tests. As a library it runs inside a test's process on its own threads; `berth-mockcloud aws` is the
  * same as a program. mocks/aws/seed.h says what a seed is.
  *
  * Control endpoint, on the API's listener, unsigned:
- *   POST /_mock/fault         {"action","kind",...}: one switch (mocks/faults.h); metadata is the action "imds"
+ *   POST /_mock/fault         {"action","kind",...}: one switch (mocks/faults.h); metadata is the action "imds", the
+ *                             agent of containers is "agent"
  *   POST /_mock/faults/clear
  *   POST /_mock/foreign       {"instance": NAME or ID, "device_index"?, "tags"?, "secondary"?, "managed"?}: somebody
  *                             else attaches a NIC -> {"nic","attachment","mac","device_index"}
@@ -13,7 +15,10 @@
  *                             detaches and deletes the NIC, at once
  *   POST /_mock/throttle      {"enabled"?: bool, "drain"?: ACTION or "*"}: the token buckets
  *   POST /_mock/timings       any keys of the seed's "timings"
- *   POST /_mock/credentials   {"expire": ACCESS_KEY or "role"}: these credentials end now
+ *   POST /_mock/credentials   {"expire": ACCESS_KEY, "role", "web" or "agent"}: these credentials, or those that were
+ *                             handed out last by the metadata service, STS or the agent, end now
+ *   POST /_mock/web_identity  one of the seed's "web_identities": replaces the token of that role
+ *   POST /_mock/agent         any keys of the seed's "agent"
  *   GET  /_mock/state         the whole model, call counters included
  */
 #ifndef MOCKS_AWS_MOCK_H

@@ -10,6 +10,7 @@
 #include "berth/clock.h"
 #include "berth/err.h"
 #include "berth/json.h"
+#include "identity.h"
 #include "mock.h"
 #include "model.h"
 #include "seed.h"
@@ -114,9 +115,10 @@ static json_t *state_json(const struct aws_mock *mock)
 			(void)json_array_append_new(nics, nic_json(model->nics[i]));
 	for (unsigned i = 0; i < model->subnet_count; i++)
 		(void)json_array_append_new(subnets, subnet_json(model->subnets[i]));
-	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:i, s:s, s:s}", "instances", instances, "nics", nics, "subnets",
-			 subnets, "counters", counters_json(mock), "faults", (int)mock->faults.count, "net_errors",
-			 (int)model->net_errors, "net_error", model->net_error, "role_key", model->role_key);
+	return json_pack("{s:o, s:o, s:o, s:o, s:i, s:i, s:s, s:s, s:s, s:s}", "instances", instances, "nics", nics,
+			 "subnets", subnets, "counters", counters_json(mock), "faults", (int)mock->faults.count,
+			 "net_errors", (int)model->net_errors, "net_error", model->net_error, "role_key",
+			 model->role_key, "web_key", model->web_key, "agent_key", model->agent_key);
 }
 
 /* ---- commands ---- */
@@ -169,6 +171,28 @@ static int do_timings(struct aws_mock *mock, const json_t *body, json_t **ret, s
 	return aws_seed_timings(mock->model, body, err);
 }
 
+/* The access key behind a word, or the word itself. */
+static const char *handed_out(const struct aws_model *model, const char *word)
+{
+	if (str_equal(word, "role"))
+		return model->role_key;
+	if (str_equal(word, "web"))
+		return model->web_key;
+	return str_equal(word, "agent") ? model->agent_key : word;
+}
+
+static int do_web_identity(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err)
+{
+	(void)ret;
+	return aws_identity_set(mock->model, body, clock_now(mock->wall), err);
+}
+
+static int do_agent(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err)
+{
+	(void)ret;
+	return aws_agent_set(mock->model, body, err);
+}
+
 static int do_credentials(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err)
 {
 	const char *key;
@@ -176,7 +200,7 @@ static int do_credentials(struct aws_mock *mock, const json_t *body, json_t **re
 	(void)ret;
 	if (json_get_str(body, DOMAIN, "expire", &key, err) < 0)
 		return -1;
-	struct aws_creds *creds = aws_creds_find(mock->model, str_equal(key, "role") ? mock->model->role_key : key);
+	struct aws_creds *creds = aws_creds_find(mock->model, handed_out(mock->model, key));
 
 	if (!creds)
 		return err_set(err, ERR_NOTFOUND, DOMAIN, "no credentials %s", key);
@@ -312,10 +336,16 @@ static const struct {
 	const char *path;
 	int (*run)(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err);
 } commands[] = {
-	{ "fault", do_fault },     { "faults/clear", do_faults_clear },
-	{ "state", do_state },     { "foreign", do_foreign },
-	{ "remove", do_remove },   { "throttle", do_throttle },
-	{ "timings", do_timings }, { "credentials", do_credentials },
+	{ "fault", do_fault },
+	{ "faults/clear", do_faults_clear },
+	{ "state", do_state },
+	{ "foreign", do_foreign },
+	{ "remove", do_remove },
+	{ "throttle", do_throttle },
+	{ "timings", do_timings },
+	{ "credentials", do_credentials },
+	{ "web_identity", do_web_identity },
+	{ "agent", do_agent },
 };
 
 static int run(struct aws_mock *mock, const char *path, const char *text, size_t size, json_t **ret, struct err *err)

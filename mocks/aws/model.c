@@ -62,6 +62,7 @@ struct aws_model *aws_model_new(void)
 		return NULL;
 	model->nic_quota = AWS_NICS_MAX;
 	model->role_lifetime_us = INT64_C(6) * 3600 * USEC_PER_SEC;
+	model->agent_lifetime_us = INT64_C(6) * 3600 * USEC_PER_SEC;
 	model->type_count = aws_types_builtin(model->types, AWS_TYPES_MAX);
 	return take_ptr(model);
 }
@@ -102,6 +103,9 @@ void aws_model_free(struct aws_model *model)
 	}
 	for (unsigned i = 0; i < model->cred_count; i++)
 		free(model->creds[i].token);
+	for (unsigned i = 0; i < model->identity_count; i++)
+		free(model->identities[i].token);
+	free(model->agent_token);
 	for (unsigned i = 0; i < model->token_count; i++) {
 		free(model->tokens[i].token);
 		free(model->tokens[i].request);
@@ -184,11 +188,11 @@ struct aws_creds *aws_creds_find(struct aws_model *model, const char *access_key
 	return NULL;
 }
 
-static struct aws_creds *creds_mint(struct aws_model *model, int64_t wall_us)
+const struct aws_creds *aws_creds_mint(struct aws_model *model, int64_t lifetime_us, int64_t wall_us)
 {
 	static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 	static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	struct aws_creds creds = { .made_us = wall_us, .expiry_us = wall_us + model->role_lifetime_us };
+	struct aws_creds creds = { .made_us = wall_us, .expiry_us = wall_us + lifetime_us };
 
 	creds.token = calloc(1, 345);
 	if (!creds.token)
@@ -205,19 +209,32 @@ static struct aws_creds *creds_mint(struct aws_model *model, int64_t wall_us)
 		memmove(&model->creds[0], &model->creds[1], model->cred_count * sizeof(creds));
 	}
 	model->creds[model->cred_count] = creds;
-	(void)str_copy(model->role_key, sizeof(model->role_key), creds.access_key);
 	return &model->creds[model->cred_count++];
+}
+
+/* Those of @key, or new ones, whose key is then in there, when they are about to end. */
+static const struct aws_creds *creds_rotate(struct aws_model *model, char key[static AWS_NAME_LEN], int64_t lifetime_us,
+					    int64_t wall_us)
+{
+	int64_t before = lifetime_us / 4 < ROTATE_BEFORE_US ? lifetime_us / 4 : ROTATE_BEFORE_US;
+	const struct aws_creds *creds = key[0] ? aws_creds_find(model, key) : NULL;
+
+	if (creds && (!creds->expiry_us || creds->expiry_us - before > wall_us))
+		return creds;
+	creds = aws_creds_mint(model, lifetime_us, wall_us);
+	if (creds)
+		(void)str_copy(key, AWS_NAME_LEN, creds->access_key);
+	return creds;
 }
 
 const struct aws_creds *aws_creds_role(struct aws_model *model, int64_t wall_us)
 {
-	struct aws_creds *creds = model->role_key[0] ? aws_creds_find(model, model->role_key) : NULL;
-	int64_t before =
-		model->role_lifetime_us / 4 < ROTATE_BEFORE_US ? model->role_lifetime_us / 4 : ROTATE_BEFORE_US;
+	return creds_rotate(model, model->role_key, model->role_lifetime_us, wall_us);
+}
 
-	if (creds && (!creds->expiry_us || creds->expiry_us - before > wall_us))
-		return creds;
-	return creds_mint(model, wall_us);
+const struct aws_creds *aws_creds_agent(struct aws_model *model, int64_t wall_us)
+{
+	return creds_rotate(model, model->agent_key, model->agent_lifetime_us, wall_us);
 }
 
 /* ---- faces ---- */

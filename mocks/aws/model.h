@@ -44,6 +44,7 @@ struct json_t;
 #define AWS_INSTANCES_MAX  256
 #define AWS_TYPES_MAX      128
 #define AWS_CREDS_MAX      64   /* rotated ones fall out oldest first */
+#define AWS_IDENTITIES_MAX 16   /* web identities */
 #define AWS_CIDRS_MAX      8    /* of one VPC */
 #define AWS_TAGS_MAX       50   /* per resource */
 #define AWS_TOKENS_MAX     4096 /* idempotency tokens remembered */
@@ -129,6 +130,14 @@ struct aws_creds {
 	char *token;       /* owned, NULL = long-lived credentials */
 	int64_t made_us;   /* wall clock */
 	int64_t expiry_us; /* wall clock, 0 = never */
+};
+
+/** struct aws_identity - a token that STS changes for credentials of a role. */
+struct aws_identity {
+	char role[AWS_TEXT_LEN]; /* ARN */
+	char *token;             /* owned */
+	int64_t expiry_us;       /* wall clock, 0 = never */
+	int64_t max_session_s;
 };
 
 enum aws_nic_status {
@@ -217,7 +226,14 @@ struct aws_model {
 	struct aws_creds creds[AWS_CREDS_MAX];
 	unsigned cred_count;
 	char role_key[AWS_NAME_LEN]; /* access key that metadata hands out now, "" = none yet */
-	struct aws_token *tokens;    /* owned, AWS_TOKENS_MAX */
+	struct aws_identity identities[AWS_IDENTITIES_MAX];
+	unsigned identity_count;
+	char web_key[AWS_NAME_LEN];    /* access key that STS gave last, "" = none yet */
+	char agent_path[AWS_TEXT_LEN]; /* of the agent of containers, "" = there is none */
+	char *agent_token;             /* owned; what it wants as Authorization, NULL = nothing */
+	int64_t agent_lifetime_us;
+	char agent_key[AWS_NAME_LEN]; /* access key that it hands out now, "" = none yet */
+	struct aws_token *tokens;     /* owned, AWS_TOKENS_MAX */
 	unsigned token_count;
 	struct aws_timings timings;
 	bool short_pages;
@@ -259,6 +275,10 @@ struct aws_creds *aws_creds_find(struct aws_model *model, const char *access_key
 /** aws_creds_role() - the credentials of the role as metadata hands them out at @wall_us, minted anew when they are
  *  about to expire. NULL without memory. */
 const struct aws_creds *aws_creds_role(struct aws_model *model, int64_t wall_us);
+/** aws_creds_agent() - the same of the agent of containers. */
+const struct aws_creds *aws_creds_agent(struct aws_model *model, int64_t wall_us);
+/** aws_creds_mint() - new temporary credentials that EC2 will take. NULL without memory. */
+const struct aws_creds *aws_creds_mint(struct aws_model *model, int64_t lifetime_us, int64_t wall_us);
 /** aws_view() - the face that a reader sees who lags @lag_us behind @now_us. NULL = not there (yet, or any more). */
 const struct aws_face *aws_view(const struct aws_nic *nic, int64_t now_us, int64_t lag_us);
 const char *aws_nic_status_name(enum aws_nic_status status);

@@ -9,6 +9,7 @@
 #include "berth/err.h"
 #include "berth/json.h"
 #include "berth/str.h"
+#include "identity.h"
 #include "model.h"
 #include "throttle.h"
 
@@ -236,6 +237,20 @@ static int load_role(struct aws_model *model, const json_t *seed, int64_t wall_u
 
 	creds->expiry_us = wall_us + model->role_lifetime_us;
 	return str_copy(model->role_key, sizeof(model->role_key), creds->access_key);
+}
+
+static int load_identities(struct aws_model *model, const json_t *seed, int64_t wall_us, struct err *err)
+{
+	json_t *list = NULL, *agent = NULL, *item;
+	size_t i;
+
+	if (json_get_arr_opt(seed, DOMAIN, "web_identities", &list, err) < 0 ||
+	    json_get_obj_opt(seed, DOMAIN, "agent", &agent, err) < 0)
+		return -1;
+	json_array_foreach (list, i, item)
+		if (aws_identity_set(model, item, wall_us, err) < 0)
+			return err_wrap(err, "web_identities[%zu]", i);
+	return agent ? aws_agent_set(model, agent, err) : 0;
 }
 
 static int load_type(struct aws_model *model, const json_t *item, struct err *err)
@@ -467,6 +482,8 @@ int aws_seed_load(struct aws_model *model, struct throttle *throttle, const json
 	json_array_foreach (creds, i, item)
 		if (load_creds_item(model, item, wall_us, err) < 0)
 			return err_wrap(err, "credentials[%zu]", i);
+	if (load_identities(model, seed, wall_us, err) < 0)
+		return -1;
 	if (load_role(model, seed, wall_us, err) < 0 || load_knobs(model, throttle, seed, err) < 0 ||
 	    load_each(model, seed, "instance_types", load_type, err) < 0)
 		return -1;

@@ -14,6 +14,9 @@
  *   "credentials"?: [{"access_key", "secret", "session_token"?, "expires_in_s"?}]
  *   "role"?: {"name": "berth-node", "lifetime_s": 21600, "access_key"?, "secret"?, "session_token"?}
  *                what metadata hands out; a new set is minted when a quarter of the lifetime, at most 300 s, is left
+ *   "web_identities"?: [{"role_arn", "token", "expires_in_s"?, "max_session_s": 3600}]   what STS changes for what
+ *   "agent"?: {"path": "/v1/credentials", "authorization"?, "lifetime_s": 21600}
+ *                hands out credentials to containers, on the metadata listeners; rotated as those of the role
  *   "instances": [{"name": "n1", "id"?, "type": "m5.large", "subnet": id or index, "az"?, "primary"?: "10.0.1.10",
  *                  "mac"?, "public": false, "addresses"?: ["10.0.1.11", "10.0.1.32/28"], "tags"?}]
  *   "instance_types"?: [{"name", "nics", "addresses", "cards": 1, "vcpus": 2, "hypervisor": "nitro", "arch": "x86_64"}]

@@ -52,21 +52,31 @@ static inline int64_t in_seconds(int64_t seconds)
 	return clock_now(&clock_boot) + seconds * USEC_PER_SEC;
 }
 
-static inline void start(struct world *w, const char *seed, bool role)
+static inline void start_mock(struct world *w, const char *seed)
 {
-	struct cloud_config config = { .cluster = "kube", .wall = &w->wall };
-
 	memset(w, 0, sizeof(*w));
 	w->wall = (struct clock){ skewed_now, &w->skew };
 	if (aws_mock_start(seed, NULL, &w->mock, &w->err) < 0)
 		fail_msg("mock: %s", w->err.msg);
 	env("AWS_ENDPOINT_URL_EC2", aws_mock_api_url(w->mock));
 	env("AWS_EC2_METADATA_SERVICE_ENDPOINT", aws_mock_metadata_url(w->mock, NULL));
-	env("AWS_ACCESS_KEY_ID", role ? NULL : "AKIDEXAMPLE");
-	env("AWS_SECRET_ACCESS_KEY", role ? NULL : SECRET);
 	env("AWS_REGION", NULL);
+}
+
+static inline void start_cloud(struct world *w)
+{
+	struct cloud_config config = { .cluster = "kube", .wall = &w->wall };
+
 	if (cloud_open("aws", &config, &w->cloud, &w->err) < 0)
 		fail_msg("open: %s", w->err.msg);
+}
+
+static inline void start(struct world *w, const char *seed, bool role)
+{
+	start_mock(w, seed);
+	env("AWS_ACCESS_KEY_ID", role ? NULL : "AKIDEXAMPLE");
+	env("AWS_SECRET_ACCESS_KEY", role ? NULL : SECRET);
+	start_cloud(w);
 }
 
 static inline void identify(struct world *w)

@@ -815,13 +815,14 @@ def test_log(mock, ec2):
     assert last["action"] == "DescribeVpcs" and last["status"] == 200
 
 
-def main():
+def run(module, seed, *args):
+    """Every test_ function of a module against one mock; prints TAP."""
     os.environ["AWS_EC2_METADATA_DISABLED"] = "false"
     for name in [n for n in os.environ if n.lower().endswith("_proxy")]:
         del os.environ[name]
-    tests = [(n, f) for n, f in globals().items() if n.startswith("test_")]
+    tests = [(n, f) for n, f in module.items() if n.startswith("test_")]
     print("1..%d" % (len(tests) + 1), flush=True)
-    mock = Mock(SEED, "--metadata-for", "n2=127.0.0.1:0")
+    mock = Mock(seed, *args)
     failed = 0
     for number, (name, test) in enumerate(tests, 1):
         try:
@@ -841,4 +842,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(globals(), SEED, "--metadata-for", "n2=127.0.0.1:0"))

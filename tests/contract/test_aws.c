@@ -43,26 +43,34 @@ static void test_identify__metadata_unreachable(void **state)
 
 static void test_limits__of_the_type(void **state)
 {
+	/* Types that no release of berth knows. */
+	static const char unknown[] = ",\"instance_types\":[{\"name\":\"x99.large\",\"nics\":5,\"addresses\":7},"
+				      "{\"name\":\"x99.48xlarge\",\"nics\":4,\"cards\":3,\"addresses\":64}]";
 	static const struct {
-		const char *seed;
-		unsigned nics, units;
+		const char *type;
+		unsigned nics, units, calls;
 	} rows[] = {
-		{ PLAIN, 3, 9 },
-		{ SEED("10.0.1.0/24", "p5.48xlarge", ""), 2, 49 },
+		{ "m5.large", 3, 9, 0 },
+		{ "p5.48xlarge", 2, 49, 0 },
+		{ "x99.large", 5, 6, 1 },
+		{ "x99.48xlarge", 4, 63, 1 },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct cloud_limits limits;
 		struct world w;
+		char seed[2048];
 
-		start(&w, rows[i].seed, false);
+		(void)snprintf(seed, sizeof(seed), SEED("10.0.1.0/24", "%s", "%s"), rows[i].type, unknown);
+		start(&w, seed, false);
 		if (w.cloud->ops->limits(w.cloud, in_seconds(20), &limits, &w.err) < 0)
 			fail_msg("%s", w.err.msg);
 		assert_int_equal(limits.nics_max, rows[i].nics);
 		assert_int_equal(limits.units[0].per_nic_max, rows[i].units);
 		assert_int_equal(limits.units[0].len, 32);
 		assert_true(limits.can_attach_nic);
+		assert_int_equal(calls(&w, "DescribeInstanceTypes"), rows[i].calls);
 		end(&w);
 	}
 }

@@ -5,7 +5,7 @@
 
 #include "berth/attr.h"
 #include "berth/err.h"
-#include "cloud/aws/auth.h"
+#include "cloud/aws/creds.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

@@ -5,6 +5,7 @@
 #include "berth/err.h"
 #include "berth/str.h"
 #include "cloud/aws/codec.h"
+#include "cloud/aws/creds.h"
 #include "cloud/aws/form.h"
 #include "tests/check.h"
 
@@ -286,9 +287,18 @@ static void test_type__limits_of_card_0(void **state)
 	assert_int_equal(type.nics_total, 64);
 	assert_int_equal(type.nics_card0, 2);
 	assert_int_equal(type.ipv4_per_nic, 50);
+	assert_int_equal(type.ipv6_per_nic, 49);
+	assert_int_equal(type.cards, 32);
+	assert_true(type.nitro);
 	assert_int_equal(ec2_decode_type(xml, strlen(xml), "p5e.48xlarge", &type, NULL), 0);
 	assert_int_equal(type.nics_card0, 0);
 	assert_int_equal(type.nics_total, 9);
+	assert_int_equal(type.ipv6_per_nic, 0);
+	assert_false(type.nitro);
+	assert_int_equal(ec2_decode_type(xml, strlen(xml), "m5.metal", &type, NULL), 0);
+	assert_true(type.nitro);
+	assert_int_equal(ec2_decode_type(xml, strlen(xml), "t2.micro", &type, NULL), 0);
+	assert_false(type.nitro);
 	assert_int_equal(ec2_decode_type(xml, strlen(xml), "m5.large", &type, &err), -1);
 	assert_int_equal(err.class, ERR_PROTOCOL);
 	free(xml);
@@ -327,6 +337,62 @@ static void test_ack__with_and_without_return(void **state)
 				 rows[i].r);
 }
 
+static void test_sts__golden(void **state)
+{
+	char *xml = check_golden(ROOT "assume-role.xml", NULL);
+	struct aws_creds creds;
+	struct err err = { 0 };
+	int64_t expires_us;
+
+	(void)state;
+	if (sts_decode_creds(xml, strlen(xml), &creds, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_string_equal(creds.access_key.text, "ASIAEXAMPLEEXAMPLE01");
+	assert_string_equal(creds.secret_key.text, "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
+	assert_string_equal(creds.token.text, "IQoJb3JpZ2luX2VjEKX//////////wEaCXVzLWVhc3QtMSJHMEUCIQD+/==");
+	assert_int_equal(aws_time_parse("2026-01-01T01:00:00Z", &expires_us), 0);
+	assert_int_equal(creds.expires_us, expires_us);
+	aws_creds_done(&creds);
+	free(xml);
+}
+
+#define STS(inner)                                                                                                     \
+	"<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>" inner                      \
+	"</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+
+static void test_sts__refused_without_a_word_of_the_secret(void **state)
+{
+	static const char *const rows[] = {
+		STS("<AccessKeyId>A</AccessKeyId><SecretAccessKey>very-secret</SecretAccessKey>"
+		    "<SessionToken>very-secret</SessionToken>"),
+		STS("<AccessKeyId>A</AccessKeyId><SecretAccessKey>very-secret</SecretAccessKey>"
+		    "<Expiration>2026-01-01T01:00:00Z</Expiration>"),
+		STS("<AccessKeyId>A</AccessKeyId><SecretAccessKey/><SessionToken>very-secret</SessionToken>"
+		    "<Expiration>2026-01-01T01:00:00Z</Expiration>"),
+		STS("<AccessKeyId/><SecretAccessKey>very-secret</SecretAccessKey><SessionToken>t</SessionToken>"
+		    "<Expiration>2026-01-01T01:00:00Z</Expiration>"),
+		STS("<AccessKeyId>A</AccessKeyId><SecretAccessKey>very-secret</SecretAccessKey>"
+		    "<SessionToken>t</SessionToken><Expiration>very-secret</Expiration>"),
+		STS("<AccessKeyId>A</AccessKeyId><SecretAccessKey>very-secret</SecretAccessKey>"
+		    "<SessionToken>t</SessionToken><Expiration>2026-01-01T01:00:00Z</Expiration><very-secret>"),
+		"<DescribeSubnetsResponse/>",
+		"very-secret",
+		"",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct aws_creds creds = { 0 };
+		struct err err = { 0 };
+
+		if (sts_decode_creds(rows[i], strlen(rows[i]), &creds, &err) == 0)
+			fail_msg("row %zu went well", i);
+		assert_int_equal(err.class, ERR_PROTOCOL);
+		assert_null(strstr(err.msg, "very-secret"));
+		assert_null(creds.secret_key.text);
+	}
+}
+
 static void test_error__golden(void **state)
 {
 	char *xml = check_golden(ROOT "error.xml", NULL);
@@ -360,6 +426,9 @@ static void test_form__encoding(void **state)
 	ec2_form_add_uint(&form, "N", 42);
 	assert_string_equal(form.text, "Action=DescribeSubnets&Version=2016-11-15&Filter.1.Name=tag%3Aa%2Fb"
 				       "&X=caf%C3%A9%20%2A-_.~%2B%26%3D%25&Empty=&N=42");
+	strbuf_clear(&form);
+	sts_form_begin(&form, "AssumeRoleWithWebIdentity");
+	assert_string_equal(form.text, "Action=AssumeRoleWithWebIdentity&Version=2011-06-15");
 }
 
 int main(void)
@@ -378,6 +447,8 @@ int main(void)
 		check_unit_test(test_type__limits_of_card_0),
 		check_unit_test(test_subnet__golden),
 		check_unit_test(test_ack__with_and_without_return),
+		check_unit_test(test_sts__golden),
+		check_unit_test(test_sts__refused_without_a_word_of_the_secret),
 		check_unit_test(test_error__golden),
 		check_unit_test(test_form__encoding),
 	};

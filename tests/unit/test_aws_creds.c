@@ -1,46 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cloud/aws/auth.h"
-
 #include <errno.h>
 
-#include "berth/err.h"
-#include "cloud/aws/aws.h"
-#include "cloud/aws/meta.h"
-#include "cloud/http.h"
-#include "cloud/retry.h"
-#include "stub.h"
-
-#define MINUTES(n) ((n)*INT64_C(60) * USEC_PER_SEC)
-#define START      (INT64_C(1767225600) * USEC_PER_SEC) /* 2026-01-01T00:00:00Z */
-
-struct world {
-	struct stub stub;
-	struct stop stop;
-	struct clock wall;
-	int64_t now;
-	struct aws_base base;
-	struct aws_meta meta;
-	struct aws_auth auth;
-	_Atomic unsigned fetched;
-	const char *role;       /* answer to the list of roles; NULL: 404 */
-	const char *expiration; /* of the set that is handed out; NULL: the document below */
-	const char *document;
-	_Atomic bool down;
-	struct err err;
-};
-
-static int64_t fake_now(void *ctx)
-{
-	return *(int64_t *)ctx;
-}
-
-static uint64_t zero_next(void *ctx)
-{
-	(void)ctx;
-	return 0;
-}
-
-static const struct random no_jitter = { .next = zero_next };
+#include "aws_creds_world.h"
 
 static void role_document(struct world *w, struct stub_answer *answer)
 {
@@ -75,82 +36,55 @@ static void imds(struct stub *stub, unsigned number, const char *request, struct
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	char url[64];
 
 	assert_non_null(w);
-	w->now = START;
-	w->wall = (struct clock){ fake_now, &w->now };
 	w->role = "my-node-role";
 	w->expiration = "2026-01-01T06:00:00Z";
-	stub_start(&w->stub, imds, w);
-	assert_int_equal(stop_init(&w->stop), 0);
-	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", w->stub.port);
-	w->base = (struct aws_base){ .wall = &w->wall, .random = &no_jitter, .stop = &w->stop, .boot = &clock_boot };
-	w->base.http = http_new(NULL, &clock_boot, &w->wall, &w->stop);
-	assert_non_null(w->base.http);
-	assert_int_equal(aws_meta_init(&w->meta, &w->base, url, NULL), 0);
-	assert_int_equal(aws_auth_init(&w->auth, &w->base, &w->meta, NULL, "", NULL, NULL), 0);
+	world_start(w, imds);
+	set("AWS_ACCESS_KEY_ID", "");
+	world_open(w, "instance role");
 	*state = w;
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	struct world *w = *state;
-
-	aws_auth_done(&w->auth);
-	aws_meta_done(&w->meta);
-	http_free(w->base.http);
-	stop_done(&w->stop);
-	stub_stop(&w->stub);
-	free(w);
+	world_end(*state);
 	return 0;
-}
-
-static int get(struct world *w, struct aws_creds *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	memset(&w->err, 0, sizeof(w->err));
-	return aws_auth_get(&w->auth, clock_now(&clock_boot) + 20 * USEC_PER_SEC, ret, &w->err);
-}
-
-static void assert_key(struct world *w, const char *access_key)
-{
-	struct aws_creds creds;
-
-	if (get(w, &creds) < 0)
-		fail_msg("%s", w->err.msg);
-	assert_string_equal(creds.access_key.text, access_key);
-	aws_creds_done(&creds);
 }
 
 static void test_get__environment(void **state)
 {
 	struct world *w = *state;
-	struct aws_auth auth;
 	struct aws_creds creds;
 
-	assert_int_equal(aws_auth_init(&auth, &w->base, &w->meta, "AKID", "SECRET", "TOKEN", NULL), 0);
-	assert_int_equal(aws_auth_get(&auth, clock_now(&clock_boot) + USEC_PER_SEC, &creds, NULL), 0);
+	set("AWS_ACCESS_KEY_ID", "AKID");
+	set("AWS_SECRET_ACCESS_KEY", "SECRET");
+	set("AWS_SESSION_TOKEN", "TOKEN");
+	/* The first that is configured wins. */
+	set("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere");
+	set("AWS_CONTAINER_CREDENTIALS_FULL_URI", w->url);
+	world_open(w, "environment");
+	assert_int_equal(get(w, &creds), 0);
 	assert_string_equal(creds.access_key.text, "AKID");
 	assert_string_equal(creds.secret_key.text, "SECRET");
 	assert_string_equal(creds.token.text, "TOKEN");
 	/* Nobody has others. */
-	assert_false(aws_auth_refused(&auth, creds.generation));
+	assert_false(aws_auth_refused(&w->auth, creds.generation));
 	aws_creds_done(&creds);
-	aws_auth_done(&auth);
+	assert_key(w, "AKID");
 	assert_int_equal(w->stub.requests, 0);
 }
 
 static void test_init__half_a_pair(void **state)
 {
 	struct world *w = *state;
-	struct aws_auth auth;
-	struct err err = { 0 };
 
-	assert_int_equal(aws_auth_init(&auth, &w->base, &w->meta, "AKID", NULL, NULL, &err), -1);
-	assert_int_equal(err.class, ERR_INVALID);
-	assert_null(strstr(err.msg, "AKID"));
+	world_close(w);
+	set("AWS_ACCESS_KEY_ID", "AKID");
+	assert_int_equal(world_try_open(w), -1);
+	assert_int_equal(w->err.class, ERR_INVALID);
+	assert_string_equal(w->err.msg, "environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together");
 }
 
 static void test_get__role(void **state)
@@ -209,21 +143,17 @@ static void test_get__expired_ones_are_not_fetched_in_a_loop(void **state)
 static void test_get__no_role(void **state)
 {
 	struct world *w = *state;
-	struct aws_creds creds;
 
 	w->role = NULL;
-	assert_int_equal(get(w, &creds), -1);
-	assert_int_equal(w->err.class, ERR_AUTH);
+	assert_refused(w, ERR_AUTH, "instance role: the instance has none");
 }
 
 static void test_get__role_name_is_checked(void **state)
 {
 	struct world *w = *state;
-	struct aws_creds creds;
 
 	w->role = "../../user-data";
-	assert_int_equal(get(w, &creds), -1);
-	assert_int_equal(w->err.class, ERR_PROTOCOL);
+	assert_refused(w, ERR_PROTOCOL, "instance role: not a role name");
 }
 
 static void test_get__bad_documents(void **state)

@@ -423,7 +423,7 @@ static void test_send__bad_url(void **state)
 {
 	static const char *const urls[] = {
 		"ftp://127.0.0.1/",       "file:///etc/passwd", "http://",     "http:///x",
-		"http://user@127.0.0.1/", "http://h/ x",        "http://h/#f", "http://h/?q"
+		"http://user@127.0.0.1/", "http://h/ x",        "http://h/#f", "http://?q"
 	};
 	struct http_request request;
 	struct world w;
@@ -532,6 +532,16 @@ static void test_url__parts(void **state)
 	assert_memory_equal(host, "127.0.0.1:4566", 14);
 	assert_string_equal(http_url_path("http://127.0.0.1:4566/a/b"), "/a/b");
 	assert_string_equal(http_url_path("http://127.0.0.1:4566"), "/");
+	assert_int_equal(http_url_host("http://h:80?x=/", &host), 4);
+}
+
+static void test_url__base(void **state)
+{
+	(void)state;
+	assert_true(http_url_is_base("http://h/a"));
+	assert_true(http_url_valid("http://h/a?b=c&d"));
+	assert_false(http_url_is_base("http://h/a?b=c&d"));
+	assert_false(http_url_is_base("h/a"));
 }
 
 int main(void)
@@ -558,6 +568,7 @@ int main(void)
 		check_unit_test(test_send__retry_after_date),
 		check_unit_test(test_send__from_many_threads),
 		check_unit_test(test_url__parts),
+		check_unit_test(test_url__base),
 	};
 
 	return cmocka_run_group_tests_name("http", tests, NULL, NULL);
