@@ -3,7 +3,8 @@
  * DOC: the lease store
  *
  * SQLite, WAL, in the run directory (tmpfs: a reboot ends pods and leases together). Holds leases, cooldowns, intents of
- * cloud mutations in flight, and facts. A call returns after its commit. What a file's tables are is versioned
+ * cloud mutations in flight, and facts. A call returns after its commit. While it is open nobody else can read or write the
+ * file (a copy of it and its -wal can be looked at). What a file's tables are is versioned
  * (store_schema.c): an older file is migrated in one transaction.
  *
  * At open everything is checked, down to a sum that each row carries. What does not hold is set aside as

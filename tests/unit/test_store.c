@@ -231,22 +231,51 @@ static void test_store_lease_release__both_addresses_cool(void **state)
 	store_close(store);
 }
 
+/* The store's own connection: it lets no other one near its file. */
+static sqlite3 *connection;
+
+static int catch_connection(sqlite3 *db, char **ret_error, const struct sqlite3_api_routines *routines)
+{
+	(void)ret_error;
+	(void)routines;
+	if (!connection)
+		connection = db;
+	return SQLITE_OK;
+}
+
+static struct store *open_and_catch(const char *path)
+{
+	struct store *store;
+
+	connection = NULL;
+	assert_int_equal(sqlite3_auto_extension((void (*)(void))catch_connection), SQLITE_OK);
+	store = open_store(path);
+	sqlite3_reset_auto_extension();
+	assert_non_null(connection);
+	return store;
+}
+
 /* The second half of a release fails: the first half is undone, and no transaction stays open. */
 static void test_store_lease_release__whole_or_not_at_all(void **state)
 {
-	const struct lease lease = lease_of(1), other = lease_of(2);
+	const struct lease lease = dual_lease_of(1), other = lease_of(2);
 	struct err err = { 0 };
 	struct store *store;
 	struct contents seen;
 	char path[PATH_MAX];
 
 	(void)state;
-	store = new_store(path);
+	new_path(path);
+	store = open_and_catch(path);
 	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
-	sql(path, "CREATE TRIGGER no BEFORE INSERT ON cooldown BEGIN SELECT RAISE(FAIL, 'no'); END");
+	assert_int_equal(sqlite3_exec(connection,
+				      "CREATE TEMP TRIGGER no BEFORE INSERT ON main.cooldown WHEN length(new.addr) = 16"
+				      " BEGIN SELECT RAISE(FAIL, 'no'); END",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
 	assert_int_equal(store_lease_release(store, &lease.key, lease.addrs, 5, &err), -1);
 	assert_int_equal(err.class, ERR_BUG);
-	sql(path, "DROP TRIGGER no");
+	assert_int_equal(sqlite3_exec(connection, "DROP TRIGGER no", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(store_lease_put(store, &other, NULL), 0);
 	store_close(store);
 	store = open_store(path);
@@ -525,26 +554,34 @@ static void test_store_open__where_nothing_can_be(void **state)
 	store_close(NULL);
 }
 
-static void test_store_lease_put__while_somebody_else_writes(void **state)
+/* One at a time: who comes second is told so and moves nothing. */
+static void test_store_open__while_somebody_else_has_it(void **state)
 {
-	const struct lease lease = lease_of(1);
+	struct store *store, *second = NULL;
+	struct store_aside aside;
 	struct err err = { 0 };
-	struct store *store;
 	sqlite3 *db = NULL;
 	char path[PATH_MAX];
 
 	(void)state;
-	store = new_store(path);
+	new_path(path);
+	make_store_with(path, 3);
+	store = open_store(path);
+	assert_int_equal(store_open(path, BOOT, &second, &aside, &err), -1);
+	assert_int_equal(err.class, ERR_RETRY);
+	assert_int_equal(aside.why, STORE_KEPT);
+	assert_null(second);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(store_lease_put(store, &lease, &err), -1);
+	assert_int_equal(sqlite3_exec(db, "SELECT * FROM lease", NULL, NULL, NULL), SQLITE_BUSY);
+	assert_int_equal(contents_of(store).lease_count, 3);
+	store_close(store);
+	assert_int_equal(sqlite3_exec(db, "BEGIN; SELECT * FROM lease", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(store_open(path, BOOT, &store, &aside, &err), -1);
 	assert_int_equal(err.class, ERR_RETRY);
-	assert_int_equal(store_lease_release(store, &lease.key, lease.addrs, 1, &err), -1);
-	assert_int_equal(err.class, ERR_RETRY);
-	assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(aside.why, STORE_KEPT);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
-	assert_int_equal(contents_of(store).lease_count, 1);
+	store = open_store(path);
+	assert_int_equal(contents_of(store).lease_count, 3);
 	store_close(store);
 }
 
@@ -568,7 +605,7 @@ int main(void)
 		check_unit_test(test_store_open__of_another_boot_with_its_log),
 		check_unit_test(test_store_open__of_no_boot),
 		check_unit_test(test_store_open__where_nothing_can_be),
-		check_unit_test(test_store_lease_put__while_somebody_else_writes),
+		check_unit_test(test_store_open__while_somebody_else_has_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
