@@ -16,8 +16,8 @@
  * `confirm`, `del` and `pause` answer {"v":1,"ok":true}. `state` answers {"v":1,"ok":true,"state":{…}}: what berthctl draws; its
  * keys are listed in ipamd/state.c.
  *
- * "addresses" holds all of a lease, one of each family at most; "address" and "gateway" repeat the first of them. A plugin
- * that knows no "addresses" wires that one; a daemon that knows none sends only that one.
+ * "addresses" is there when a lease has more than one, one of each family; it holds all of them, and "address" and "gateway"
+ * repeat the first. A plugin of a release that does not know it wires that one.
  *
  * Within one version both sides may grow: fields that are not known are ignored, a reason that is not known reads as
  * FAIL_NONE and an error class that is not known as RETRY (the request was refused, so nothing happened); the text for
