@@ -75,7 +75,7 @@ static int settle_intent(const struct intent *intent, void *arg)
 		if (str_equal(intent->kind, plan_kind_name(PLAN_DETACH)))
 			doubt_nic(d, nic, d->stats.last_list_us);
 		pool_nic_set_stale(d->pool, nic->slot, true);
-		d->mutated_us[nic->slot] = settled_us;
+		d->mutated_us[nic->slot] = d->taken_us[nic->slot] = settled_us;
 	}
 	cloudwork_list_soon(d, settled_us + 1);
 	intents_forget(d, intent->id);
@@ -104,8 +104,8 @@ int64_t intents_due(struct ipamd *d, int64_t now_us)
 	for (unsigned i = 0; i < CLOUD_NICS_MAX; i++) {
 		if (!d->taken_intents[i])
 			continue;
-		if (d->mutated_us[i] > now_us) {
-			next_us = clock_earlier(next_us, d->mutated_us[i]);
+		if (d->taken_us[i] > now_us) {
+			next_us = clock_earlier(next_us, d->taken_us[i]);
 			continue;
 		}
 		intents_forget(d, d->taken_intents[i]);

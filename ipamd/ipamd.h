@@ -96,9 +96,10 @@ struct ipamd {
 	bool limits_known, listed, swept, conflist_written;
 	int64_t list_after_us; /* a list that was asked for before is not enough */
 	int64_t list_due_us, glance_due_us, sweep_due_us, spool_due_us;
-	int64_t mutated_us
-		[CLOUD_NICS_MAX]; /* by slot: until when its last mutation may not be seen; a list that was asked for
-				   * before says nothing of it */
+	/* by slot: when its last mutation ended; a list that was asked for before says nothing of it */
+	int64_t mutated_us[CLOUD_NICS_MAX];
+	/* by slot: until when a list may show what was taken away; what it shows and we lack is not believed before */
+	int64_t taken_us[CLOUD_NICS_MAX];
 	char attach_tokens[CLOUD_NICS_MAX]
 			  [64];   /* by slot: of the attach that is tried; "" = the next one makes its own */
 	int64_t attach_failed_us; /* since then no list has shown what it left; 0: nothing open */

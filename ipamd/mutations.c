@@ -283,6 +283,8 @@ static void mutation_failed(struct ipamd *d, const struct job *job, struct backo
 	else
 		d->sweep_due_us = 0; /* an attach that may have left a NIC behind */
 	cloudwork_list_soon(d, d->mutated_us[job->slot] + 1);
+	if (d->taken_us[job->slot] > now_us)
+		cloudwork_list_soon(d, d->taken_us[job->slot] + 1);
 }
 
 /* A list that was asked for before @until_us says nothing of that slot. */
@@ -495,8 +497,10 @@ void mutations_finish(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	bool took = job->kind == JOB_RELEASE || job->kind == JOB_DETACH;
 
-	/* What was taken away may be shown for a while yet; what was added and is not shown yet does no harm. */
-	note_mutation(d, job->slot, took ? now_us + IPAMD_READ_LAG_US : now_us);
+	note_mutation(d, job->slot, now_us);
+	/* What was added and is not shown yet does no harm. */
+	if (took)
+		d->taken_us[job->slot] = now_us + IPAMD_READ_LAG_US;
 	finish(d, job, now_us);
 	if (took)
 		intents_keep(d, job->slot, job->intent);

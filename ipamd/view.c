@@ -218,7 +218,8 @@ static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t sub
 		/* Under an attach in flight this NIC may be what it will return, at whatever slot, or what it takes back:
 		 * pods must not get addresses of it yet. One that left a slot a moment ago may be shown for a while. */
 		if (!seen->attached || (!seen->foreign && d->running[JOB_ATTACH]) || seen->slot >= CLOUD_NICS_MAX ||
-		    pool_nic_by_slot(d->pool, seen->slot) || d->mutated_us[seen->slot] >= submitted_us)
+		    pool_nic_by_slot(d->pool, seen->slot) || d->taken_us[seen->slot] >= submitted_us ||
+		    d->mutated_us[seen->slot] >= submitted_us)
 			return;
 		nic = pool_nic_add(d->pool, seen, now_us);
 		if (!nic) {
@@ -230,10 +231,12 @@ static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t sub
 	}
 	if (nic->state == NIC_FOREIGN || !is_current(d, nic, submitted_us))
 		return;
-	if (nic->state == NIC_LOST || (nic->state == NIC_DETACHING && seen->attached))
-		pool_nic_set_state(d->pool, nic->slot, NIC_CONFIGURING, now_us);
-	for (unsigned b = 0; b < seen->block_count; b++)
-		merge_block(d, nic, &seen->blocks[b].prefix, now_us);
+	if (d->taken_us[nic->slot] < submitted_us) {
+		if (nic->state == NIC_LOST || (nic->state == NIC_DETACHING && seen->attached))
+			pool_nic_set_state(d->pool, nic->slot, NIC_CONFIGURING, now_us);
+		for (unsigned b = 0; b < seen->block_count; b++)
+			merge_block(d, nic, &seen->blocks[b].prefix, now_us);
+	}
 	pool_nic_set_stale(d->pool, nic->slot, false);
 }
 
