@@ -112,8 +112,10 @@ static void survey_supply(struct decision *d, struct nic_sum *sum, const struct 
 		if (plan_is_range(block))
 			survey_range(sum, block);
 	}
-	if (block->state == BLOCK_DRAINING)
+	if (block->state == BLOCK_DRAINING) {
+		family->draining_count++;
 		family->draining_leased_count += block->leased_count;
+	}
 }
 
 /* What is asked back already is as good as there. */

@@ -52,11 +52,12 @@ struct plan_family {
 	unsigned recover_size;   /* addresses of blocks that are asked back */
 	unsigned unplaced_count; /* units that are needed, and no NIC has or may have room for */
 	unsigned quiet_count;    /* free addresses of blocks that did not change within release_delay */
-	unsigned draining_leased_count;
+	unsigned draining_count, draining_leased_count; /* blocks, and what pods hold of them */
 	/* while shrinking; signed because what waits for its time is set aside from both */
 	int64_t surplus, proven;
 	/* what goes, or will when its time has come */
 	unsigned going_count, going_settled_count;
+	int64_t drain_total, drain_now; /* what draining may take yet */
 };
 
 struct decision {
@@ -67,6 +68,7 @@ struct decision {
 	unsigned nic_count;
 	int64_t next_quiet_us; /* when the next block counts as quiet */
 	bool growth_held;      /* addresses would be bought if only time passed */
+	bool is_cut;           /* more blocks are idle than a list holds */
 	bool may_shrink_later; /* something would go if only time passed */
 };
 

@@ -26,7 +26,7 @@ static const struct nic_sum *range_holder(const struct decision *d)
 /* Pods get an IPv4 address from it, now or soon. */
 static bool gives_v4(const struct nic_sum *sum)
 {
-	return sum->families[V4].live_count + sum->families[V4].assign_count + sum->nic->incoming_units[V4] > 0;
+	return sum->families[V4].live_count + sum->families[V4].assign_count > 0;
 }
 
 static bool needs_range(const struct decision *d, const struct nic_sum *sum)

@@ -111,8 +111,16 @@ static bool rank_idle(const struct decision *d, const struct nic_sum *sum, const
 	uint64_t is_restless = !plan_is_quiet(d, block->changed_us), is_wanted = plan_is_wanted_len(d, &block->prefix);
 
 	*ret_rank = is_restless << 33 | is_wanted << 32 | (UINT32_MAX - sum->nic->slot);
-	return may_go(d, sum, block) && (block->state == BLOCK_READY || block->state == BLOCK_DRAINING) &&
-	       block->leased_count + block->cooling_count == 0;
+	return (block->state == BLOCK_READY || block->state == BLOCK_DRAINING) &&
+	       block->leased_count + block->cooling_count == 0 && may_go(d, sum, block);
+}
+
+static bool rank_surplus(const struct decision *d, const struct nic_sum *sum, const struct pool_block_view *block,
+			 uint64_t *ret_rank)
+{
+	const struct plan_family *family = &d->families[ip_index(block->prefix.addr.family)];
+
+	return plan_gives(sum, block) <= family->surplus && rank_idle(d, sum, block, ret_rank);
 }
 
 /* Return: does it go now? Its surplus is set aside if it goes now or later. */
@@ -140,7 +148,7 @@ static void emit_releases(struct decision *d, const struct picks *picks)
 
 static void release(struct decision *d, struct picks *picks)
 {
-	plan_collect(d, rank_idle, picks);
+	plan_collect(d, rank_surplus, picks);
 	for (unsigned i = 0; i < picks->count; i++) {
 		struct pick *pick = &picks->list[i];
 
@@ -188,72 +196,88 @@ void plan_make_room(struct decision *d)
 
 /* ---- blocks in use ---- */
 
+/* What draining may take: of all supply, with what this plan buys; and of what can be leased this moment, so that nobody
+ * waits for what is still on its way. */
+static void set_drain_budgets(struct decision *d)
+{
+	for (unsigned f = 0; f < IP_FAMILIES; f++) {
+		struct plan_family *family = &d->families[f];
+		int64_t supply = (int64_t)d->plan->supply[f] + family->coming_count, wanted = d->plan->wanted[f];
+
+		family->drain_total = supply - wanted - family->draining_leased_count - family->going_count;
+		family->drain_now = (int64_t)family->settled_count - wanted - family->going_settled_count;
+	}
+}
+
+static bool may_drain(const struct plan_family *family, unsigned size, unsigned gives)
+{
+	return size <= family->drain_total && (gives == 0 || gives <= family->drain_now);
+}
+
 /* What is left over from another mode first, then the fewest pods, then from the highest slot down. */
 static bool rank_in_use(const struct decision *d, const struct nic_sum *sum, const struct pool_block_view *block,
 			uint64_t *ret_rank)
 {
+	const struct plan_family *family = &d->families[ip_index(block->prefix.addr.family)];
 	uint64_t is_wanted = plan_is_wanted_len(d, &block->prefix), leased_count = block->leased_count;
 
 	*ret_rank = is_wanted << 63 | leased_count << 32 | (UINT32_MAX - sum->nic->slot);
-	return may_go(d, sum, block) && block->state == BLOCK_READY &&
-	       (block->leased_count + block->cooling_count > 0 || !sum->usable);
-}
-
-/* What draining may take. @total: of all supply, with what this plan buys; @now: of what can be leased this moment, so
- * that nobody waits for what is still on its way. */
-struct drain_budget {
-	int64_t total, now;
-};
-
-static struct drain_budget budget_of(const struct decision *d, unsigned i)
-{
-	const struct plan_family *family = &d->families[i];
-	int64_t kept = (int64_t)d->plan->wanted[i] + family->draining_leased_count;
-
-	return (struct drain_budget){
-		.total = (int64_t)d->plan->supply[i] + family->coming_count - kept - family->going_count,
-		.now = (int64_t)family->settled_count - d->plan->wanted[i] - family->going_settled_count,
-	};
-}
-
-static bool drain_one(struct decision *d, struct drain_budget *budget, struct picks *picks, struct pick *pick)
-{
-	if (!pick->sum->usable)
-		return plan_choose(d, picks, pick);
-	if (pick->size > budget->total || (pick->gives > 0 && pick->gives > budget->now))
+	if (block->state != BLOCK_READY || !may_go(d, sum, block))
 		return false;
+	/* Idle blocks that did not fit into a list may cover the whole surplus. */
+	return !sum->usable || (!d->is_cut && block->leased_count + block->cooling_count > 0 &&
+				may_drain(family, block->size, plan_gives(sum, block)));
+}
+
+static void drain_one(struct decision *d, struct picks *picks, struct pick *pick)
+{
+	struct plan_family *family = &d->families[pick->family];
+
+	if (!pick->sum->usable) {
+		(void)plan_choose(d, picks, pick);
+		return;
+	}
+	if (!may_drain(family, pick->size, pick->gives))
+		return;
 	if (!may_shrink_now(d)) {
 		plan_wake_at(d->plan, d->input->shrink_not_before_us);
-		return false;
+		return;
 	}
 	if (!plan_choose(d, picks, pick))
-		return false;
-	budget->total -= (int64_t)pick->gives + pick->leased_count;
-	budget->now -= pick->gives;
-	return true;
+		return;
+	family->drain_total -= (int64_t)pick->gives + pick->leased_count;
+	family->drain_now -= pick->gives;
 }
 
-static void drain(struct decision *d, struct picks *picks, bool only_forced)
+static void drain(struct decision *d, struct picks *picks)
 {
-	struct drain_budget budgets[IP_FAMILIES] = { budget_of(d, V4), budget_of(d, V6) };
-
+	set_drain_budgets(d);
 	plan_collect(d, rank_in_use, picks);
-	for (unsigned i = 0; i < picks->count; i++) {
-		struct pick *pick = &picks->list[i];
-
-		if (!only_forced || !pick->sum->usable)
-			(void)drain_one(d, &budgets[pick->family], picks, pick);
-	}
+	for (unsigned i = 0; i < picks->count; i++)
+		drain_one(d, picks, &picks->list[i]);
 	plan_emit(d, PLAN_DRAIN, picks);
+}
+
+/* Is there anything that might go? Most decisions end here. */
+static bool may_shrink(const struct decision *d)
+{
+	for (unsigned f = 0; f < IP_FAMILIES; f++) {
+		const struct plan_family *family = &d->families[f];
+
+		if (add_sat(d->plan->supply[f], family->coming_count) > d->plan->wanted[f] ||
+		    family->draining_count > 0)
+			return true;
+	}
+	return d->input->targets.primary_unused;
 }
 
 void plan_shrink(struct decision *d)
 {
 	struct picks picks;
-	bool is_cut;
 
+	if (!may_shrink(d))
+		return;
 	release(d, &picks);
-	/* Idle blocks that did not fit into the list may cover the whole surplus. */
-	is_cut = picks.is_cut;
-	drain(d, &picks, is_cut);
+	d->is_cut = picks.is_cut;
+	drain(d, &picks);
 }

@@ -239,6 +239,11 @@ static void test_planner_decide__what_cools_is_no_supply_yet_owned(void **state)
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].wants[V4].count, 1);
 	assert_int_equal(w->plan.short_because, FAIL_COOLING);
+	/* What is held back anyway has a reason of its own. */
+	w->grow_us = w->now_us + 1;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
+	assert_int_equal(w->plan.short_because, FAIL_NONE);
 }
 
 static void test_planner_decide__nothing_grows_before_its_time(void **state)

@@ -350,14 +350,6 @@ static void test_planner_decide__what_is_asked_back_is_owned(void **state)
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].kind, PLAN_RECOVER);
 	assert_int_equal(w->plan.short_because, FAIL_COOLING);
-	/* Nothing is said of it while nothing may be bought anyway. */
-	w->targets.max_pods = 33;
-	w->recover_us = INT64_MAX;
-	w->waiting = 20;
-	w->grow_us = w->now_us + 1;
-	decide(w);
-	assert_int_equal(w->plan.action_count, 0);
-	assert_int_equal(w->plan.short_because, FAIL_NONE);
 }
 
 static void test_planner_decide__what_is_asked_back_for_an_unused_primary(void **state)

@@ -109,6 +109,44 @@ static void test_planner_decide__a_nic_has_one_range(void **state)
 	assert_int_equal(step(w), 1);
 }
 
+/* Of ranges that drain the one with the most pods comes back, and none where one is on its way or asked back. */
+static void test_planner_decide__one_range_comes_back(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large_dual, 2);
+	const struct wants wants = { { { 0, 32 }, { 1, 80 } } };
+	struct prefix ranges[3];
+
+	(void)state;
+	add_blocks(w, 0, 2);
+	for (unsigned i = 0; i < 3; i++) {
+		ranges[i] = add_block_of(w, V6, 0, 80);
+		for (unsigned n = 0; n < (i == 1 ? 2U : 1U); n++)
+			pod_at(w, 10 * i + n, &ranges[i], 5 + n);
+		if (i < 2)
+			pool_block_set_state(w->pool, &ranges[i], BLOCK_DRAINING, w->now_us);
+	}
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
+	pool_block_set_state(w->pool, &ranges[2], BLOCK_LOST, w->now_us);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_RECOVER);
+	pool_nic_set_busy(w->pool, 0, NIC_BUSY_RECOVER, NULL);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
+	pool_nic_set_busy(w->pool, 0, NIC_IDLE, NULL);
+	pool_nic_set_busy(w->pool, 0, NIC_BUSY_ASSIGN, wants.units);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
+	pool_nic_set_busy(w->pool, 0, NIC_IDLE, NULL);
+	w->recover_us = INT64_MAX;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_UNDRAIN);
+	assert_int_equal(w->plan.block_count, 1);
+	assert_int_equal(prefix_cmp(&w->plan.blocks[0], &ranges[1]), 0);
+}
+
 /* A NIC that gives IPv4 addresses again needs its range in the same breath. */
 static void test_planner_decide__a_range_beside_what_is_taken_back(void **state)
 {
@@ -230,6 +268,73 @@ static void test_planner_decide__v6_alone_leaves_an_unused_primary(void **state)
 	assert_int_equal(w->plan.short_because, FAIL_NIC_LIMIT);
 }
 
+/* The lowest NIC that pods may use has the range; pods move there. */
+static void test_planner_decide__v6_alone_moves_to_the_lowest_nic(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large_v6, 8);
+
+	(void)state;
+	w->targets.primary_unused = true;
+	for (unsigned slot = 1; slot < 3; slot++) {
+		struct prefix range;
+
+		open_nic(w, slot);
+		range = add_block_of(w, V6, slot, 80);
+		for (unsigned i = 0; i < slot; i++)
+			pod_at(w, slot * 10 + i, &range, 5 + i);
+	}
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_DRAIN);
+	assert_int_equal(w->plan.actions[0].slot, 2);
+	(void)step(w);
+	pod_down(w, 20);
+	pod_down(w, 21);
+	settle(w);
+	assert_null(pool_nic_by_slot(w->pool, 2));
+	assert_int_equal(w->mutations, 1);
+}
+
+/* Where no NIC that needs a range has room for it, any other will do: pods get both addresses all the same. */
+static void test_planner_decide__a_range_on_another_nic(void **state)
+{
+	static const struct cloud_limits one_slot = { 2, true, { { 4, 32, 32 }, { 1, 80, 128 } } };
+	_cleanup_world_ struct world *w = world_new(&one_slot, 2);
+	struct prefix single;
+
+	(void)state;
+	add_blocks(w, 0, 2);
+	single = add_block_of(w, V6, 0, 128);
+	pod_at(w, 0, &single, 0);
+	decide(w);
+	assert_int_equal(action_on(w, PLAN_ATTACH, 1).wants[V6].count, 1);
+	assert_int_equal(action_on(w, PLAN_ATTACH, 1).wants[V4].count, 0);
+	open_nic(w, 1);
+	w->now_us += DELAY_US;
+	decide(w);
+	assert_int_equal(count_mutations(w), 1);
+	assert_int_equal(action_on(w, PLAN_ASSIGN, 1).wants[V6].count, 1);
+	/* While it may not be bought the NIC is not given away, and nobody says that there is none. */
+	w->grow_us = w->now_us + 1;
+	decide(w);
+	assert_int_equal(count_mutations(w), 0);
+	assert_int_equal(w->plan.short_because, FAIL_NONE);
+	assert_int_equal(w->plan.wake_us, w->now_us + 1);
+	/* An idle single address makes room for one. */
+	w->grow_us = 0;
+	w->limits.can_attach_nic = false;
+	pool_nic_remove(w->pool, 1);
+	pod_down(w, 0);
+	cool_down(w);
+	w->now_us += DELAY_US;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_RELEASE);
+	obey(w);
+	decide(w);
+	assert_int_equal(action_on(w, PLAN_ASSIGN, 0).wants[V6].count, 1);
+}
+
 /* No range to be had: single addresses, as many as are wanted; then a range again, and they go. */
 static void test_planner_decide__singles_while_no_range_is_to_be_had(void **state)
 {
@@ -331,6 +436,9 @@ int main(void)
 		check_unit_test(test_planner_decide__a_missing_range_is_bought),
 		check_unit_test(test_planner_decide__a_range_on_its_way_is_not_bought_twice),
 		check_unit_test(test_planner_decide__a_nic_has_one_range),
+		check_unit_test(test_planner_decide__one_range_comes_back),
+		check_unit_test(test_planner_decide__v6_alone_moves_to_the_lowest_nic),
+		check_unit_test(test_planner_decide__a_range_on_another_nic),
 		check_unit_test(test_planner_decide__a_range_beside_what_is_taken_back),
 		check_unit_test(test_planner_decide__ranges_go_with_their_nic),
 		check_unit_test(test_planner_decide__no_range_for_a_nic_that_goes),
