@@ -177,7 +177,11 @@ $(BUILD)/sim-fleet: $(BUILD)/tests/fleet/tables.o $(FLEET_OBJ) $(IPAMD) $(CLOUD)
 $(BUILD)/bench/bench: $(BUILD)/bench/bench.o $(NET) $(BASE)
 	$(call say,LD,$@)
 	$(link) $(call pkg_libs,$(PKGS_NET))
-ALL_SRC += bench/bench.c
+
+$(BUILD)/bench/core: $(BUILD)/bench/core.o $(IPAMD) $(CLOUD) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,$(PKGS_ALL)) -lpthread
+ALL_SRC += bench/bench.c bench/core.c
 
 # ---- fuzzing: clang's libFuzzer, one parser each --------------------------------------------------------------------
 FUZZ_SRC     := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -231,7 +235,7 @@ test-asan: deps
 	@BUILD=$(BUILD)/asan tests/run
 
 bench: deps
-	@$(MAKE) --no-print-directory -s all $(BUILD)/bench/bench
+	@$(MAKE) --no-print-directory -s all $(BUILD)/bench/bench $(BUILD)/bench/core
 	@BUILD=$(BUILD) bench/run
 
 fuzz: deps

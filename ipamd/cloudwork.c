@@ -24,6 +24,10 @@
 #define SWEEP_AGAIN_US (3600 * USEC_PER_SEC) /* hourly as amazon-vpc-cni-k8s does */
 #define SWEEP_SOON_US  (300 * USEC_PER_SEC)  /* at random within this, also as there */
 
+/* An ended cooldown stays in the store for so long: its address's flows may not have been forgotten yet, and after a restart
+ * the row is why they are. */
+#define COOLDOWN_KEPT_US (600 * USEC_PER_SEC)
+
 /* One at a time, after its back-off. Return: when it may be tried, INT64_MAX while it runs. */
 static int64_t start_read(struct ipamd *d, enum job_kind kind, struct backoff *backoff, int64_t due_us, int64_t now_us)
 {
@@ -120,6 +124,15 @@ static bool is_moving(const struct ipamd *d, const struct cloud_view *view)
 	return false;
 }
 
+/* Addresses of an IPv6 range come round so seldom that nothing else would ever replace their rows. */
+static void trim_cooldowns(struct ipamd *d, int64_t now_us)
+{
+	struct err err;
+
+	if (store_cooldown_trim(d->store, now_us - COOLDOWN_KEPT_US, &err) < 0)
+		log_warn("cannot forget ended cooldowns", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+}
+
 static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	if (job->rc < 0) {
@@ -139,6 +152,7 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 		cloudwork_list_soon(d, d->list_after_us);
 	if (!d->listed)
 		first_list(d, now_us);
+	trim_cooldowns(d, now_us);
 }
 
 static void finish_glance(struct ipamd *d, struct job *job, int64_t now_us)

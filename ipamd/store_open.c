@@ -193,7 +193,8 @@ static int find_name(const char *path, char ret[static PATH_MAX], struct err *er
 	return err_set(err, ERR_INVALID, STORE_DOMAIN, "too many files set aside");
 }
 
-/* One such file is enough to look at afterwards; the one of the boot before that goes. */
+/* One such file is enough to look at afterwards; the one of the boot before that goes. Its log first of all: SQLite would
+ * take it for that of any file beside it. */
 static int replace_name(const char *path, char ret[static PATH_MAX], struct err *err)
 {
 	static const char *const suffixes[] = { "-wal", "-shm", "" };

@@ -50,6 +50,11 @@ int store_cooldowns(_unused_ struct store *store,
 	return 0;
 }
 
+int store_cooldown_trim(_unused_ struct store *store, _unused_ int64_t now_us, _unused_ struct err *err)
+{
+	return 0;
+}
+
 int store_intents(_unused_ struct store *store, _unused_ int (*fn)(const struct intent *intent, void *arg),
 		  _unused_ void *arg, _unused_ struct err *err)
 {

@@ -216,6 +216,40 @@ static void test_restart__in_another_boot(void **state)
 	assert_true(fs_exists(path));
 }
 
+static int count_cooldown(const struct ipaddr *addr, int64_t until_us, void *arg)
+{
+	(void)addr;
+	(void)until_us;
+	(*(unsigned *)arg)++;
+	return 0;
+}
+
+/* Addresses that rested long ago do not pile up; what has just rested is kept, for its flows. */
+static void test_restart__old_cooldowns_go(void **state)
+{
+	struct ipaddr addrs[2][IP_FAMILIES] = { { { 0 }, { IP_V6, { 0x26 } } }, { { 0 }, { IP_V6, { 0x27 } } } };
+	const struct lease_key none = { .container = "none" };
+	int64_t now_us = clock_now(&clock_boot);
+	struct world *w = *state;
+	struct store *store;
+	unsigned count = 0;
+
+	make_cloud(w, 4, FOUR);
+	start(w);
+	stop(w);
+	store = open_idle_store(w);
+	assert_int_equal(store_lease_release(store, &none, addrs[0], now_us - HOUR_US, NULL), 0);
+	assert_int_equal(store_lease_release(store, &none, addrs[1], now_us - 1, NULL), 0);
+	store_close(store);
+	start(w);
+	until(is_counted(w, 4, 0, 0));
+	stop(w);
+	store = open_idle_store(w);
+	assert_int_equal(store_cooldowns(store, count_cooldown, &count, NULL), 0);
+	assert_int_equal(count, 1);
+	store_close(store);
+}
+
 /* The plugin is told every address of a lease. */
 static void test_check__of_each_family(void **state)
 {
@@ -408,11 +442,17 @@ static void test_spool__garbage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		world_test(test_store__disk_full),         world_test(test_store__disk_full_and_pool_empty),
-		world_test(test_store__run_dir_read_only), world_test(test_restart__leases_and_cooldowns),
-		world_test(test_restart__in_another_boot), world_test(test_check__of_each_family),
-		world_test(test_restart__metadata_hangs),  world_test(test_restart__early_confirm_binds),
-		world_test(test_restart__adopted_pod),     world_test(test_spool__replayed_at_start),
+		world_test(test_store__disk_full),
+		world_test(test_store__disk_full_and_pool_empty),
+		world_test(test_store__run_dir_read_only),
+		world_test(test_restart__leases_and_cooldowns),
+		world_test(test_restart__in_another_boot),
+		world_test(test_check__of_each_family),
+		world_test(test_restart__old_cooldowns_go),
+		world_test(test_restart__metadata_hangs),
+		world_test(test_restart__early_confirm_binds),
+		world_test(test_restart__adopted_pod),
+		world_test(test_spool__replayed_at_start),
 		world_test(test_spool__garbage),
 	};
 

@@ -178,6 +178,25 @@ static inline void write_file(const char *path, const char *bytes, size_t size)
 	assert_int_equal(fs_write_all(fd, bytes, size), 0);
 }
 
+/* What a crash left, for a look that changes nothing of it. */
+static inline void copy_with_log(const char *path, const char *copy)
+{
+	static const char *const suffixes[] = { "", "-wal" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		_cleanup_free_ char *bytes = NULL;
+		char from[PATH_MAX + 32], to[PATH_MAX + 32];
+		size_t size;
+
+		(void)snprintf(from, sizeof(from), "%s%s", path, suffixes[i]);
+		(void)snprintf(to, sizeof(to), "%s%s", copy, suffixes[i]);
+		if (fs_exists(from)) {
+			assert_int_equal(fs_read(from, FILE_MAX, &bytes, &size), 0);
+			write_file(to, bytes, size);
+		}
+	}
+}
+
 /* The sum of a row as store_schema.c says, in other words than store_sql.c has for it. */
 static inline void test_row_sum(sqlite3_context *ctx, int count, sqlite3_value **values)
 {

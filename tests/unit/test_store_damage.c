@@ -219,6 +219,19 @@ static void test_store_open__a_damaged_page(void **state)
 	assert_set_aside(path);
 }
 
+/* Byte 18 is the version of the format that a writer must know: what is larger than 2 SQLite opens to be read only. */
+static void test_store_open__a_format_that_is_only_read(void **state)
+{
+	char path[PATH_MAX];
+	size_t size;
+	_cleanup_free_ char *bytes = make_file(path, &size);
+
+	(void)state;
+	bytes[18] = 3;
+	write_file(path, bytes, size);
+	assert_set_aside(path);
+}
+
 static void test_store_open__a_cut_file(void **state)
 {
 	char path[PATH_MAX];
@@ -506,6 +519,7 @@ int main(void)
 		check_unit_test(test_store_open__a_row_that_was_changed),
 		check_unit_test(test_store_open__a_row_that_is_none),
 		check_unit_test(test_store_open__a_damaged_page),
+		check_unit_test(test_store_open__a_format_that_is_only_read),
 		check_unit_test(test_store_open__a_cut_file),
 		check_unit_test(test_store_open__the_log_of_a_bad_file_goes_with_it),
 		check_unit_test(test_store_open__bytes_flipped),

@@ -136,18 +136,7 @@ static int version_of_crashed(const char *path)
 	char copy[PATH_MAX];
 
 	new_path(copy);
-	for (unsigned i = 0; i < 2; i++) {
-		_cleanup_free_ char *bytes = NULL;
-		char from[PATH_MAX + 8], to[PATH_MAX + 8];
-		size_t size;
-
-		(void)snprintf(from, sizeof(from), "%s%s", path, i ? "-wal" : "");
-		(void)snprintf(to, sizeof(to), "%s%s", copy, i ? "-wal" : "");
-		if (fs_exists(from)) {
-			assert_int_equal(fs_read(from, FILE_MAX, &bytes, &size), 0);
-			write_file(to, bytes, size);
-		}
-	}
+	copy_with_log(path, copy);
 	return version_of(copy);
 }
 
