@@ -404,13 +404,13 @@ static void test_sync__address_of_a_pod_on_an_interface(void **state)
 /* From the fabric to all nodes of eth0: a default route for half an hour. */
 static int advertise(void *arg, struct err *err)
 {
-	struct nd_router_advert advert = { .nd_ra_type = ND_ROUTER_ADVERT,
-					   .nd_ra_curhoplimit = 64,
-					   .nd_ra_router_lifetime = htons(1800) };
+	struct nd_router_advert advert = { .nd_ra_type = ND_ROUTER_ADVERT };
 	const int hops = 255, link = *(int *)arg;
 	_cleanup_close_ int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6);
 	union address all;
 
+	advert.nd_ra_curhoplimit = 64;
+	advert.nd_ra_router_lifetime = htons(1800);
 	(void)fill_address(&all, true, "ff02::1", 0);
 	all.v6.sin6_scope_id = (uint32_t)link;
 	if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops)) < 0 ||
