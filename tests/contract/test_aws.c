@@ -318,7 +318,7 @@ static void test_environment__expired_credentials(void **state)
 	end(&w);
 }
 
-static void test_denied__asked_once_and_named(void **state)
+static void test_denied__asked_once_and_named__aws_40_21(void **state)
 {
 	struct cloud_nic got;
 	struct world w;
@@ -436,7 +436,7 @@ int main(void)
 		check_unit_test(test_assign__throttled_until_the_deadline),
 		check_unit_test(test_role__expired_credentials_are_replaced),
 		check_unit_test(test_environment__expired_credentials),
-		check_unit_test(test_denied__asked_once_and_named),
+		check_unit_test(test_denied__asked_once_and_named__aws_40_21),
 		check_unit_test(test_clock__wrong_by_hours),
 		check_unit_test(test_stop__ends_a_back_off),
 		check_unit_test(test_open__refused),

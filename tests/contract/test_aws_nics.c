@@ -159,7 +159,7 @@ static void test_attach__stale_reads(void **state)
 	end(&w);
 }
 
-static void test_attach__failure_leaves_nothing(void **state)
+static void test_attach__failure_leaves_nothing__aws_40_10(void **state)
 {
 	struct cloud_nic nic;
 	struct world w;
@@ -262,7 +262,7 @@ static void test_detach__answers_lost(void **state)
 	}
 }
 
-static void test_sweep__only_our_leftovers(void **state)
+static void test_sweep__only_our_leftovers__aws_40_2(void **state)
 {
 	struct cloud_nic nic;
 	struct world w;
@@ -330,13 +330,13 @@ int main(void)
 		check_unit_test(test_attach__answers_lost),
 		check_unit_test(test_attach__new_interface_not_known_yet),
 		check_unit_test(test_attach__stale_reads),
-		check_unit_test(test_attach__failure_leaves_nothing),
+		check_unit_test(test_attach__failure_leaves_nothing__aws_40_10),
 		check_unit_test(test_attach__failure_after_attaching_leaves_nothing),
 		check_unit_test(test_attach__subnet_full),
 		check_unit_test(test_attach__repeated_token_makes_no_second_one),
 		check_unit_test(test_detach__not_ours),
 		check_unit_test(test_detach__answers_lost),
-		check_unit_test(test_sweep__only_our_leftovers),
+		check_unit_test(test_sweep__only_our_leftovers__aws_40_2),
 		check_unit_test(test_sweep__beside_an_attach),
 	};
 

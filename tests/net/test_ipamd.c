@@ -6,7 +6,7 @@
 
 /* ---- ADD ---- */
 
-static void test_add__again_with_the_same_key(void **state)
+static void test_add__again_with_the_same_key__aws_40_26(void **state)
 {
 	char first[PREFIX_STRLEN], again[PREFIX_STRLEN], other[PREFIX_STRLEN];
 	struct world *w = *state;
@@ -20,7 +20,7 @@ static void test_add__again_with_the_same_key(void **state)
 	assert_true(is_counted(w, 4, 2, 0));
 }
 
-static void test_add__empty_pool_waits_for_the_cloud(void **state)
+static void test_add__empty_pool_waits_for_the_cloud__azure_9(void **state)
 {
 	int64_t since_us;
 	char text[PREFIX_STRLEN];
@@ -132,7 +132,7 @@ static void test_add__daemon_ends(void **state)
 
 /* ---- DEL ---- */
 
-static void test_del__cancels_the_add_that_waits(void **state)
+static void test_del__cancels_the_add_that_waits__azure_1(void **state)
 {
 	static const char *const pods[] = { "a", "b" };
 	_cleanup_reply_ struct proto_reply reply = { 0 };
@@ -150,7 +150,7 @@ static void test_del__cancels_the_add_that_waits(void **state)
 	answer_ok(fds[1], text);
 }
 
-static void test_del__older_sandbox_of_the_same_pod(void **state)
+static void test_del__older_sandbox_of_the_same_pod__aws_40_28(void **state)
 {
 	char newer[PREFIX_STRLEN], text[PREFIX_STRLEN];
 	struct world *w = *state;
@@ -165,7 +165,7 @@ static void test_del__older_sandbox_of_the_same_pod(void **state)
 	assert_string_equal(add(w, "new", text), newer);
 }
 
-static void test_del__unknown_key(void **state)
+static void test_del__unknown_key__aws_40_26(void **state)
 {
 	struct world *w = *state;
 
@@ -331,7 +331,7 @@ static void test_open__second_daemon(void **state)
 	must_call(w, PROTO_CHECK, "a");
 }
 
-static void test_conflist__only_with_an_address(void **state)
+static void test_conflist__only_with_an_address__gcp_18(void **state)
 {
 	_cleanup_reply_ struct proto_reply before = { 0 }, after = { 0 };
 	struct world *w = *state;
@@ -460,16 +460,16 @@ static void test_page__agrees_with_the_state(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		world_test(test_add__again_with_the_same_key),
-		world_test(test_add__empty_pool_waits_for_the_cloud),
+		world_test(test_add__again_with_the_same_key__aws_40_26),
+		world_test(test_add__empty_pool_waits_for_the_cloud__azure_9),
 		world_test(test_add__throttled_once),
 		world_test(test_add__first_come_first_served),
 		world_test(test_add__holder_passes_the_queue),
 		world_test(test_add__plugin_goes_away),
 		world_test(test_add__daemon_ends),
-		world_test(test_del__cancels_the_add_that_waits),
-		world_test(test_del__older_sandbox_of_the_same_pod),
-		world_test(test_del__unknown_key),
+		world_test(test_del__cancels_the_add_that_waits__azure_1),
+		world_test(test_del__older_sandbox_of_the_same_pod__aws_40_28),
+		world_test(test_del__unknown_key__aws_40_26),
 		world_test(test_confirm__unknown_key),
 		world_test(test_reclaim__what_nobody_confirms),
 		world_test(test_why__subnet_full),
@@ -481,7 +481,7 @@ int main(void)
 		world_test(test_why__metadata_hangs),
 		world_test(test_why__metadata_has_nothing),
 		world_test(test_open__second_daemon),
-		world_test(test_conflist__only_with_an_address),
+		world_test(test_conflist__only_with_an_address__gcp_18),
 		world_test(test_page__agrees_with_the_state),
 	};
 

@@ -70,7 +70,7 @@ static void make_big_cloud(struct world *w)
 	make_cloud(w, 40, have);
 }
 
-static void test_store__disk_full(void **state)
+static void test_store__disk_full__aws_40_30(void **state)
 {
 	char texts[PODS_MAX + 1][PREFIX_STRLEN], text[PREFIX_STRLEN], name[16];
 	enum fail_reason reason = FAIL_NONE;
@@ -155,7 +155,7 @@ static void test_store__run_dir_read_only(void **state)
 
 /* ---- a restart ---- */
 
-static void test_restart__leases_and_cooldowns(void **state)
+static void test_restart__leases_and_cooldowns__aws_1127(void **state)
 {
 	char a[PREFIX_STRLEN], b[PREFIX_STRLEN], text[PREFIX_STRLEN];
 	struct world *w = *state;
@@ -195,7 +195,7 @@ static struct store *open_idle_store(const struct world *w)
 }
 
 /* The pods of a boot are gone with it; the node's addresses are still its own. */
-static void test_restart__in_another_boot(void **state)
+static void test_restart__in_another_boot__gcp_9(void **state)
 {
 	char text[PREFIX_STRLEN], path[PATH_MAX];
 	struct world *w = *state;
@@ -390,7 +390,7 @@ static bool is_spooled(const struct world *w, const char *name)
 	return fs_exists(check_path(path, sizeof(path), dir, name));
 }
 
-static void test_spool__replayed_at_start(void **state)
+static void test_spool__replayed_at_start__azure_5(void **state)
 {
 	struct proto_request request = request_of(PROTO_DEL, "gone");
 	_cleanup_free_ char *line = NULL;
@@ -442,17 +442,17 @@ static void test_spool__garbage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		world_test(test_store__disk_full),
+		world_test(test_store__disk_full__aws_40_30),
 		world_test(test_store__disk_full_and_pool_empty),
 		world_test(test_store__run_dir_read_only),
-		world_test(test_restart__leases_and_cooldowns),
-		world_test(test_restart__in_another_boot),
+		world_test(test_restart__leases_and_cooldowns__aws_1127),
+		world_test(test_restart__in_another_boot__gcp_9),
 		world_test(test_check__of_each_family),
 		world_test(test_restart__old_cooldowns_go),
 		world_test(test_restart__metadata_hangs),
 		world_test(test_restart__early_confirm_binds),
 		world_test(test_restart__adopted_pod),
-		world_test(test_spool__replayed_at_start),
+		world_test(test_spool__replayed_at_start__azure_5),
 		world_test(test_spool__garbage),
 	};
 

@@ -184,7 +184,7 @@ static void test_crash__reclaimed_pod_is_not_adopted(void **state)
 
 /* ---- what the cloud does to us ---- */
 
-static void test_lost_answer__is_read_back_and_nothing_bought_twice(void **state)
+static void test_lost_answer__is_read_back_and_nothing_bought_twice__gcp_16(void **state)
 {
 	struct scenario s;
 	struct world *w;
@@ -336,7 +336,7 @@ static void test_full_node__says_that_its_nics_are_full(void **state)
 	close_world(w);
 }
 
-static void test_del__without_a_daemon_is_spooled_and_done_later(void **state)
+static void test_del__without_a_daemon_is_spooled_and_done_later__aws_40_24(void **state)
 {
 	struct scenario s;
 	struct world *w;
@@ -371,12 +371,12 @@ int main(void)
 		world_test(test_crash__around_a_lease),
 		world_test(test_crash__reclaimed_pod_is_not_adopted),
 		world_test(test_crash__release_takes_effect_behind_the_first_list),
-		world_test(test_lost_answer__is_read_back_and_nothing_bought_twice),
+		world_test(test_lost_answer__is_read_back_and_nothing_bought_twice__gcp_16),
 		world_test(test_lost_answer__attach_leaves_no_nic_behind),
 		world_test(test_stolen_block__with_a_pod_is_reported_and_bought_back),
 		world_test(test_old_read__released_block_is_not_leased),
 		world_test(test_full_node__says_that_its_nics_are_full),
-		world_test(test_del__without_a_daemon_is_spooled_and_done_later),
+		world_test(test_del__without_a_daemon_is_spooled_and_done_later__aws_40_24),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

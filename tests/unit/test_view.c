@@ -139,7 +139,7 @@ static void test_merge__takes_in_what_is_new(void **state)
 	assert_true(w->d.host_dirty);
 }
 
-static void test_merge__two_lists_lack_a_block(void **state)
+static void test_merge__two_lists_lack_a_block__aws_1967(void **state)
 {
 	struct world *w = *state;
 
@@ -362,7 +362,7 @@ static void show_foreign(struct world *w)
 	list(w, &view);
 }
 
-static void test_merge__foreign_nic(void **state)
+static void test_merge__foreign_nic__azure_15(void **state)
 {
 	struct world *w = *state;
 
@@ -428,7 +428,7 @@ static void test_merge__primary_stays(void **state)
 }
 
 /* Or the planner would go on to buy addresses on it, and wait for its room for ever. */
-static void test_merge__nic_with_pods_is_lost_and_comes_back(void **state)
+static void test_merge__nic_with_pods_is_lost_and_comes_back__aws_40_4(void **state)
 {
 	const struct pool_nic *nic;
 	struct world *w = *state;
@@ -656,7 +656,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		view_test(test_merge__takes_in_what_is_new),
-		view_test(test_merge__two_lists_lack_a_block),
+		view_test(test_merge__two_lists_lack_a_block__aws_1967),
 		view_test(test_merge__cooling_block_goes),
 		view_test(test_merge__block_with_a_pod_is_lost_and_comes_back),
 		view_test(test_merge__block_that_is_back_rests_on),
@@ -670,12 +670,12 @@ int main(void)
 		view_test(test_merge__unclear_release_was_not_done),
 		view_test(test_merge__unclear_release_was_done),
 		view_test(test_merge__list_that_cannot_be_true),
-		view_test(test_merge__foreign_nic),
+		view_test(test_merge__foreign_nic__azure_15),
 		view_test(test_merge__nic_that_is_not_attached_yet),
 		view_test(test_merge__nic_beside_an_attach_in_flight),
 		view_test(test_merge__empty_nic_is_gone),
 		view_test(test_merge__primary_stays),
-		view_test(test_merge__nic_with_pods_is_lost_and_comes_back),
+		view_test(test_merge__nic_with_pods_is_lost_and_comes_back__aws_40_4),
 		view_test(test_view_differs__what_metadata_shows_and_we_lack),
 		view_test(test_view_differs__what_we_hold_and_metadata_lacks),
 		view_test(test_view_differs__changes_nothing__aws_3887),
