@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What must hold for every plan, whatever the state; part of world.h. */
+/* What must hold for every plan, whatever the state. */
 #ifndef TESTS_UNIT_PLAN_RULES_H
 #define TESTS_UNIT_PLAN_RULES_H
+
+#include "tests/unit/plan_world.h"
 
 static inline void assert_same_action(const struct plan_action *a, const struct plan_action *b)
 {
