@@ -343,12 +343,10 @@ static void give_up_nics(struct ipamd *d, const struct cloud_view *view, int64_t
 	}
 }
 
-void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us)
+static void give_up_blocks(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us)
 {
 	struct lacking l = { .d = d, .view = view, .submitted_us = submitted_us };
 
-	for (unsigned n = 0; n < view->nic_count; n++)
-		merge_nic(d, &view->nics[n], submitted_us, now_us);
 	(void)pool_blocks(d->pool, find_lacking, &l);
 	if (l.overflow) {
 		log_error("the cloud's list lacks more blocks than can be true; ignored", "blocks=%u+", l.count);
@@ -359,6 +357,15 @@ void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitte
 			give_up_block(d, &l.list[i], now_us);
 	d->missing_count = l.count;
 	memcpy(d->missing, l.list, l.count * sizeof(l.list[0]));
+}
+
+void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us)
+{
+	/* First: a block that is on another NIC now can move there only when it is lost here. A later list may come too
+	 * late: that NIC seems to be empty, and is filled or detached meanwhile. */
+	give_up_blocks(d, view, submitted_us, now_us);
+	for (unsigned n = 0; n < view->nic_count; n++)
+		merge_nic(d, &view->nics[n], submitted_us, now_us);
 	give_up_nics(d, view, submitted_us, now_us);
 }
 
