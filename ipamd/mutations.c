@@ -29,6 +29,10 @@
 #define ATTACH_US                                                                                                      \
 	(180 * USEC_PER_SEC) /* create, attach, wait: up to 10 s by AWS's own words, 30 s seen, plus throttling */
 
+/* Refusals after which the other who has a lost block is taken to keep it, and how seldom it is asked for then. */
+#define RECOVER_TRIES    8U
+#define RECOVER_AGAIN_US (600 * USEC_PER_SEC)
+
 #define FRAGMENTED_US (600 * USEC_PER_SEC) /* fragments go as pods do; each try that fails is one call */
 
 /* ---- sending ---- */
@@ -351,6 +355,15 @@ static void finish_assign(struct ipamd *d, struct job *job, int64_t now_us)
 }
 
 /* Blocks that we hold as LOST. */
+/* Who has our block now is another machine's pod: asking each minute costs calls and changes nothing. */
+static void recover_refused(struct ipamd *d, const struct job *job, int64_t now_us)
+{
+	mutation_failed(d, job, &d->recover, now_us);
+	if (d->recover.failures >= RECOVER_TRIES &&
+	    (job->err.class == ERR_CONFLICT || job->err.class == ERR_EXHAUSTED || job->err.class == ERR_INVALID))
+		d->recover.not_before_us += RECOVER_AGAIN_US;
+}
+
 static void finish_recover(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	const struct cloud_nic *came = &job->nic_result;
@@ -359,7 +372,7 @@ static void finish_recover(struct ipamd *d, struct job *job, int64_t now_us)
 
 	pool_nic_set_busy(d->pool, job->slot, NIC_IDLE, NULL);
 	if (job->rc < 0) {
-		mutation_failed(d, job, &d->recover, now_us);
+		recover_refused(d, job, now_us);
 		return;
 	}
 	for (unsigned i = 0; i < came->block_count; i++)

@@ -345,6 +345,8 @@ uint32_t pods_serial(const struct lease_key *key);
 void invariants_check(struct world *w);
 /** invariants_short() - does the daemon want more than it has? Then it goes on asking. */
 bool invariants_short(const struct world *w);
+/** invariants_idle_most() - mutations that an hour without pods, faults and other writers may cost. */
+unsigned invariants_idle_most(const struct world *w);
 /** invariants_rest() - when nothing has happened for a while. */
 void invariants_rest(struct world *w);
 
