@@ -61,8 +61,8 @@ static void test_store_open__other_tables(void **state)
 		"DROP INDEX lease_addr6",
 		"ALTER TABLE cooldown ADD COLUMN moon TEXT",
 		"CREATE TRIGGER no BEFORE INSERT ON cooldown BEGIN SELECT RAISE(FAIL, 'no'); END",
-		"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'ifname TEXT', 'ifname "
-		"UEXT')",
+		("PRAGMA writable_schema = ON;"
+		 "UPDATE sqlite_schema SET sql = replace(sql, 'ifname TEXT', 'ifname UEXT')"),
 	};
 	char path[PATH_MAX];
 
