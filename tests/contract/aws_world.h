@@ -160,6 +160,7 @@ static inline const struct cloud_nic *nic_at(const struct cloud_view *view, unsi
 {
 	unsigned i = 0;
 
+	assert_true(view->nic_count == 0 || view->nics != NULL);
 	while (i < view->nic_count && view->nics[i].slot != slot)
 		i++;
 	if (i == view->nic_count)
