@@ -78,6 +78,16 @@ static inline int see_cooldown(const struct ipaddr *addr, int64_t until_us, void
 	return 0;
 }
 
+/* All but the ID, which the file gives. */
+static inline bool same_intent(const struct intent *a, const struct intent *b)
+{
+	for (unsigned f = 0; f < IP_FAMILIES; f++)
+		if (a->wants[f].count != b->wants[f].count || a->wants[f].len != b->wants[f].len)
+			return false;
+	return str_equal(a->kind, b->kind) && str_equal(a->nic, b->nic) && str_equal(a->token, b->token) &&
+	       a->slot == b->slot && a->count == b->count;
+}
+
 static inline int see_intent(const struct intent *intent, void *arg)
 {
 	struct contents *seen = arg;

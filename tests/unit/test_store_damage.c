@@ -342,11 +342,7 @@ static int know_cooldown(const struct ipaddr *addr, int64_t until_us, void *arg)
 static int know_intent(const struct intent *intent, void *arg)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(mixed_intents); i++) {
-		const struct intent *put = &mixed_intents[i];
-
-		if (str_equal(intent->kind, put->kind) && str_equal(intent->nic, put->nic) &&
-		    str_equal(intent->token, put->token) && intent->slot == put->slot && intent->count == put->count &&
-		    memcmp(intent->wants, put->wants, sizeof(put->wants)) == 0) {
+		if (same_intent(intent, &mixed_intents[i])) {
 			(*(unsigned *)arg)++;
 			return 0;
 		}

@@ -89,9 +89,7 @@ static int match_intent(const struct intent *intent, void *arg)
 	struct rows *rows = arg;
 	const struct intent *want = &v1_intents[rows->intents];
 
-	if (rows->intents < ARRAY_SIZE(v1_intents) && intent->id == want->id && str_equal(intent->kind, want->kind) &&
-	    str_equal(intent->nic, want->nic) && str_equal(intent->token, want->token) && intent->slot == want->slot &&
-	    intent->count == want->count && memcmp(intent->wants, want->wants, sizeof(want->wants)) == 0)
+	if (rows->intents < ARRAY_SIZE(v1_intents) && intent->id == want->id && same_intent(intent, want))
 		rows->intents++;
 	else
 		rows->wrong++;
