@@ -337,6 +337,8 @@ static int make_identity(struct world *w, struct job *job)
 	const struct mnic *primary = &w->cloud.now.nics[0];
 	struct ipaddr base = subnet_addr(0);
 
+	/* An answer that was lost is made again. */
+	free(job->identity);
 	job->identity = calloc(1, sizeof(*job->identity));
 	CHECK(job->identity);
 	(void)str_copy(job->identity->instance, sizeof(job->identity->instance), "instance-1");
