@@ -44,23 +44,6 @@ struct berth_node {
 
 /* ---- stand-ins: the executor ---- */
 
-const char *job_kind_name(enum job_kind kind)
-{
-	return kind < JOB_KIND_COUNT ? "job" : "?";
-}
-
-void job_done(struct job *job)
-{
-	if (job->kind == JOB_IDENTIFY)
-		free(job->identity);
-	else if (job->kind == JOB_LIST || job->kind == JOB_GLANCE)
-		cloud_view_done(&job->view);
-	else if (job->kind == JOB_ASSIGN || job->kind == JOB_ATTACH)
-		cloud_nic_done(&job->nic_result);
-	free(job->blocks);
-	memset(job, 0, sizeof(*job));
-}
-
 static bool claim_nic(struct fleet *f, struct fleet_op *op, const struct job *job);
 
 int executor_submit_take(struct executor *ex, struct job *job, struct err *err)

@@ -72,33 +72,6 @@ struct call {
 	unsigned leftover_count;
 };
 
-static const char *const job_names[] = {
-	[JOB_IDENTIFY] = "identify", [JOB_LIMITS] = "limits",    [JOB_LIST] = "list",        [JOB_SWEEP] = "sweep",
-	[JOB_ASSIGN] = "assign",     [JOB_RELEASE] = "release",  [JOB_ATTACH] = "attach",    [JOB_DETACH] = "detach",
-	[JOB_NFT] = "nft",           [JOB_LINK_DEL] = "linkdel", [JOB_CT_FLUSH] = "ctflush", [JOB_RECOVER] = "recover",
-	[JOB_GLANCE] = "glance",
-};
-static_assert(ARRAY_SIZE(job_names) == JOB_KIND_COUNT, "a name per job kind");
-
-const char *job_kind_name(enum job_kind kind)
-{
-	return kind < JOB_KIND_COUNT ? job_names[kind] : "?";
-}
-
-void job_done(struct job *job)
-{
-	if (job->kind == JOB_IDENTIFY)
-		free(job->identity);
-	else if (job->kind == JOB_LIST || job->kind == JOB_GLANCE)
-		cloud_view_done(&job->view);
-	else if (job->kind == JOB_ASSIGN || job->kind == JOB_RECOVER || job->kind == JOB_ATTACH)
-		cloud_nic_done(&job->nic_result);
-	free(job->blocks);
-	free(job->addrs);
-	free(job->batch);
-	memset(job, 0, sizeof(*job));
-}
-
 static bool is_mutation(enum job_kind kind)
 {
 	return kind == JOB_ASSIGN || kind == JOB_RECOVER || kind == JOB_RELEASE || kind == JOB_ATTACH ||
@@ -337,8 +310,7 @@ static int make_identity(struct world *w, struct job *job)
 	const struct mnic *primary = &w->cloud.now.nics[0];
 	struct ipaddr base = subnet_addr(0);
 
-	/* An answer that was lost is made again. */
-	free(job->identity);
+	free(job->identity); /* an answer that was lost is made again */
 	job->identity = calloc(1, sizeof(*job->identity));
 	CHECK(job->identity);
 	(void)str_copy(job->identity->instance, sizeof(job->identity->instance), "instance-1");
@@ -363,6 +335,7 @@ static int make_view(struct world *w, struct call *c)
 {
 	const struct cloud_state *state = cloud_read(w, &c->view_at_us);
 
+	cloud_view_done(&c->job.view); /* an answer that was lost is made again */
 	for (unsigned i = 0; i < MODEL_NICS; i++) {
 		struct cloud_nic *nic;
 
