@@ -281,7 +281,10 @@ static void test_planner_decide__more_idle_blocks_than_a_plan_names(void **state
 	_cleanup_world_ struct world *w = world_new(&large, 0);
 
 	(void)state;
+	/* The last by address are those that have rested. */
+	w->next_addr = 0x0b000000U;
 	add_blocks(w, 0, 20);
+	w->next_addr = 0x0a000000U;
 	open_nic(w, 1);
 	w->now_us += DELAY_US;
 	for (unsigned slot = 0; slot < 2; slot++)
@@ -377,6 +380,7 @@ static void test_planner_decide__what_is_asked_back_counts(void **state)
 
 	(void)state;
 	pool_block_set_state(w->pool, &blocks[1], BLOCK_LOST, w->now_us);
+	open_nic(w, 1);
 	decide(w);
 	assert_int_equal(w->plan.wanted[V4], 28);
 	assert_int_equal(w->plan.supply[V4], 20);
@@ -388,6 +392,22 @@ static void test_planner_decide__what_is_asked_back_counts(void **state)
 	pool_nic_set_busy(w->pool, 0, NIC_IDLE, NULL);
 	assert_int_equal(step(w), 1);
 	assert_int_equal(w->plan.supply[V4], 32);
+}
+
+/* A lost block without pods is not asked back, and so nothing to wait for. */
+static void test_planner_decide__what_is_not_asked_back_does_not_count(void **state)
+{
+	struct prefix blocks[2];
+	_cleanup_world_ struct world *w = two_prefixes(8, 16, 0, blocks);
+
+	(void)state;
+	pool_block_set_state(w->pool, &blocks[1], BLOCK_LOST, w->now_us);
+	pool_nic_set_busy(w->pool, 0, NIC_BUSY_RECOVER, NULL);
+	open_nic(w, 1);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_ASSIGN);
+	assert_int_equal(w->plan.actions[0].slot, 1);
 }
 
 static void test_planner_decide__asks_back_as_many_as_there_is_room_for(void **state)
@@ -428,6 +448,10 @@ static void test_planner_decide__what_is_asked_back_is_owned(void **state)
 	decide(w);
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].kind, PLAN_RECOVER);
+	assert_int_equal(w->plan.short_because, FAIL_COOLING);
+	pool_nic_set_busy(w->pool, 0, NIC_BUSY_RECOVER, NULL);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
 	assert_int_equal(w->plan.short_because, FAIL_COOLING);
 }
 
@@ -670,6 +694,11 @@ static void test_planner_decide__the_largest_numbers_do_not_wrap(void **state)
 	w->targets.warm_auto = true;
 	decide(w);
 	assert_int_equal(w->plan.wanted[V4], 1000);
+	/* So many units that their addresses would come round to none. */
+	w->targets = (struct plan_targets){ .warm_blocks = 1U << 28, .max_pods = 1000, .release_delay_us = INT64_MAX };
+	w->waiting = 0;
+	decide(w);
+	assert_int_equal(w->plan.wanted[V4], 1000);
 	w->targets = (struct plan_targets){ .max_pods = 1000, .release_delay_us = INT64_MAX };
 	w->waiting = 0;
 	decide(w);
@@ -699,6 +728,7 @@ int main(void)
 		check_unit_test(test_planner_decide__lost_blocks_with_pods_are_asked_back),
 		check_unit_test(test_planner_decide__nothing_is_asked_back_where_it_cannot_be),
 		check_unit_test(test_planner_decide__what_is_asked_back_counts),
+		check_unit_test(test_planner_decide__what_is_not_asked_back_does_not_count),
 		check_unit_test(test_planner_decide__asks_back_as_many_as_there_is_room_for),
 		check_unit_test(test_planner_decide__what_is_asked_back_is_owned),
 		check_unit_test(test_planner_decide__what_is_asked_back_for_an_unused_primary),
