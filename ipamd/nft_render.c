@@ -90,7 +90,9 @@ static struct pool_block_ref *sorted_refs(const struct pool_block_ref *refs, uns
 {
 	struct pool_block_ref *copy = calloc((size_t)count + 1, sizeof(*copy));
 
-	if (copy && count) {
+	if (!copy)
+		return NULL;
+	if (count > 0) {
 		memcpy(copy, refs, count * sizeof(*copy));
 		qsort(copy, count, sizeof(*copy), compare_refs);
 	}

@@ -14,7 +14,7 @@
 
 static void write_conflist(struct ipamd *d, int64_t now_us)
 {
-	struct pool_counts counts;
+	struct pool_counts counts = { 0 };
 	struct err err;
 	bool serves = true;
 

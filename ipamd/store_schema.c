@@ -21,6 +21,7 @@
 #include <stdio.h>
 
 #include "berth/attr.h"
+#include "berth/check.h"
 #include "berth/err.h"
 #include "berth/str.h"
 
@@ -88,6 +89,7 @@ int schema_upgrade(struct store *store, unsigned from, unsigned to, struct err *
 {
 	char set_version[64];
 
+	CHECK(to <= STORE_VERSION);
 	for (unsigned version = from + 1; version <= to; version++) {
 		int code = sqlite3_exec(store->db, steps[version], NULL, NULL, NULL);
 

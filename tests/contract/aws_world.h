@@ -160,9 +160,9 @@ static inline const struct cloud_nic *nic_at(const struct cloud_view *view, unsi
 {
 	unsigned i = 0;
 
-	while (i < view->nic_count && view->nics[i].slot != slot)
+	while (view->nics && i < view->nic_count && view->nics[i].slot != slot)
 		i++;
-	if (i == view->nic_count)
+	if (!view->nics || i == view->nic_count)
 		fail_msg("no NIC at %u", slot);
 	return &view->nics[i];
 }

@@ -414,7 +414,7 @@ static inline void print_plan(const struct world *w)
 	static const char *const names[] = { "assign", "attach", "recover", "release", "detach", "drain", "undrain" };
 	char text[PREFIX_STRLEN];
 
-	print_message("# wanted %u %u supply %u %u because %d\n", w->plan.wanted[V4], w->plan.wanted[V6],
+	print_message("# wanted %u %u supply %u %u because %u\n", w->plan.wanted[V4], w->plan.wanted[V6],
 		      w->plan.supply[V4], w->plan.supply[V6], w->plan.short_because);
 	for (unsigned i = 0; i < w->plan.action_count; i++) {
 		const struct plan_action *action = &w->plan.actions[i];

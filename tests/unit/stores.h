@@ -214,7 +214,8 @@ static inline void test_row_sum(sqlite3_context *ctx, int count, sqlite3_value *
 			const void *data = sqlite3_value_blob(values[i]);
 
 			size += (size_t)sqlite3_value_bytes(values[i]);
-			memcpy(bytes + 1, data, size - 1);
+			if (size > 1) /* an empty one has no pointer */
+				memcpy(bytes + 1, data, size - 1);
 		}
 		for (size_t at = 0; at < size; at++)
 			hash = (hash ^ bytes[at]) * 1099511628211U;
