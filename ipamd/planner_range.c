@@ -39,9 +39,7 @@ static bool needs_range(const struct decision *d, const struct nic_sum *sum)
 /* A range that is there stays while its NIC is in service, needed or not: that costs nothing, buying it again does. */
 bool plan_keeps_range(const struct decision *d, const struct nic_sum *sum, const struct prefix *prefix)
 {
-	if (!d->families[V6].ranges || prefix_cmp(prefix, &sum->range) != 0)
-		return false;
-	if (!plan_in_service(sum) || !sum->usable)
+	if (!d->families[V6].ranges || !sum->usable || prefix_cmp(prefix, &sum->range) != 0)
 		return false;
 	return d->families[V4].served || sum == range_holder(d);
 }
@@ -72,7 +70,6 @@ static void undrain_ranges(struct decision *d)
 		if (!pick->sum->range_missing || !plan_choose(d, &picks, pick))
 			continue;
 		plan_take_back(d, pick);
-		pick->sum->range = pick->prefix;
 		pick->sum->range_missing = false;
 	}
 	plan_emit(d, PLAN_UNDRAIN, &picks);
@@ -106,7 +103,7 @@ static unsigned place_anywhere(struct decision *d)
 
 unsigned plan_place_ranges(struct decision *d)
 {
-	bool any_missing = false, any = false;
+	bool any_missing = false;
 
 	if (!plan_buys_ranges(&d->families[V6]))
 		return 0;
@@ -115,12 +112,11 @@ unsigned plan_place_ranges(struct decision *d)
 
 		sum->range_missing = needs_range(d, sum) && !has_range(sum);
 		any_missing = any_missing || sum->range_missing;
-		any = any || (plan_in_service(sum) && sum->usable && has_range(sum));
 	}
 	if (any_missing)
 		undrain_ranges(d);
 	for (unsigned i = 0; i < d->nic_count; i++)
 		if (d->nics[i].range_missing)
-			any = buy_range(d, &d->nics[i]) || any;
-	return any ? 0 : place_anywhere(d);
+			(void)buy_range(d, &d->nics[i]);
+	return place_anywhere(d);
 }

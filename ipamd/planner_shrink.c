@@ -41,8 +41,7 @@ static bool is_idle(const struct nic_sum *sum)
 	const struct pool_nic *nic = sum->nic;
 	bool settled = nic->state == NIC_READY || nic->state == NIC_CONFIGURING || nic->state == NIC_DRAINING;
 
-	return !nic->primary && settled && !sum->mutated && nic->leased_count + nic->cooling_count == 0 &&
-	       nic->incoming_units[V4] + nic->incoming_units[V6] == 0 &&
+	return !nic->primary && settled && nic->leased_count + nic->cooling_count == 0 &&
 	       sum->families[V4].assign_count + sum->families[V6].assign_count == 0;
 }
 

@@ -291,6 +291,34 @@ static inline void assert_enough_now(const struct world *w, unsigned family)
 			    w->plan.wanted[family] + sums.shed_now);
 }
 
+/* A surplus goes back when it has lasted: what was free all through release_delay, beyond what is wanted free. */
+struct proof {
+	const struct world *w;
+	unsigned family, count;
+};
+
+static inline int add_proof(const struct pool_block_view *block, void *arg)
+{
+	struct proof *proof = arg;
+	const struct world *w = proof->w;
+	bool lasted = w->now_us - block->changed_us >= w->targets.release_delay_us;
+
+	if (lasted && ip_index(block->prefix.addr.family) == proof->family && !is_unused(w, block->nic_slot))
+		proof->count += block->supply_count;
+	return 0;
+}
+
+static inline void assert_proven(const struct world *w, unsigned family)
+{
+	struct pool_counts counts = counts_in(w, family);
+	struct plan_sums sums = sums_of(w, family);
+	struct proof proof = { .w = w, .family = family };
+	unsigned spare = w->plan.wanted[family] > counts.leased ? w->plan.wanted[family] - counts.leased : 0;
+
+	(void)pool_blocks(w->pool, add_proof, &proof);
+	assert_true(sums.shed - sums.drained == 0 || sums.shed - sums.drained + spare <= proof.count);
+}
+
 /* More is wanted, and no NIC has room for it. */
 static inline bool is_full(const struct world *w, unsigned family)
 {
@@ -340,7 +368,9 @@ static inline void assert_family_allowed(const struct world *w, unsigned family)
 	/* Nothing goes that is wanted, not even in exchange for what is still to come, but for the room of a whole unit. */
 	if (is_full(w, family))
 		assert_room_made(w, family);
-	else
+	else if (unit_size_of(w, family) <= POOL_BLOCK_SIZE_MAX)
+		assert_proven(w, family);
+	if (!is_full(w, family))
 		assert_true(sums.shed == 0 || plan->supply[family] + sums.back >= plan->wanted[family] + sums.shed);
 	assert_enough_now(w, family);
 	if (in_ranges(w, family))

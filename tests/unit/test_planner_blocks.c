@@ -236,6 +236,88 @@ static void test_planner_decide__nothing_drains_for_a_nic_that_is_not_ready(void
 	assert_int_equal(w->plan.actions[0].slot, 0);
 }
 
+/* What is left over from another mode drains first, whoever has fewer pods. */
+static void test_planner_decide__leftovers_drain_before_the_fewest_pods(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&gcp_ranges, 10);
+	struct prefix left = add_block(w, 0, 26), few = add_block(w, 0, 27), many = add_block(w, 0, 27);
+
+	(void)state;
+	for (unsigned i = 0; i < 12; i++)
+		pod_at(w, i, i < 3 ? &left : i < 4 ? &few : &many, i);
+	/* 22 wanted of 128: the /26 and the emptier /27. With 52 wanted the /26 alone, though it has more pods. */
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.block_count, 2);
+	w->targets.warm_ips = 40;
+	decide(w);
+	assert_int_equal(w->plan.block_count, 1);
+	assert_int_equal(prefix_cmp(&w->plan.blocks[0], &left), 0);
+	assert_int_equal(step(w), 1);
+}
+
+/* What has drained goes though nothing else is surplus. */
+static void test_planner_decide__a_drained_block_goes_by_itself(void **state)
+{
+	struct prefix blocks[2];
+	_cleanup_world_ struct world *w = two_prefixes(16, 0, 0, blocks);
+
+	(void)state;
+	pool_block_set_state(w->pool, &blocks[1], BLOCK_DRAINING, w->now_us);
+	decide(w);
+	assert_int_equal(w->plan.wanted[V4], w->plan.supply[V4]);
+	assert_int_equal(w->plan.wake_us, w->now_us + DELAY_US);
+	w->now_us += DELAY_US;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_RELEASE);
+	assert_int_equal(prefix_cmp(&w->plan.blocks[0], &blocks[1]), 0);
+}
+
+/* More idle blocks than one plan names: those that have rested are among them, and nothing in use drains for the rest. */
+static void test_planner_decide__more_idle_blocks_than_a_plan_names(void **state)
+{
+	static const struct cloud_limits large = { 2, true, { { CLOUD_BLOCKS_MAX, 32, 32 } } };
+	_cleanup_world_ struct world *w = world_new(&large, 0);
+
+	(void)state;
+	/* The last by address are those that have rested. */
+	w->next_addr = 0x0b000000U;
+	add_blocks(w, 0, 20);
+	w->next_addr = 0x0a000000U;
+	open_nic(w, 1);
+	w->now_us += DELAY_US;
+	for (unsigned slot = 0; slot < 2; slot++)
+		for (unsigned i = 0; i < 200; i++) {
+			struct prefix single = add_block(w, slot, 32);
+
+			if (i < 10)
+				pod_at(w, slot * 10 + i, &single, 0);
+		}
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_RELEASE);
+	assert_int_equal(w->plan.actions[0].slot, 0);
+	assert_int_equal(w->plan.block_count, 20);
+}
+
+/* A NIC on its way out is no place that could be filled: it goes while growth is held back, too. */
+static void test_planner_decide__a_nic_on_its_way_out_goes_while_growth_waits(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large, 4);
+
+	(void)state;
+	for (unsigned slot = 1; slot < 3; slot++)
+		open_nic(w, slot);
+	pool_nic_set_state(w->pool, 2, NIC_DRAINING, w->now_us);
+	w->now_us += DELAY_US;
+	w->grow_us = w->now_us + 1;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_DETACH);
+	assert_int_equal(w->plan.actions[0].slot, 2);
+}
+
 /* ---- what was lost ---- */
 
 static void test_planner_decide__lost_blocks_with_pods_are_asked_back(void **state)
@@ -298,6 +380,7 @@ static void test_planner_decide__what_is_asked_back_counts(void **state)
 
 	(void)state;
 	pool_block_set_state(w->pool, &blocks[1], BLOCK_LOST, w->now_us);
+	open_nic(w, 1);
 	decide(w);
 	assert_int_equal(w->plan.wanted[V4], 28);
 	assert_int_equal(w->plan.supply[V4], 20);
@@ -309,6 +392,22 @@ static void test_planner_decide__what_is_asked_back_counts(void **state)
 	pool_nic_set_busy(w->pool, 0, NIC_IDLE, NULL);
 	assert_int_equal(step(w), 1);
 	assert_int_equal(w->plan.supply[V4], 32);
+}
+
+/* A lost block without pods is not asked back, and so nothing to wait for. */
+static void test_planner_decide__what_is_not_asked_back_does_not_count(void **state)
+{
+	struct prefix blocks[2];
+	_cleanup_world_ struct world *w = two_prefixes(8, 16, 0, blocks);
+
+	(void)state;
+	pool_block_set_state(w->pool, &blocks[1], BLOCK_LOST, w->now_us);
+	pool_nic_set_busy(w->pool, 0, NIC_BUSY_RECOVER, NULL);
+	open_nic(w, 1);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(w->plan.actions[0].kind, PLAN_ASSIGN);
+	assert_int_equal(w->plan.actions[0].slot, 1);
 }
 
 static void test_planner_decide__asks_back_as_many_as_there_is_room_for(void **state)
@@ -349,6 +448,10 @@ static void test_planner_decide__what_is_asked_back_is_owned(void **state)
 	decide(w);
 	assert_int_equal(w->plan.action_count, 1);
 	assert_int_equal(w->plan.actions[0].kind, PLAN_RECOVER);
+	assert_int_equal(w->plan.short_because, FAIL_COOLING);
+	pool_nic_set_busy(w->pool, 0, NIC_BUSY_RECOVER, NULL);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
 	assert_int_equal(w->plan.short_because, FAIL_COOLING);
 }
 
@@ -427,8 +530,8 @@ static void test_planner_decide__prefixes_left_over_go_before_singles(void **sta
 	_cleanup_world_ struct world *w = world_new(&m5_large, 2);
 
 	(void)state;
-	(void)add_block(w, 0, 28);
 	add_blocks(w, 0, 5);
+	(void)add_block(w, 0, 28);
 	w->now_us += DELAY_US;
 	decide(w);
 	/* 2 wanted of 21. */
@@ -591,6 +694,11 @@ static void test_planner_decide__the_largest_numbers_do_not_wrap(void **state)
 	w->targets.warm_auto = true;
 	decide(w);
 	assert_int_equal(w->plan.wanted[V4], 1000);
+	/* So many units that their addresses would come round to none. */
+	w->targets = (struct plan_targets){ .warm_blocks = 1U << 28, .max_pods = 1000, .release_delay_us = INT64_MAX };
+	w->waiting = 0;
+	decide(w);
+	assert_int_equal(w->plan.wanted[V4], 1000);
 	w->targets = (struct plan_targets){ .max_pods = 1000, .release_delay_us = INT64_MAX };
 	w->waiting = 0;
 	decide(w);
@@ -613,9 +721,14 @@ int main(void)
 		check_unit_test(test_planner_decide__draining_is_no_mutation),
 		check_unit_test(test_planner_decide__nothing_drains_for_what_is_still_coming),
 		check_unit_test(test_planner_decide__nothing_drains_for_a_nic_that_is_not_ready),
+		check_unit_test(test_planner_decide__leftovers_drain_before_the_fewest_pods),
+		check_unit_test(test_planner_decide__a_drained_block_goes_by_itself),
+		check_unit_test(test_planner_decide__more_idle_blocks_than_a_plan_names),
+		check_unit_test(test_planner_decide__a_nic_on_its_way_out_goes_while_growth_waits),
 		check_unit_test(test_planner_decide__lost_blocks_with_pods_are_asked_back),
 		check_unit_test(test_planner_decide__nothing_is_asked_back_where_it_cannot_be),
 		check_unit_test(test_planner_decide__what_is_asked_back_counts),
+		check_unit_test(test_planner_decide__what_is_not_asked_back_does_not_count),
 		check_unit_test(test_planner_decide__asks_back_as_many_as_there_is_room_for),
 		check_unit_test(test_planner_decide__what_is_asked_back_is_owned),
 		check_unit_test(test_planner_decide__what_is_asked_back_for_an_unused_primary),

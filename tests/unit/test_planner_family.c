@@ -295,6 +295,25 @@ static void test_planner_decide__v6_alone_moves_to_the_lowest_nic(void **state)
 	assert_int_equal(w->mutations, 1);
 }
 
+/* A range that is there and settled is proof enough for all others, those of NICs that are not ready too. */
+static void test_planner_decide__ranges_go_at_once(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large_v6, 8);
+
+	(void)state;
+	(void)add_block_of(w, V6, 0, 80);
+	(void)add_block_of(w, V6, 0, 80);
+	open_nic(w, 1);
+	(void)add_block_of(w, V6, 1, 80);
+	pool_nic_set_state(w->pool, 1, NIC_DRAINING, w->now_us);
+	pool_nic_set_state(w->pool, 1, NIC_CONFIGURING, w->now_us);
+	w->now_us += DELAY_US;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 2);
+	assert_int_equal(count_actions(w, PLAN_DETACH), 1);
+	assert_int_equal(action_on(w, PLAN_RELEASE, 0).block_count, 1);
+}
+
 /* Where no NIC that needs a range has room for it, any other will do: pods get both addresses all the same. */
 static void test_planner_decide__a_range_on_another_nic(void **state)
 {
@@ -333,6 +352,23 @@ static void test_planner_decide__a_range_on_another_nic(void **state)
 	obey(w);
 	decide(w);
 	assert_int_equal(action_on(w, PLAN_ASSIGN, 0).wants[V6].count, 1);
+}
+
+/* Nor does one of a primary NIC stay that pods get nothing of. */
+static void test_planner_decide__an_unused_primary_keeps_no_range(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large_dual, 2);
+
+	(void)state;
+	add_blocks(w, 0, 2);
+	(void)add_block_of(w, V6, 0, 80);
+	w->targets.primary_unused = true;
+	decide(w);
+	assert_int_equal(action_on(w, PLAN_DRAIN, 0).block_count, 3);
+	assert_int_equal(action_on(w, PLAN_ATTACH, 1).wants[V6].count, 1);
+	(void)step(w);
+	settle(w);
+	assert_int_equal(pool_nic_by_slot(w->pool, 0)->block_count[V6], 0);
 }
 
 /* No range to be had: single addresses, as many as are wanted; then a range again, and they go. */
@@ -436,6 +472,8 @@ int main(void)
 		check_unit_test(test_planner_decide__a_missing_range_is_bought),
 		check_unit_test(test_planner_decide__a_range_on_its_way_is_not_bought_twice),
 		check_unit_test(test_planner_decide__a_nic_has_one_range),
+		check_unit_test(test_planner_decide__an_unused_primary_keeps_no_range),
+		check_unit_test(test_planner_decide__ranges_go_at_once),
 		check_unit_test(test_planner_decide__one_range_comes_back),
 		check_unit_test(test_planner_decide__v6_alone_moves_to_the_lowest_nic),
 		check_unit_test(test_planner_decide__a_range_on_another_nic),

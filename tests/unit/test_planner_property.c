@@ -329,14 +329,14 @@ static void random_block(struct world *w, unsigned family, unsigned slot, bool h
 	const struct cloud_units *units = &w->limits.units[family];
 	int64_t now_us = w->now_us;
 	struct prefix prefix;
-	enum block_state was;
 
 	w->now_us -= roll(w, 150) * USEC_PER_SEC;
 	prefix = add_block_of(w, family, slot, roll(w, 6) ? units->len : units->single_len);
-	was = view_of(w, &prefix).state;
-	if (roll(w, 12) == 0)
+	if (roll(w, 8) == 0)
 		pool_block_set_state(w->pool, &prefix, BLOCK_LOST, w->now_us);
-	else if (was == BLOCK_READY && roll(w, 12) == 0)
+	if (roll(w, 3) == 0 && view_of(w, &prefix).state == BLOCK_LOST)
+		pool_block_set_state(w->pool, &prefix, BLOCK_PENDING, w->now_us);
+	else if (view_of(w, &prefix).state == BLOCK_READY && roll(w, 12) == 0)
 		pool_block_set_state(w->pool, &prefix, BLOCK_DRAINING, w->now_us);
 	w->now_us = now_us;
 	if (has_pods && roll(w, 3))
