@@ -13,8 +13,9 @@
 static const struct {
 	const char *name;
 	int (*open)(const struct cloud_config *config, struct cloud **ret, struct err *err);
+	const struct cloud_var *(*vars)(unsigned *ret_count);
 } providers[] = {
-	{ "aws", aws_open },
+	{ "aws", aws_open, aws_vars },
 };
 
 static const char *process_env(const char *name)
@@ -34,11 +35,23 @@ int cloud_open(const char *name, const struct cloud_config *config, struct cloud
 		filled.wall = &clock_wall;
 	if (!filled.getenv)
 		filled.getenv = process_env;
+	if (!filled.serves[0] && !filled.serves[1])
+		filled.serves[ip_index(IP_V4)] = true;
 	for (size_t i = 0; i < ARRAY_SIZE(providers); i++) {
 		if (str_equal(providers[i].name, name))
 			return providers[i].open(&filled, ret, err);
 	}
 	return err_set(err, ERR_INVALID, "cloud", "no such cloud provider: %s", name);
+}
+
+const struct cloud_var *cloud_vars(const char *name, unsigned *ret_count)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(providers); i++) {
+		if (str_equal(providers[i].name, name))
+			return providers[i].vars(ret_count);
+	}
+	*ret_count = 0;
+	return NULL;
 }
 
 void cloud_free(struct cloud *cloud)

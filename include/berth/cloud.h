@@ -64,9 +64,13 @@ struct cloud_nic {
 	bool primary;
 	bool attached; /* completely: the guest can expect the device */
 	bool foreign;  /* not ours: never touched, counts against limits */
+	bool closed;   /* pods get nothing more of it (an operator excluded its subnet): what is leased stays */
 	struct ipaddr primary_addr;
 	struct prefix subnet;
 	struct ipaddr gateway;
+	struct ipaddr primary_addr6; /* the IPv6 side; IP_NONE where the NIC has none */
+	struct prefix subnet6;
+	struct ipaddr gateway6; /* link-local on AWS */
 	unsigned block_count;
 	struct cloud_block *blocks; /* owned by the nic */
 };
@@ -155,13 +159,60 @@ struct cloud {
 	const struct cloud_ops *ops;
 };
 
-/** struct cloud_config - what a provider may be told; strings are borrowed until cloud_open() returns. */
+/** enum cloud_access - what a provider may ask of its cloud. */
+enum cloud_access {
+	CLOUD_ACCESS_FULL,     /* reads and changes */
+	CLOUD_ACCESS_READ,     /* no changes: every attached NIC serves, whoever made it; limits forbid to attach */
+	CLOUD_ACCESS_METADATA, /* the metadata service only, which list() then believes; no API, no credentials */
+	CLOUD_ACCESS_COUNT
+};
+
+/** struct cloud_tag - what an operator wants on every NIC that berth makes. */
+struct cloud_tag {
+	const char *key, *value;
+};
+
+/** struct cloud_config - what a provider may be told; strings and lists are borrowed until cloud_open() returns. All
+ *  zero is the default: IPv4, single addresses, the primary NIC's subnet and those that are tagged for it. */
 struct cloud_config {
-	const char *cluster;                     /* for owner tags; may be "" */
+	const char *cluster; /* for owner tags; may be "" */
+	enum cloud_access access;
+	bool serves[IP_FAMILIES]; /* families that pods get, by ip_index(); none: IPv4 */
+	bool prefixes;            /* units of many addresses where cloud and instance can; single ones else */
+	bool no_discovery;        /* of subnets by tag: new NICs go where the primary one is */
+	unsigned subnet_count;
+	const char *const *subnets; /* where new NICs go instead, of those in this node's zone; pods then get nothing of
+				       the primary one */
+	unsigned group_count;
+	const char *const *groups; /* security groups of new NICs; none: those of the primary one */
+	unsigned tag_count;
+	const struct cloud_tag *tags;
 	const struct clock *boot;                /* NULL: clock_boot */
 	const struct clock *wall;                /* NULL: clock_wall; for signatures */
 	const char *(*getenv)(const char *name); /* NULL: the process environment */
 };
+
+/** enum cloud_var_rule - what becomes of a variable that users of another pod network have set. */
+enum cloud_var_rule {
+	CLOUD_VAR_SETTING, /* sets the setting @setting, its value taken as it is */
+	CLOUD_VAR_INVERSE, /* the same of a boolean, turned round */
+	CLOUD_VAR_VALUE,   /* "true" sets @setting to @value; false is the default */
+	CLOUD_VAR_PASSED,  /* nothing to do: berth does so anyway, or it means nothing here; @note says which */
+	CLOUD_VAR_WARNED,  /* not supported; the daemon says so by name, with @note, and starts */
+	CLOUD_VAR_REFUSED, /* not supported, and pods would be wrong without it: does not start when it is "true" */
+	CLOUD_VAR_RULE_COUNT
+};
+
+/** struct cloud_var - one such variable. */
+struct cloud_var {
+	const char *name;
+	enum cloud_var_rule rule;
+	const char *setting, *value; /* NULL where the rule has none */
+	const char *note;            /* what is different, or what to do instead; may be NULL */
+};
+
+/** cloud_vars() - of the provider called @name. Return: static, *ret_count of them; NULL: none, or no such provider. */
+const struct cloud_var *cloud_vars(const char *name, unsigned *ret_count);
 
 /** cloud_open() - the provider called @name. No I/O. Errors: INVALID (unknown name, bad endpoint). */
 int cloud_open(const char *name, const struct cloud_config *config, struct cloud **ret, struct err *err);

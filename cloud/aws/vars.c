@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What becomes of the variables that amazon-vpc-cni-k8s is set by; their meaning: its README and main.go. */
+#include "../providers.h"
+#include "berth/attr.h"
+#include "berth/cloud.h"
+
+static const struct cloud_var vars[] = {
+	{ "WARM_IP_TARGET", CLOUD_VAR_SETTING, "warmIPs", NULL, NULL },
+};
+
+const struct cloud_var *aws_vars(unsigned *ret_count)
+{
+	*ret_count = ARRAY_SIZE(vars);
+	return vars;
+}
