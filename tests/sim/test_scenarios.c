@@ -57,7 +57,7 @@ static void test_burst__250_pods_on_an_empty_node(void **state)
 }
 
 /* Nothing is warm and nothing waits in between: the answer of the cloud is the answer to the pod. */
-static void test_add__served_the_moment_the_cloud_answers(void **state)
+static void test_add__served_when_the_cloud_has_answered_and_not_before__azure_10(void **state)
 {
 	struct scenario s;
 	struct world *w;
@@ -361,7 +361,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		world_test(test_burst__250_pods_on_an_empty_node),
-		world_test(test_add__served_the_moment_the_cloud_answers),
+		world_test(test_add__served_when_the_cloud_has_answered_and_not_before__azure_10),
 		world_test(test_crash__before_an_intent_is_stored),
 		world_test(test_crash__after_an_intent_is_stored),
 		world_test(test_crash__after_a_mutation_is_submitted),
