@@ -23,9 +23,8 @@ static int64_t fix_latencies(struct sim_latency *l)
 		.nft = exactly(20 * MS),
 		.poll = exactly(500 * MS),
 	};
-	/* create, attach, the attaching itself, one poll that comes late at worst; the link is there before it; one table. */
-	return l->create.low_us + l->attach.low_us + l->attaching.low_us + l->poll.low_us + l->read.low_us +
-	       l->nft.low_us;
+	/* create, attach, the attaching itself, the link, one table. */
+	return l->create.low_us + l->attach.low_us + l->attaching.low_us + l->link.low_us + l->nft.low_us;
 }
 
 /* Design, section 9: 250 pods on an empty 4-NIC node in 1.2 x the slowest chain of calls that they need. */
