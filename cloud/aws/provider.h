@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The provider's own struct, shared by its units: provider.c (what exists), lifecycle.c (making and removing),
- * recover.c (taking back) and glance.c (what metadata tells). */
+/* The provider's own struct, shared by its units: provider.c (what exists), identity.c (who we are and what we may have),
+ * units.c (addresses), lifecycle.c (making and removing), recover.c (taking back) and glance.c (what metadata tells). */
 #ifndef BERTH_AWS_PROVIDER_H
 #define BERTH_AWS_PROVIDER_H
 
@@ -51,6 +51,9 @@ static inline struct aws *aws_of(struct cloud *cloud)
 /** aws_identity() - from memory, or from metadata the first time. */
 _must_check_ int aws_identity(struct aws *aws, int64_t deadline_us, struct cloud_identity *ret, struct err *err);
 
+/** aws_subnet_remember() - the range of a subnet, so that nobody asks for it again. */
+void aws_subnet_remember(struct aws *aws, const char *id, const struct prefix *prefix);
+
 /** aws_nic_finish() - fill in what EC2 does not say: primary, attached, foreign, subnet, gateway. */
 _must_check_ int aws_nic_finish(struct aws *aws, struct ec2_nic *nic, int64_t deadline_us, struct err *err);
 
@@ -63,6 +66,16 @@ bool aws_nics_have(const struct ec2_nics *nics, const struct prefix *block);
 
 /** aws_is_ours() - may we change it? Made by us for this instance, by its owner tag. */
 bool aws_is_ours(const struct ec2_nic *nic, const char *instance);
+
+/* identity.c; see struct cloud_ops. */
+int aws_identify(struct cloud *cloud, int64_t deadline_us, struct cloud_identity *ret, struct err *err);
+int aws_limits(struct cloud *cloud, int64_t deadline_us, struct cloud_limits *ret, struct err *err);
+
+/* units.c; see struct cloud_ops. */
+int aws_assign(struct cloud *cloud, const char *nic, const struct cloud_want *wants, int64_t deadline_us,
+	       struct cloud_nic *ret, struct err *err);
+int aws_release(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count, int64_t deadline_us,
+		struct err *err);
 
 /* lifecycle.c; see struct cloud_ops. */
 int aws_attach(struct cloud *cloud, const struct cloud_attach *want, int64_t deadline_us, struct cloud_nic *ret,
