@@ -281,7 +281,8 @@ static void test_release__the_nic_is_gone(void **state)
 	(void)state;
 	start_as(&w, DUAL, dual_prefixes);
 	buy_all_kinds(&w, blocks);
-	assert_int_equal(w.cloud->ops->release(w.cloud, "eni-0fffffffffffffff", blocks, 4, in_seconds(20), &w.err), 0);
+	assert_int_equal(w.cloud->ops->release(w.cloud, "eni-0ffffffffffffffff", blocks, 4, in_seconds(20), &w.err), 0);
+	assert_int_equal(calls(&w, "DescribeNetworkInterfaces"), 0);
 	assert_left(&w, 4);
 	end(&w);
 }

@@ -334,11 +334,19 @@ static void test_list__new_interface_by_metadata(void **state)
 /* Believing it would declare every pod's address lost. */
 static void test_list__no_primary_by_metadata(void **state)
 {
-	static const struct item gone = { BASE PRIMARY "/local-ipv4s", NULL };
+	static const struct item gone[] = {
+		{ BASE PRIMARY "/local-ipv4s", NULL },
+		{ BASE, PRIMARY "/\n" SECOND "/" },
+		{ BASE SECOND "/", "device-number\ninterface-id\nlocal-ipv4s\nsubnet-ipv4-cidr-block" },
+		{ BASE SECOND "/device-number", "2" },
+		{ BASE SECOND "/interface-id", "eni-0dd" },
+		{ BASE SECOND "/local-ipv4s", "10.0.2.30" },
+		{ BASE SECOND "/subnet-ipv4-cidr-block", "10.0.2.0/24" },
+	};
 	struct world *w = *state;
 	struct cloud_view view;
 
-	assert_int_equal(list_by_metadata(w, &gone, 1, &view), -1);
+	assert_int_equal(list_by_metadata(w, gone, ARRAY_SIZE(gone), &view), -1);
 	assert_int_equal(w->err.class, ERR_RETRY);
 }
 
