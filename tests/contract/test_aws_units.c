@@ -202,14 +202,14 @@ static void test_assign__fewer_prefixes__aws_12(void **state)
 static void test_assign__second_family_fails(void **state)
 {
 	static const struct {
-		enum fault_kind kind;
 		const char *code;
+		enum fault_kind kind;
 		bool is_success;
 	} rows[] = {
-		{ FAULT_ERROR, "UnauthorizedOperation", true },
-		{ FAULT_ERROR, "InsufficientFreeAddressesInSubnet", true },
-		{ FAULT_LOST_ANSWER, "", false },
-		{ FAULT_HALF, "", false },
+		{ "UnauthorizedOperation", FAULT_ERROR, true },
+		{ "InsufficientFreeAddressesInSubnet", FAULT_ERROR, true },
+		{ "", FAULT_LOST_ANSWER, false },
+		{ "", FAULT_HALF, false },
 	};
 
 	(void)state;

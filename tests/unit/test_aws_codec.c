@@ -382,7 +382,7 @@ static void test_subnet__ipv6_range_that_was_taken_back(void **state)
 	assert_int_equal(ec2_decode_subnet(xml, strlen(xml), "subnet-0aa11111111111111", &subnet, NULL), 0);
 	assert_string_equal(prefix_str(&subnet.prefix6, buf), "2600:1f14:aa:bb00::/64");
 	only = strstr(xml, ">associated");
-	memcpy(only, "><!--a-->ed", 11);
+	only[1] = 'd'; /* some other state */
 	assert_int_equal(ec2_decode_subnet(xml, strlen(xml), "subnet-0aa11111111111111", &subnet, NULL), 0);
 	assert_int_equal(subnet.prefix6.addr.family, IP_NONE);
 	free(xml);
