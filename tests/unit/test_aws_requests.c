@@ -90,7 +90,9 @@ static const char *fake_env(const char *name)
 
 static int setup(void **state)
 {
-	const struct cloud_config config = { .getenv = fake_env, .serves = { true, true }, .prefixes = true };
+	const struct cloud_config config = {
+		.getenv = fake_env, .serves = { true, true }, .prefixes = true, .no_discovery = true
+	};
 	struct world *w = calloc(1, sizeof(*w));
 
 	if (!w || check_fds_setup(state) != 0)
