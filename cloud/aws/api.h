@@ -67,15 +67,16 @@ struct ec2_create {
 	const char *instance;            /* owner tag and description */
 	const char *cluster;             /* "" = no tag */
 	const char *created_at;          /* ISO 8601 */
-	const char *token;
-	unsigned unit_count; /* secondary addresses */
+	const char *token;               /* a tag, by which it is found again */
+	const char *client_token;        /* of this very request: other parameters need another one */
+	struct cloud_want wants[IP_FAMILIES];
 };
 
 _must_check_ int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count,
 				   int64_t deadline_us, struct ec2_nics *ret, struct err *err);
 _must_check_ int ec2_type_describe(struct ec2 *ec2, const char *type, int64_t deadline_us, struct ec2_type *ret,
 				   struct err *err);
-_must_check_ int ec2_subnet_describe(struct ec2 *ec2, const char *subnet, int64_t deadline_us, struct prefix *ret,
+_must_check_ int ec2_subnet_describe(struct ec2 *ec2, const char *subnet, int64_t deadline_us, struct ec2_subnet *ret,
 				     struct err *err);
 _must_check_ int ec2_nic_create(struct ec2 *ec2, const struct ec2_create *want, int64_t deadline_us,
 				struct ec2_nic *ret, struct err *err);
@@ -86,11 +87,14 @@ _must_check_ int ec2_die_with_instance(struct ec2 *ec2, const char *nic, const c
 				       struct err *err);
 _must_check_ int ec2_nic_detach(struct ec2 *ec2, const char *attachment, int64_t deadline_us, struct err *err);
 _must_check_ int ec2_nic_delete(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err);
-_must_check_ int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadline_us,
-			    struct cloud_nic *ret, struct err *err);
-/** ec2_assign_these() - exactly these addresses and /28 prefixes, all or none; never taken from another interface. */
+/** ec2_assign() - units of one family, all or none; which, is EC2's choice. */
+_must_check_ int ec2_assign(struct ec2 *ec2, const char *nic, enum ip_family family, const struct cloud_want *want,
+			    int64_t deadline_us, struct cloud_nic *ret, struct err *err);
+/** ec2_assign_these() - exactly these addresses or these prefixes of one family, all or none; never taken from another
+ *  interface. */
 _must_check_ int ec2_assign_these(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,
 				  int64_t deadline_us, struct cloud_nic *ret, struct err *err);
+/** ec2_unassign() - addresses and prefixes of one family, all or none. */
 _must_check_ int ec2_unassign(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,
 			      int64_t deadline_us, struct err *err);
 

@@ -31,7 +31,9 @@ struct err;
 
 /** struct ec2_nic - one network interface; @nic's slot is the device index and its handle the attachment. */
 struct ec2_nic {
-	struct cloud_nic nic;       /* owned; foreign, subnet, gateway, primary and attached are left to the caller */
+	/* Owned; foreign, subnets, gateways, primary and attached are left to the caller. Its blocks hold every IPv6 address
+	 * but the one that EC2 calls primary: which of them is the NIC's own is not EC2's to say. */
+	struct cloud_nic nic;
 	char instance[EC2_ID_SIZE]; /* attached to; "" = none */
 	char attachment_status[16]; /* "attached", ...; "" = not attached */
 	bool delete_on_termination;
@@ -44,6 +46,7 @@ struct ec2_nic {
 	bool operator_managed;
 	bool no_manage;            /* tagged so by an operator */
 	char owner[EC2_TEXT_SIZE]; /* value of EC2_TAG_OWNER; "" = no such tag */
+	char token[EC2_ID_SIZE];   /* of EC2_TAG_TOKEN */
 	unsigned group_count;
 	char groups[EC2_GROUPS_MAX][EC2_ID_SIZE];
 };
@@ -51,6 +54,13 @@ struct ec2_nic {
 struct ec2_nics {
 	unsigned count;
 	struct ec2_nic *nics; /* owned */
+};
+
+/** struct ec2_subnet - the ranges of a subnet. */
+struct ec2_subnet {
+	char id[EC2_ID_SIZE];
+	struct prefix prefix;  /* IPv4 */
+	struct prefix prefix6; /* IP_NONE: it has none */
 };
 
 /** struct ec2_type - the network limits of an instance type. */
@@ -80,12 +90,13 @@ int ec2_decode_nics(const char *xml, size_t size, struct ec2_nics *ret, char **r
 int ec2_decode_create(const char *xml, size_t size, struct ec2_nic *ret, struct err *err);
 /** ec2_decode_attach() - AttachNetworkInterface: the attachment ID. */
 int ec2_decode_attach(const char *xml, size_t size, char ret[static EC2_ID_SIZE], struct err *err);
-/** ec2_decode_assign() - AssignPrivateIpAddresses: id and blocks of @ret, which the caller zeroed and releases. */
-int ec2_decode_assign(const char *xml, size_t size, struct cloud_nic *ret, struct err *err);
+/** ec2_decode_assign() - AssignPrivateIpAddresses or AssignIpv6Addresses, by @family: id and blocks of @ret, which the
+ *  caller zeroed and releases. */
+int ec2_decode_assign(const char *xml, size_t size, enum ip_family family, struct cloud_nic *ret, struct err *err);
 /** ec2_decode_type() - DescribeInstanceTypes: the type called @name. */
 int ec2_decode_type(const char *xml, size_t size, const char *name, struct ec2_type *ret, struct err *err);
-/** ec2_decode_subnet() - DescribeSubnets: the IPv4 range of the subnet @id. */
-int ec2_decode_subnet(const char *xml, size_t size, const char *id, struct prefix *ret, struct err *err);
+/** ec2_decode_subnet() - DescribeSubnets: the ranges of the subnet @id. */
+int ec2_decode_subnet(const char *xml, size_t size, const char *id, struct ec2_subnet *ret, struct err *err);
 /** ec2_decode_ack() - an answer that says nothing but "done". */
 int ec2_decode_ack(const char *xml, size_t size, const char *action, struct err *err);
 /** sts_decode_creds() - AssumeRoleWithWebIdentity: what the caller releases with aws_creds_done(). */

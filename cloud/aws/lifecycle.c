@@ -11,6 +11,10 @@
  *
  * That it says "attached" by and by is not waited for: the node sees its own devices.
  *
+ * Create brings the first units. What the subnet has too few of is asked for again: half, one, none, so that an interface
+ * is had; its units are then bought as on any other. Each of these is another request to EC2 and has a ClientToken of its
+ * own, derived from ours; the tag is the same on all, so that what any of them made is found again.
+ *
  * Any failure after Create: detach if attached, wait until available, delete, within a part of the deadline that is
  * kept back for it. What even that leaves behind carries our owner tag, is available, and is found by a sweep.
  *
@@ -30,14 +34,15 @@
 
 #define DOMAIN "aws"
 
-#define POLL_FIRST_US  (150 * USEC_PER_MSEC) /* "not found" right after Create, reading back */
-#define DETACHING_US   (2 * USEC_PER_SEC)    /* detaching takes 2-3 s: not looked at before */
-#define POLL_MAX_US    (2 * USEC_PER_SEC)
-#define POLLS_MAX      256                 /* the deadline ends it earlier */
-#define ATTACHES_MAX   16                  /* attempts: taken slots, lost answers, "not found" right after Create */
-#define READ_BACKS     3                   /* that must agree before a lost Attach is taken for not done */
-#define CLEANUP_MAX_US (20 * USEC_PER_SEC) /* kept back of an attach's deadline; detach and delete take 3-10 s */
-#define CREATED_SIZE   24                  /* "2026-01-01T00:00:00Z" */
+#define POLL_FIRST_US     (150 * USEC_PER_MSEC) /* "not found" right after Create, reading back */
+#define DETACHING_US      (2 * USEC_PER_SEC)    /* detaching takes 2-3 s: not looked at before */
+#define POLL_MAX_US       (2 * USEC_PER_SEC)
+#define POLLS_MAX         256                 /* the deadline ends it earlier */
+#define ATTACHES_MAX      16                  /* attempts: taken slots, lost answers, "not found" right after Create */
+#define READ_BACKS        3                   /* that must agree before a lost Attach is taken for not done */
+#define CLEANUP_MAX_US    (20 * USEC_PER_SEC) /* kept back of an attach's deadline; detach and delete take 3-10 s */
+#define CLIENT_TOKEN_SIZE 65                  /* EC2 takes 64 bytes */
+#define CREATED_SIZE      24                  /* "2026-01-01T00:00:00Z" */
 
 /* ---- waiting ---- */
 
@@ -184,11 +189,13 @@ struct attaching {
 	struct cloud_identity self;
 	struct ec2_nics own; /* before */
 	const struct ec2_nic *primary;
+	struct ec2_subnet subnet; /* of the new one */
 	struct ec2_nic made;
 	char attachment[EC2_ID_SIZE]; /* "" = not attached yet */
 	unsigned slot;
-	bool creating; /* a Create was sent */
+	bool creating; /* a Create was sent with this token */
 	bool lost;     /* the answer to an Attach */
+	bool again;    /* an earlier attach with this token got as far as attaching one */
 };
 
 static bool slot_used(const struct attaching *a, unsigned slot)
@@ -217,6 +224,7 @@ static int look(struct attaching *a, struct err *err)
 	for (unsigned i = 0; i < a->own.count; i++) {
 		if (a->own.nics[i].nic.slot == 0)
 			a->primary = &a->own.nics[i];
+		a->again = a->again || str_equal(a->own.nics[i].token, a->want->token);
 	}
 	a->slot = slot_free(a, a->want->slot);
 	return 0;
@@ -251,25 +259,71 @@ static int adopt(struct attaching *a, struct err *err)
 	return 0;
 }
 
-static int create(struct attaching *a, struct err *err)
+/* The @nth try to have one. */
+static int create_with(struct attaching *a, const struct cloud_want *wants, unsigned nth, struct err *err)
 {
-	char when[CREATED_SIZE];
-	const struct ec2_create want = {
-		.subnet = a->primary->subnet,
+	char when[CREATED_SIZE], token[CLIENT_TOKEN_SIZE];
+	struct ec2_create want = {
+		.subnet = a->subnet.id,
 		.groups_of = a->primary,
 		.instance = a->self.instance,
 		.cluster = a->aws->cluster,
 		.created_at = when,
 		.token = a->want->token,
-		.unit_count = a->want->wants[0].count,
+		.client_token = token,
 	};
 
+	memcpy(want.wants, wants, sizeof(want.wants));
+	(void)snprintf(token, sizeof(token), nth > 0 ? "%.60s-%u" : "%s", a->want->token, nth);
 	created_at(a->aws, when);
 	a->creating = true;
 	if (ec2_nic_create(&a->aws->ec2, &want, a->deadline_us, &a->made, err) == 0)
 		return 0;
 	if (str_equal(err->ident, "IdempotentParameterMismatch"))
 		return adopt(a, err);
+	return -1;
+}
+
+/* Which first units can be had where the interface will be. */
+static int first_units(struct attaching *a, struct cloud_want wants[static IP_FAMILIES], struct err *err)
+{
+	struct cloud_want *wants6 = &wants[ip_index(IP_V6)];
+
+	memcpy(wants, a->want->wants, sizeof(a->want->wants));
+	if (aws_subnet_get(a->aws, a->primary->subnet, a->deadline_us, &a->subnet, err) < 0)
+		return err_wrap(err, "subnet of the new interface");
+	if (wants6->count == 0 || a->subnet.prefix6.addr.family == IP_V6)
+		return 0;
+	if (wants[ip_index(IP_V4)].count == 0)
+		return err_set(err, ERR_INVALID, DOMAIN, "subnet %s has no IPv6 range", a->subnet.id);
+	/* Whoever asks for an IPv6 unit of it later is told. */
+	wants6->count = 0;
+	return 0;
+}
+
+/* IPv6 is never short: that of IPv4 is cut down. */
+static int create(struct attaching *a, struct err *err)
+{
+	struct cloud_want wants[IP_FAMILIES], *wants4 = &wants[ip_index(IP_V4)];
+
+	if (a->again) {
+		a->creating = true; /* by an attach before this one */
+		return adopt(a, err);
+	}
+	if (first_units(a, wants, err) < 0)
+		return -1;
+
+	const unsigned tries[] = { wants4->count, aws_fewer(wants4->count), 1, 0 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(tries); i++) {
+		if (i > 0 && tries[i] >= tries[i - 1])
+			continue;
+		wants4->count = tries[i];
+		if (create_with(a, wants, i, err) == 0)
+			return 0;
+		if (!ec2_is_subnet_short(err))
+			return -1;
+	}
 	return -1;
 }
 

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	char id[EC2_ID_SIZE];
 	struct ec2_error error;
 	struct cloud_nic assigned = { 0 };
-	struct prefix prefix;
+	struct ec2_subnet subnet;
 	struct ec2_type type;
 	struct ec2_nic nic;
 
@@ -44,10 +44,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		ec2_nic_done(&nic);
 	if (ec2_decode_attach(xml, size, id, NULL) == 0)
 		require(id[0] && memchr(id, '\0', sizeof(id)));
-	if (ec2_decode_assign(xml, size, &assigned, NULL) == 0)
-		cloud_nic_done(&assigned);
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		if (ec2_decode_assign(xml, size, ip_family_at(i), &assigned, NULL) == 0)
+			cloud_nic_done(&assigned);
 	(void)ec2_decode_type(xml, size, "m5.large", &type, NULL);
-	(void)ec2_decode_subnet(xml, size, "subnet-1", &prefix, NULL);
+	(void)ec2_decode_subnet(xml, size, "subnet-1", &subnet, NULL);
 	(void)ec2_decode_ack(xml, size, "DeleteNetworkInterface", NULL);
 	if (ec2_decode_error(xml, size, &error) == 0)
 		require(error.code[0] && memchr(error.message, '\0', sizeof(error.message)));
