@@ -11,6 +11,7 @@
 #include "berth/str.h"
 #include "identity.h"
 #include "model.h"
+#include "others.h"
 #include "throttle.h"
 
 #define DOMAIN    "seed"
@@ -369,6 +370,22 @@ static int load_instance(struct aws_model *model, const json_t *item, struct err
 	return boot(model, instance, item, err);
 }
 
+static int load_nic(struct aws_model *model, const json_t *item, struct err *err)
+{
+	struct aws_timings timings = model->timings;
+	struct aws_nic *nic;
+	int rc;
+
+	/* Without a lag nothing is filed of how it came to be. */
+	model->timings.imds_lag_ms = model->timings.describe_lag_ms = 0;
+	rc = aws_other_nic(model, item, 0, &nic, err);
+	model->timings.imds_lag_ms = timings.imds_lag_ms;
+	model->timings.describe_lag_ms = timings.describe_lag_ms;
+	if (rc == 0)
+		nic->created_us = INT64_MIN / 2; /* older than any lag */
+	return rc;
+}
+
 /* ---- knobs ---- */
 
 int aws_seed_timings(struct aws_model *model, const json_t *timings, struct err *err)
@@ -487,5 +504,7 @@ int aws_seed_load(struct aws_model *model, struct throttle *throttle, const json
 	if (load_role(model, seed, wall_us, err) < 0 || load_knobs(model, throttle, seed, err) < 0 ||
 	    load_each(model, seed, "instance_types", load_type, err) < 0)
 		return -1;
-	return load_each(model, seed, "instances", load_instance, err);
+	if (load_each(model, seed, "instances", load_instance, err) < 0)
+		return -1;
+	return load_each(model, seed, "nics", load_nic, err);
 }

@@ -11,8 +11,8 @@ import urllib.parse
 import boto3
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
-from aws_mock import (GROUP, NODE, SEED, SUBNET, TINY, attach, create, drop, http_call, imds, imds_token,
-                      refused, until, run)  # noqa: E402
+from aws_mock import (GROUP, NODE, SEED, SMALL, SUBNET, TINY, attach, create, drop, http_call, imds,  # noqa: E402
+                      imds_token, refused, until, run)
 
 
 def test_imds_tokens(mock, ec2):
@@ -107,6 +107,31 @@ def test_imds_lag(mock, ec2):
     assert mac in get("")[1], "a NIC that is gone stays for a while"
     until(lambda: mac not in get("")[1])
     mock.control("timings", {"imds_lag_ms": 0})
+
+
+def test_imds_units(mock, ec2):
+    token = imds_token(mock)
+    nic = create(ec2, SubnetId=SMALL)
+    attach(ec2, nic["NetworkInterfaceId"])
+
+    def get(key, mac=nic["MacAddress"]):
+        status, text = imds(mock, "/latest/meta-data/network/interfaces/macs/%s/%s" % (mac, key), token)
+        return text if status == 200 else status
+
+    for key in ("ipv4-prefix", "ipv6-prefix", "ipv6s", "subnet-ipv6-cidr-blocks"):
+        assert get(key) == 404 and key not in get("").split("\n"), key
+    drop(ec2, nic["NetworkInterfaceId"])
+    nic = create(ec2, Ipv4PrefixCount=2, Ipv6AddressCount=1)
+    prefix6 = ec2.assign_ipv6_addresses(NetworkInterfaceId=nic["NetworkInterfaceId"], Ipv6PrefixCount=1)
+    attach(ec2, nic["NetworkInterfaceId"])
+    mac = nic["MacAddress"]
+    assert get("ipv4-prefix", mac).split("\n") == [p["Ipv4Prefix"] for p in nic["Ipv4Prefixes"]]
+    assert get("local-ipv4s", mac) == nic["PrivateIpAddress"], "prefixes are not among the addresses"
+    assert get("ipv6s", mac) == nic["Ipv6Addresses"][0]["Ipv6Address"]
+    assert get("ipv6-prefix", mac) == prefix6["AssignedIpv6Prefixes"][0]
+    assert get("subnet-ipv6-cidr-blocks", mac) == "2600:1f14:aa:bb00::/64"
+    assert get("vpc-ipv6-cidr-blocks", mac) == "2600:1f14:aa:bb00::/56"
+    drop(ec2, nic["NetworkInterfaceId"])
 
 
 def test_imds_faults(mock, ec2):

@@ -7,8 +7,8 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
-from aws_mock import (GROUP, NOBODY, NODE, OTHER_AZ, SEED, SMALL, SUBNET, TINY, XEN, attach, create,
-                      describe, drop, refused, until, run)  # noqa: E402
+from aws_mock import (GROUP, Mock, NOBODY, NODE, OTHER_AZ, SEED, SMALL, SUBNET, TINY, XEN, attach, code_of,  # noqa: E402
+                      create, describe, drop, raw, refused, run, until)
 
 
 def test_create_network_interface(mock, ec2):
@@ -169,6 +169,82 @@ def test_foreign(mock, ec2):
     mock.control("remove", {"nic": plain["nic"], "units": [lost]})
     assert lost not in mock.nic(plain["nic"])["addresses"]
     drop(ec2, plain["nic"])
+
+
+def test_interface_types(mock, ec2):
+    for kind in ("interface", "trunk", "efa", "efa-only"):
+        made = create(ec2, InterfaceType=kind)
+        assert made["InterfaceType"] == kind
+        found = ec2.describe_network_interfaces(Filters=[{"Name": "interface-type", "Values": [kind]},
+                                                         {"Name": "status", "Values": ["available"]}])
+        assert [n["NetworkInterfaceId"] for n in found["NetworkInterfaces"]] == [made["NetworkInterfaceId"]]
+        drop(ec2, made["NetworkInterfaceId"])
+    refused("InvalidParameterValue", 400, create, ec2, InterfaceType="natGateway")
+
+
+def test_connection_tracking(mock, ec2):
+    nic = create(ec2)["NetworkInterfaceId"]
+    modify = ec2.modify_network_interface_attribute
+    text = raw(mock, "Action=ModifyNetworkInterfaceAttribute&Version=2016-11-15&NetworkInterfaceId=" + nic +
+               "&ConnectionTrackingSpecification.TcpEstablishedTimeout=350"
+               "&ConnectionTrackingSpecification.UdpTimeout=45")[1]
+    assert "<return>true</return>" in text, text
+    text = raw(mock, "Action=DescribeNetworkInterfaces&Version=2016-11-15&NetworkInterfaceId.1=" + nic)[1]
+    assert "<tcpEstablishedTimeout>350<" in text and "<udpTimeout>45<" in text and "udpStream" not in text, text
+    status, text = raw(mock, "Action=ModifyNetworkInterfaceAttribute&Version=2016-11-15&NetworkInterfaceId=" + nic +
+                       "&ConnectionTrackingSpecification.TcpEstablishedTimeout=59")
+    assert (status, code_of(text)) == (400, "InvalidParameterValue")
+    refused("MissingParameter", 400, modify, NetworkInterfaceId=nic)
+    drop(ec2, nic)
+
+
+SERVICE = {"instance": "n1", "operator": "eks.amazonaws.com", "tags": {"owner": "eks"}, "type": "trunk"}
+
+
+def test_operator_managed(mock, ec2):
+    told = json.loads(mock.control("foreign", SERVICE))
+    seen = describe(ec2, told["nic"])
+    assert not seen["RequesterManaged"] and seen["InterfaceType"] == "trunk"
+    assert seen["TagSet"] == [{"Key": "owner", "Value": "eks"}] and mock.nic(told["nic"])["operator"]
+    text = raw(mock, "Action=DescribeNetworkInterfaces&Version=2016-11-15&NetworkInterfaceId.1=" + told["nic"])[1]
+    assert "<managed>true<" in text and "<principal>eks.amazonaws.com<" in text
+    refused("OperationNotPermitted", 400, ec2.detach_network_interface, AttachmentId=told["attachment"])
+    refused("UnauthorizedOperation", 403, ec2.assign_private_ip_addresses, NetworkInterfaceId=told["nic"],
+            SecondaryPrivateIpAddressCount=1)
+    refused("UnauthorizedOperation", 403, ec2.modify_network_interface_attribute, NetworkInterfaceId=told["nic"],
+            Description={"Value": "mine"})
+    mock.control("remove", {"nic": told["nic"]})
+
+
+def test_hidden(mock, ec2):
+    told = json.loads(mock.control("foreign", dict(SERVICE, hidden=True)))
+    refused("InvalidNetworkInterfaceID.NotFound", 400, describe, ec2, told["nic"])
+    nics = ec2.describe_instances(InstanceIds=[NODE])["Reservations"][0]["Instances"][0]["NetworkInterfaces"]
+    assert [n["Attachment"]["DeviceIndex"] for n in nics] == [0]
+    body = "Action=DescribeNetworkInterfaces&Version=2016-11-15&IncludeManagedResources=true"
+    assert told["nic"] in raw(mock, body)[1] and told["nic"] not in raw(mock, body[:body.rindex("&")])[1]
+    nic = create(ec2)["NetworkInterfaceId"]
+    message = refused("InvalidParameterValue", 400, attach, ec2, nic)
+    assert message == "Instance '%s' already has an interface attached at device index '1'." % NODE
+    attach(ec2, nic, NODE, 2)
+    drop(ec2, nic)
+    mock.control("remove", {"nic": told["nic"]})
+
+
+def test_seed_nics(_mock, _ec2):
+    nics = [dict(SERVICE, instance="n1", secondary=2), {"instance": "n2", "managed": True, "prefixes": 1},
+            {"tags": {"node.k8s.amazonaws.com/instance_id": NODE}, "description": "aws-K8S-left", "type": "interface"}]
+    mock = Mock(dict(SEED, nics=nics, timings={"describe_lag_ms": 500}))
+    try:
+        seen = {n["Description"]: n for n in mock.client().describe_network_interfaces()["NetworkInterfaces"]
+                if n.get("Attachment", {}).get("DeviceIndex") != 0}
+        assert seen["aws-K8S-left"]["Status"] == "available" and len(seen) == 2, seen
+        of_node = {n["Attachment"]["InstanceId"]: n for n in mock.client().describe_network_interfaces(
+            Filters=[{"Name": "attachment.device-index", "Values": ["1"]}])["NetworkInterfaces"]}
+        assert of_node[NODE]["InterfaceType"] == "trunk" and len(of_node[NODE]["PrivateIpAddresses"]) == 3
+        assert of_node[TINY]["RequesterManaged"] and len(of_node[TINY]["Ipv4Prefixes"]) == 1
+    finally:
+        mock.stop()
 
 
 def test_describe_lag(mock, ec2):

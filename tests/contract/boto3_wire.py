@@ -3,13 +3,16 @@
 """The frame around every call of the mock AWS: signatures, malformed calls, dry runs, throttling, faults, log."""
 
 import datetime
+import glob
 import json
 import os
+import re
 import sys
 import time
 import unittest.mock
 
 import boto3
+import botocore
 import botocore.exceptions
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
@@ -141,6 +144,35 @@ def test_faults(mock, ec2):
     tag("x")
     status, text = http_call(mock.urls["control"], "POST", "/_mock/fault", json.dumps({"kind": "nonsense"}))
     assert status == 400 and "nonsense" in text
+
+
+def test_calls(_mock, _ec2):
+    mock = Mock(SEED)
+    try:
+        ec2 = mock.client()
+        nic = create(ec2)["NetworkInterfaceId"]
+        ec2.describe_vpcs()
+        ec2.create_tags(Resources=[nic], Tags=[{"Key": "a", "Value": "b"}])
+        refused("MissingParameter", 400, ec2.assign_private_ip_addresses, NetworkInterfaceId=nic)
+        http_call(mock.urls["metadata"], "GET", "/latest/meta-data/mac")
+        told = json.loads(mock.control("calls"))
+        assert (told["reads"], told["mutations"], told["others"]) == (1, 3, 1), told
+        assert told["actions"]["AssignPrivateIpAddresses"] == {"calls": 1, "ok": 0, "errors": 1, "throttled": 0}
+    finally:
+        mock.stop()
+
+
+def test_every_action_is_called(_mock, _ec2):
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+    with open(os.path.join(root, "mocks/aws/ec2.c"), encoding="utf-8") as f:
+        actions = re.findall(r'\{ "([A-Z]\w+)", ec2_', f.read())
+    text = ""
+    for path in glob.glob(os.path.join(root, "tests/contract/**/*.py"), recursive=True):
+        with open(path, encoding="utf-8") as f:
+            text += f.read()
+    assert len(actions) >= 20
+    missing = [a for a in actions if "ec2." + botocore.xform_name(a) not in text]
+    assert not missing, missing
 
 
 def test_log(mock, ec2):
