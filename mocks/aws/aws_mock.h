@@ -46,7 +46,10 @@ struct aws_mock_net_nic {
 	struct ipaddr primary;
 	struct prefix subnet;
 	unsigned mtu;
-	bool configure; /* the primary NIC: the distribution configures it */
+	bool configure;         /* the primary NIC: the distribution configures it */
+	struct prefix subnet6;  /* family 0: the subnet has no IPv6 range */
+	struct ipaddr primary6; /* its first IPv6 address; family 0: none */
+	bool public;            /* its instance may reach the internet */
 };
 
 /**
