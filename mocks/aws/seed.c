@@ -337,7 +337,7 @@ static int boot(struct aws_model *model, struct aws_instance *instance, const js
 	if (aws_model_boot(model, instance, &mac, &primary, more, more_count, &refused) < 0)
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "instance %s: %s: %s", instance->name, refused.code,
 			       refused.message);
-	return 0;
+	return get_text(item, "nic", aws_nic_at(model, instance, 0, 0)->id, AWS_ID_LEN, err);
 }
 
 static int load_instance(struct aws_model *model, const json_t *item, struct err *err)
