@@ -219,6 +219,7 @@ tests: $(REPLAY_BINS)
 help:
 	@echo 'make            the programs, in $(BUILD)/'
 	@echo 'make demo       two nodes in a VPC in a box: pods, pings, a killed daemon (root; installs what is missing)'
+	@echo '                MODE=prefix: /28 prefixes; MODE=dual: IPv4 and IPv6'
 	@echo 'make test       every test (root; installs what is missing)'
 	@echo 'make test-moto  the AWS provider against moto, which comes from PyPI into $(BUILD)/moto'
 	@echo 'make test-asan  the suite under AddressSanitizer and UndefinedBehaviorSanitizer'
@@ -232,9 +233,10 @@ help:
 deps:
 	@deploy/deps build test
 
+MODE ?= single
 demo: deps
 	@$(MAKE) --no-print-directory -s all
-	@BUILD=$(BUILD) mocks/demo
+	@BUILD=$(BUILD) MODE=$(MODE) mocks/demo
 
 test: deps
 	@$(MAKE) --no-print-directory tests

@@ -51,13 +51,19 @@ static const char *const row_names[] = {
 	[ROW_OTHER_NODE] = "pod - pod, other node",
 	[ROW_NODE_POD] = "node - pod",
 	[ROW_POD_NODE] = "pod - node",
-	[ROW_INTERNET] = "pod - internet, seen as it must be",
+	[ROW_INTERNET] = "pod - internet, seen as its node",
 	[ROW_FORGED] = "forged source is dropped",
 	[ROW_OTHER_NICS_SOURCE] = "source of another NIC is dropped",
 	[ROW_DARK] = "unassigned address is dark",
 	[ROW_FREE] = "assigned, unused address is silent",
 };
 static_assert(ARRAY_SIZE(row_names) == ROW_COUNT, "a name per row");
+
+/* IPv6 is not translated on its way out. */
+static const char *row_name(enum ip_family family, enum matrix_row row)
+{
+	return family == IP_V6 && row == ROW_INTERNET ? "pod - internet, seen as itself" : row_names[row];
+}
 
 struct pair {
 	const struct box_place *from, *to; /* @to NULL: nobody lives there */
@@ -122,8 +128,8 @@ static void count(struct matrix *matrix, enum matrix_row row, bool ok, const str
 		return;
 	}
 	if (matrix->failures++ < FAILURES_MAX)
-		(void)printf("  %s: %s (%s) -> %s: %s\n", row_names[row], from->name, ipaddr_str(&from->addr, src_text),
-			     ipaddr_str(dst, dst_text), why);
+		(void)printf("  %s: %s (%s) -> %s: %s\n", row_name(matrix->world.family, row), from->name,
+			     ipaddr_str(&from->addr, src_text), ipaddr_str(dst, dst_text), why);
 }
 
 static void count_answers(struct matrix *matrix, enum matrix_row row, const struct probes *probes)
@@ -369,10 +375,12 @@ static void print_table(const struct matrix *matrix)
 {
 	(void)printf("%-36s %6s / %s\n", matrix->world.family == IP_V6 ? "IPv6" : "IPv4", "ok", "tried");
 	for (unsigned row = 0; row < ROW_COUNT; row++) {
+		const char *name = row_name(matrix->world.family, (enum matrix_row)row);
+
 		if (matrix->tried[row] == 0)
-			(void)printf("%-36s %6s   nothing to try\n", row_names[row], "-");
+			(void)printf("%-36s %6s   nothing to try\n", name, "-");
 		else
-			(void)printf("%-36s %6u / %u%s\n", row_names[row], matrix->ok[row], matrix->tried[row],
+			(void)printf("%-36s %6u / %u%s\n", name, matrix->ok[row], matrix->tried[row],
 				     matrix->ok[row] < matrix->tried[row] ? "  FAILS" : "");
 	}
 }
@@ -389,7 +397,7 @@ static int family_matrix(const struct box *box, enum ip_family family, unsigned 
 		return 0;
 	for (unsigned row = 0; row < ROW_COUNT; row++)
 		if (run_row(&matrix, (enum matrix_row)row, err) < 0)
-			return err_wrap(err, "IPv%u, %s", (unsigned)family, row_names[row]);
+			return err_wrap(err, "IPv%u, %s", (unsigned)family, row_name(family, (enum matrix_row)row));
 	print_table(&matrix);
 	return (int)matrix.failures;
 }
