@@ -318,7 +318,8 @@ static void test_runtime_run__namespace_in_use(void **state)
 	assert_true(pod_netns_exists(setup));
 }
 
-#define TWO(a, b) "echo '{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"" a "\"},{\"address\":\"" b "\"}]}'\n"
+#define TWO(a, b)                                                                                                      \
+	"echo '{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"" a "\"},{\"address\":\"" b "\"}]}'\nexit 0\n"
 
 static void test_runtime_run__both_families(void **state)
 {
