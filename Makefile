@@ -136,6 +136,15 @@ $(TEST_BINS): $(BUILD)/%: $(BUILD)/%.o $(TEST_HELP) $(IPAMD) $(CNI) $(CTL) $(MOC
 .PHONY: tests
 tests: $(PROGRAMS) $(TEST_BINS)
 
+# The provider against moto, a mock that others wrote; not part of `make test`, because moto comes from the network.
+MOTO_BIN := $(BUILD)/tests/contract/moto/drive
+ALL_SRC  += tests/contract/moto/drive.c
+tests: $(MOTO_BIN)
+
+$(MOTO_BIN): $(BUILD)/tests/contract/moto/drive.o $(TEST_HELP) $(MOCKS) $(CLOUD) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,$(PKGS_ALL) cmocka) -lpthread
+
 # The simulator: the daemon's own objects behind other doors. Its objects come first, so that the archive's members with the
 # real doors are never asked for.
 SIM_OBJ   := $(call objs,$(filter-out tests/sim/sim.c tests/sim/plants.c tests/sim/test_%.c,$(wildcard tests/sim/*.c)))
@@ -206,11 +215,13 @@ ALL_SRC += tests/fuzz/replay.c
 tests: $(REPLAY_BINS)
 
 # ---- what people type ---------------------------------------------------------------------------------------------
-.PHONY: help deps demo test test-asan lint bench sim tables fuzz clean install
+.PHONY: help deps demo test test-moto test-asan lint bench sim tables fuzz clean install
 help:
 	@echo 'make            the programs, in $(BUILD)/'
 	@echo 'make demo       two nodes in a VPC in a box: pods, pings, a killed daemon (root; installs what is missing)'
+	@echo '                MODE=prefix: /28 prefixes; MODE=dual: IPv4 and IPv6'
 	@echo 'make test       every test (root; installs what is missing)'
+	@echo 'make test-moto  the AWS provider against moto, which comes from PyPI into $(BUILD)/moto'
 	@echo 'make test-asan  the suite under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make lint       warnings as errors, layers, format, static analysis'
 	@echo 'make bench      figures beside the ptp and host-local plugins'
@@ -222,13 +233,19 @@ help:
 deps:
 	@deploy/deps build test
 
+MODE ?= single
 demo: deps
 	@$(MAKE) --no-print-directory -s all
-	@BUILD=$(BUILD) mocks/demo
+	@BUILD=$(BUILD) MODE=$(MODE) mocks/demo
 
 test: deps
 	@$(MAKE) --no-print-directory tests
 	@BUILD=$(BUILD) tests/run
+
+test-moto: deps
+	@deploy/deps moto
+	@$(MAKE) --no-print-directory -s $(MOTO_BIN)
+	@BUILD=$(BUILD) tests/contract/moto/run
 
 test-asan: deps
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN=address,undefined tests

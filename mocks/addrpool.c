@@ -62,6 +62,17 @@ int addrpool_hold(struct addrpool *pool, const struct prefix *range, enum addrpo
 	return 0;
 }
 
+int addrpool_unhold(struct addrpool *pool, const struct prefix *range)
+{
+	if (!prefix_covers(&pool->range, range))
+		return -ERANGE;
+	uint32_t first = first_of(pool, range), size = (uint32_t)prefix_size(range);
+
+	for (uint32_t i = 0; i < size; i++)
+		pool->flags[first + i] &= (uint8_t) ~(FLAG_BLOCKS | FLAG_EXPLICIT);
+	return 0;
+}
+
 static void mark_used(struct addrpool *pool, uint32_t first, uint32_t size)
 {
 	for (uint32_t i = 0; i < size; i++)

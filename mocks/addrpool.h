@@ -31,6 +31,8 @@ int addrpool_init(struct addrpool *pool, const struct prefix *range, uint32_t he
 void addrpool_done(struct addrpool *pool);
 /** addrpool_hold() - set @range aside. Return: 0, or -ERANGE when it is not inside the pool. */
 int addrpool_hold(struct addrpool *pool, const struct prefix *range, enum addrpool_hold what);
+/** addrpool_unhold() - the contrary; what is taken stays taken. Return: 0, or -ERANGE. */
+int addrpool_unhold(struct addrpool *pool, const struct prefix *range);
 /** addrpool_take() - exactly this range. Return: 0, -ERANGE (not inside), -EPERM (kept by the
  *  cloud), -EBUSY (in use). */
 int addrpool_take(struct addrpool *pool, const struct prefix *range);

@@ -6,6 +6,8 @@
  * its probes, then all of them are sent in parallel. With many pods not every pair is asked: each pod asks its next
  * PARTNERS of a kind, as on a ring, so that every pod is source and destination of every kind that exists for it.
  *
+ * There is one table for each address family that pods have.
+ *
  * That pods of a secondary NIC leave by that NIC needs no row: the fabric drops a source on any NIC but its own (the
  * two rows of forged sources show that it does), so each such pod that reaches anything has left by the right one.
  */
@@ -56,6 +58,12 @@ static const char *const row_names[] = {
 	[ROW_FREE] = "assigned, unused address is silent",
 };
 static_assert(ARRAY_SIZE(row_names) == ROW_COUNT, "a name per row");
+
+/* IPv6 is not translated on its way out. */
+static const char *row_name(enum ip_family family, enum matrix_row row)
+{
+	return family == IP_V6 && row == ROW_INTERNET ? "pod - internet, seen as itself" : row_names[row];
+}
 
 struct pair {
 	const struct box_place *from, *to; /* @to NULL: nobody lives there */
@@ -120,8 +128,8 @@ static void count(struct matrix *matrix, enum matrix_row row, bool ok, const str
 		return;
 	}
 	if (matrix->failures++ < FAILURES_MAX)
-		(void)printf("  %s: %s (%s) -> %s: %s\n", row_names[row], from->name, ipaddr_str(&from->addr, src_text),
-			     ipaddr_str(dst, dst_text), why);
+		(void)printf("  %s: %s (%s) -> %s: %s\n", row_name(matrix->world.family, row), from->name,
+			     ipaddr_str(&from->addr, src_text), ipaddr_str(dst, dst_text), why);
 }
 
 static void count_answers(struct matrix *matrix, enum matrix_row row, const struct probes *probes)
@@ -194,24 +202,34 @@ static int nodes_and_pods(struct matrix *matrix, enum matrix_row row, struct err
 
 /* ---- the internet ---- */
 
+static struct ipaddr internet_of(enum ip_family family)
+{
+	struct ipaddr addr = { 0 };
+
+	(void)ipaddr_parse(family == IP_V6 ? FABRIC_INTERNET_ADDR6 : FABRIC_INTERNET_ADDR, &addr);
+	return addr;
+}
+
+/* IPv4 leaves under the public address of its node's primary; IPv6 is not translated. */
 static int pods_to_internet(struct matrix *matrix, struct err *err)
 {
 	const struct box_world *world = &matrix->world;
 	_cleanup_(probes_done) struct probes probes = { 0 };
-	struct ipaddr internet = { 0 };
+	struct ipaddr internet;
 
-	(void)ipaddr_parse(FABRIC_INTERNET_ADDR, &internet);
+	internet = internet_of(world->family);
 	for (unsigned i = 0; i < world->pod_count; i++)
 		if (probes_add(&probes, &world->pods[i], &world->nodes[world->pods[i].node], &internet, err) < 0)
 			return -1;
 	if (ping_udp(probes.list, probes.count, world->inet_fd, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < probes.count; i++) {
-		struct ipaddr want = fabric_public_addr(&probes.pairs[i].to->addr);
-		bool as_node = ipaddr_equal(&probes.list[i].seen, &want);
+		struct ipaddr want = world->family == IP_V6 ? probes.pairs[i].from->addr
+							    : fabric_public_addr(&probes.pairs[i].to->addr);
+		bool as_wanted = ipaddr_equal(&probes.list[i].seen, &want);
 
-		count(matrix, ROW_INTERNET, probes.list[i].ok && as_node, probes.pairs[i].from, &internet,
-		      probes.list[i].ok ? "seen with another node's address" : "no answer");
+		count(matrix, ROW_INTERNET, probes.list[i].ok && as_wanted, probes.pairs[i].from, &internet,
+		      probes.list[i].ok ? "seen with another address" : "no answer");
 	}
 	return 0;
 }
@@ -222,15 +240,20 @@ static int try_forgery(struct matrix *matrix, enum matrix_row row, const struct 
 		       const struct ipaddr *forged, struct err *err)
 {
 	const struct box_world *world = &matrix->world;
-	/* Another node, else the fabric itself; never a place to which the forged source is local or the same. */
+	/* Another node, else the fabric itself, which has no IPv6 address of its own: the internet; never a place to
+	 * which the forged source is local or the same. */
 	const struct box_place *to = world->node_count > 1 ? &world->nodes[(from->node + 1) % world->node_count] : NULL;
 	struct ping_forgery forgery = { .from_netns_fd = from->netns_fd,
-					.to_netns_fd = to ? to->netns_fd : world->vpc_fd,
+					.to_netns_fd = to                       ? to->netns_fd
+						       : world->family == IP_V6 ? world->inet_fd
+										: world->vpc_fd,
 					.honest = from->addr,
 					.forged = *forged };
 
 	if (to)
 		forgery.dst = to->addr;
+	else if (world->family == IP_V6)
+		forgery.dst = internet_of(IP_V6);
 	else
 		(void)ipaddr_parse(FABRIC_API_ADDR, &forgery.dst);
 	if (ping_forge(&forgery, err) < 0)
@@ -350,34 +373,59 @@ static int run_row(struct matrix *matrix, enum matrix_row row, struct err *err)
 
 static void print_table(const struct matrix *matrix)
 {
-	(void)printf("%-36s %6s / %s\n", "", "ok", "tried");
+	(void)printf("%-36s %6s / %s\n", matrix->world.family == IP_V6 ? "IPv6" : "IPv4", "ok", "tried");
 	for (unsigned row = 0; row < ROW_COUNT; row++) {
+		const char *name = row_name(matrix->world.family, (enum matrix_row)row);
+
 		if (matrix->tried[row] == 0)
-			(void)printf("%-36s %6s   nothing to try\n", row_names[row], "-");
+			(void)printf("%-36s %6s   nothing to try\n", name, "-");
 		else
-			(void)printf("%-36s %6u / %u%s\n", row_names[row], matrix->ok[row], matrix->tried[row],
+			(void)printf("%-36s %6u / %u%s\n", name, matrix->ok[row], matrix->tried[row],
 				     matrix->ok[row] < matrix->tried[row] ? "  FAILS" : "");
 	}
-	(void)printf(
-		"The fabric drops a source on any NIC but its own (strict rp_filter, as EC2's source check): a pod of\n"
-		"a secondary NIC that reaches anything has left by that NIC.\n");
+}
+
+/* Return: how many probes do not hold, or -1. *ret_pods: how many pods have an address of that family. */
+static int family_matrix(const struct box *box, enum ip_family family, unsigned *ret_pods, struct err *err)
+{
+	_cleanup_(matrix_done) struct matrix matrix = { .world = { .vpc_fd = -1, .inet_fd = -1 } };
+
+	if (box_world_read(box, family, &matrix.world, err) < 0)
+		return -1;
+	*ret_pods = matrix.world.pod_count;
+	if (matrix.world.pod_count == 0)
+		return 0;
+	for (unsigned row = 0; row < ROW_COUNT; row++)
+		if (run_row(&matrix, (enum matrix_row)row, err) < 0)
+			return err_wrap(err, "IPv%u, %s", (unsigned)family, row_name(family, (enum matrix_row)row));
+	print_table(&matrix);
+	return (int)matrix.failures;
 }
 
 int box_matrix(const struct box_opts *opts, struct err *err)
 {
+	static const enum ip_family families[] = { IP_V4, IP_V6 };
 	_cleanup_(box_done) struct box box = { 0 };
-	_cleanup_(matrix_done) struct matrix matrix = { .world = { .vpc_fd = -1, .inet_fd = -1 } };
+	unsigned pods = 0, failures = 0;
 
-	if (box_load(opts->name, &box, err) < 0 || box_world_read(&box, &matrix.world, err) < 0)
+	if (box_load(opts->name, &box, err) < 0)
 		return -1;
-	if (matrix.world.pod_count == 0)
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		unsigned count = 0;
+		int failed = family_matrix(&box, families[i], &count, err);
+
+		if (failed < 0)
+			return -1;
+		pods += count;
+		failures += (unsigned)failed;
+	}
+	if (pods == 0)
 		return err_set(err, ERR_INVALID, DOMAIN, "box %s has no pods: vpcbox pods %s 4", box.prefix,
 			       box.nodes[0]);
-	for (unsigned row = 0; row < ROW_COUNT; row++)
-		if (run_row(&matrix, (enum matrix_row)row, err) < 0)
-			return err_wrap(err, "%s", row_names[row]);
-	print_table(&matrix);
-	if (matrix.failures > 0)
-		return err_set(err, ERR_INVALID, DOMAIN, "%u probes do not hold", matrix.failures);
+	(void)printf(
+		"The fabric drops a source on any NIC but its own (strict rp_filter, as EC2's source check): a pod of\n"
+		"a secondary NIC that reaches anything has left by that NIC.\n");
+	if (failures > 0)
+		return err_set(err, ERR_INVALID, DOMAIN, "%u probes do not hold", failures);
 	return 0;
 }

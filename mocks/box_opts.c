@@ -29,6 +29,8 @@ static const struct option_row rows[] = {
 	{ "cloud", OPTION_TEXT, BOX_UP, AT(cloud), 0, 0, "aws", "CLOUD", "which cloud it plays: aws" },
 	{ "nodes", OPTION_NUMBER, BOX_UP, AT(nodes), 1, 16, "2", "N", "how many nodes" },
 	{ "type", OPTION_TEXT, BOX_UP, AT(type), 0, 0, "m5.large", "TYPE", "instance type of the nodes" },
+	{ "families", OPTION_TEXT, BOX_UP, AT(families), 0, 0, "ipv4", "LIST",
+	  "of the network and of pods: ipv4, ipv6 or ipv4,ipv6" },
 	{ "attach-ms", OPTION_NUMBER, BOX_UP, AT(attach_ms), 0, 60000, "300", "MS", "how long attaching a NIC takes" },
 	{ "env", OPTION_ENV, BOX_UP, AT(env), 0, 0, NULL, "K=V", "environment of the daemons; may be repeated" },
 	{ "no-ipamd", OPTION_FLAG, BOX_UP, AT(no_ipamd), 0, 0, NULL, NULL, "leave the daemons out" },

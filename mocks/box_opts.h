@@ -28,8 +28,9 @@ enum box_verb_bit {
 struct box_opts {
 	const char *name; /* prefix of the box */
 	const char *cloud;
-	const char *type;  /* instance type */
-	const char *ipamd; /* NULL: beside vpcbox; so the next two */
+	const char *type;     /* instance type */
+	const char *families; /* "ipv4", "ipv6", "ipv4,ipv6" */
+	const char *ipamd;    /* NULL: beside vpcbox; so the next two */
 	const char *plugin;
 	const char *mockcloud;
 	const char *delete; /* pods: "all" or a number; NULL: add */

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
-#include <linux/icmp.h>
 #include <netinet/in.h>
-#include <netinet/ip.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -15,6 +10,7 @@
 #include "berth/attr.h"
 #include "berth/err.h"
 #include "berth/net.h"
+#include "box_icmp.h"
 #include "box_ping.h"
 
 #define DOMAIN        "ping"
@@ -22,24 +18,6 @@
 #define DRAIN_MAX     1024U /* datagrams read from one socket before the others get their turn */
 #define ECHO_PORT     7U    /* of the listener: the port of RFC 862 */
 #define FORGE_WAIT_US (50 * USEC_PER_MSEC) /* for a forged packet, after the honest one behind it has come */
-
-/* What travels. The cookie finds its probe again; it is unguessable, so that no other ping on the machine is taken for
- * it. */
-struct payload {
-	uint64_t run;
-	uint32_t index;
-	uint32_t seen; /* source of the request, network order; in an answer */
-};
-
-struct echo {
-	struct icmphdr header;
-	struct payload payload;
-} __attribute__((packed));
-
-struct forged_packet {
-	struct iphdr ip;
-	struct echo echo;
-} __attribute__((packed));
 
 struct batch {
 	struct ping_probe *probes;
@@ -50,60 +28,60 @@ struct batch {
 	int server_fd;
 };
 
-static uint16_t checksum(const void *bytes, size_t size)
-{
-	const uint8_t *at = bytes;
-	uint32_t sum = 0;
-
-	assert(size % 2 == 0);
-	for (size_t i = 0; i < size; i += 2) {
-		uint16_t word;
-
-		memcpy(&word, at + i, sizeof(word));
-		sum += ntohs(word);
-	}
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return htons((uint16_t)~sum);
-}
-
-static struct sockaddr_in sockaddr_of(const struct ipaddr *addr, uint16_t port)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
-
-	memcpy(&to.sin_addr, addr->bytes, sizeof(to.sin_addr));
-	return to;
-}
-
-static struct ipaddr addr_from(uint32_t network_order)
-{
-	return ipaddr_v4(ntohl(network_order));
-}
-
 /* ---- sockets ---- */
 
+enum socket_kind {
+	SOCKET_UDP,
+	SOCKET_ANSWERS, /* ICMP: sends requests, gets answers */
+	SOCKET_ASKS,    /* ICMP: gets requests */
+	SOCKET_PACKETS  /* sends whole packets */
+};
+
 struct socket_wish {
-	int type, protocol;
-	int icmp_type; /* raw: the only type that it wants; -1: not raw ICMP */
-	const struct sockaddr_in *bind_to;
+	enum socket_kind kind;
+	enum ip_family family;
+	const struct ipaddr *bind_to; /* UDP: on ECHO_PORT; NULL: nowhere */
 	int fd;
 };
+
+static int protocol_of(const struct socket_wish *wish)
+{
+	if (wish->kind == SOCKET_UDP)
+		return IPPROTO_UDP;
+	if (wish->kind == SOCKET_PACKETS)
+		return IPPROTO_RAW;
+	return wish->family == IP_V6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+}
+
+static int prepare_socket(const struct socket_wish *wish, int fd, struct err *err)
+{
+	enum icmp_kind kind = wish->kind == SOCKET_ASKS ? ICMP_KIND_ASK : ICMP_KIND_ANSWER;
+	struct sockaddr_storage to;
+	int r = 0;
+
+	if (wish->kind == SOCKET_ASKS || wish->kind == SOCKET_ANSWERS)
+		r = icmp_filter(fd, wish->family, kind);
+	if (r < 0)
+		return err_set_errno(err, ERR_BUG, DOMAIN, -r, "ICMP filter");
+	if (!wish->bind_to)
+		return 0;
+	socklen_t len = icmp_sockaddr(wish->bind_to, ECHO_PORT, &to);
+
+	if (bind(fd, (const struct sockaddr *)&to, len) < 0)
+		return err_set_errno(err, ERR_CONFLICT, DOMAIN, errno, "bind");
+	return 0;
+}
 
 static int open_socket(void *arg, struct err *err)
 {
 	struct socket_wish *wish = arg;
-	_cleanup_close_ int fd = socket(AF_INET, wish->type | SOCK_CLOEXEC | SOCK_NONBLOCK, wish->protocol);
+	int type = (wish->kind == SOCKET_UDP ? SOCK_DGRAM : SOCK_RAW) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	_cleanup_close_ int fd = socket(wish->family == IP_V6 ? AF_INET6 : AF_INET, type, protocol_of(wish));
 
 	if (fd < 0)
 		return err_set_errno(err, errno == EPERM ? ERR_AUTH : ERR_EXHAUSTED, DOMAIN, errno, "socket");
-	if (wish->icmp_type >= 0) {
-		struct icmp_filter filter = { .data = ~(1U << wish->icmp_type) };
-
-		if (setsockopt(fd, SOL_RAW, ICMP_FILTER, &filter, sizeof(filter)) < 0)
-			return err_set_errno(err, ERR_BUG, DOMAIN, errno, "ICMP filter");
-	}
-	if (wish->bind_to && bind(fd, (const struct sockaddr *)wish->bind_to, sizeof(*wish->bind_to)) < 0)
-		return err_set_errno(err, ERR_CONFLICT, DOMAIN, errno, "bind");
+	if (prepare_socket(wish, fd, err) < 0)
+		return -1;
 	wish->fd = take_fd(fd);
 	return 0;
 }
@@ -135,9 +113,8 @@ static void batch_done(struct batch *batch)
 static int batch_open(struct batch *batch, struct err *err)
 {
 	for (unsigned i = 0; i < batch->count; i++) {
-		struct socket_wish wish = { .type = batch->udp ? SOCK_DGRAM : SOCK_RAW,
-					    .protocol = batch->udp ? IPPROTO_UDP : IPPROTO_ICMP,
-					    .icmp_type = batch->udp ? -1 : ICMP_ECHOREPLY };
+		struct socket_wish wish = { .kind = batch->udp ? SOCKET_UDP : SOCKET_ANSWERS,
+					    .family = batch->probes[i].dst.family };
 
 		if (socket_in(batch->probes[i].netns_fd, &wish, &batch->fds[i], err) < 0)
 			return -1;
@@ -148,63 +125,56 @@ static int batch_open(struct batch *batch, struct err *err)
 /* Failures to send are what a probe is there to find (no route, unreachable): it then is not answered. */
 static void send_probe(const struct batch *batch, unsigned i, unsigned attempt)
 {
-	struct sockaddr_in to = sockaddr_of(&batch->probes[i].dst, batch->udp ? ECHO_PORT : 0);
-	struct echo echo = { .header = { .type = ICMP_ECHO }, .payload = { .run = batch->run, .index = i } };
-	const void *bytes = batch->udp ? (const char *)&echo + offsetof(struct echo, payload) : (const char *)&echo;
+	const struct ipaddr *dst = &batch->probes[i].dst;
+	struct icmp_cookie cookie = { .run = batch->run, .index = i };
+	struct sockaddr_storage to;
+	socklen_t to_len = icmp_sockaddr(dst, batch->udp ? ECHO_PORT : 0, &to);
+	uint8_t bytes[ICMP_BYTES_MAX];
+	size_t size = sizeof(cookie);
 
-	echo.header.un.echo.id = htons((uint16_t)(batch->run + i));
-	echo.header.un.echo.sequence = htons((uint16_t)attempt);
-	echo.header.checksum = checksum(&echo, sizeof(echo));
-	(void)sendto(batch->fds[i], bytes, batch->udp ? sizeof(echo.payload) : sizeof(echo), 0,
-		     (const struct sockaddr *)&to, sizeof(to));
+	if (batch->udp)
+		memcpy(bytes, &cookie, sizeof(cookie));
+	else
+		size = icmp_ask(dst->family, (uint16_t)(batch->run + i), (uint16_t)attempt, &cookie, bytes);
+	(void)sendto(batch->fds[i], bytes, size, 0, (const struct sockaddr *)&to, to_len);
 }
 
-static void take_answer(struct batch *batch, const struct payload *payload, struct in_addr from)
+static void take_answer(struct batch *batch, const struct icmp_cookie *cookie, const struct sockaddr_storage *from)
 {
-	struct ipaddr source = addr_from(from.s_addr);
+	struct ipaddr source = icmp_sockaddr_addr(from);
 
-	if (payload->run != batch->run || payload->index >= batch->count)
+	if (cookie->run != batch->run || cookie->index >= batch->count)
 		return;
-	struct ping_probe *probe = &batch->probes[payload->index];
+	struct ping_probe *probe = &batch->probes[cookie->index];
 
 	if (!ipaddr_equal(&source, &probe->dst)) {
 		probe->wrong_source = true;
 		return;
 	}
 	probe->ok = true;
-	if (batch->udp)
-		probe->seen = addr_from(payload->seen);
+	if (!batch->udp)
+		return;
+	probe->seen = (struct ipaddr){ .family = (uint8_t)cookie->seen_family };
+	memcpy(probe->seen.bytes, cookie->seen, sizeof(cookie->seen));
 }
 
-/* The ICMP payload of a raw packet, if it is an echo of the wanted type and whole. */
-static bool parse_echo(const uint8_t *bytes, size_t size, uint8_t type, struct echo *ret)
-{
-	size_t header = size >= sizeof(struct iphdr) ? (size_t)(bytes[0] & 0x0f) * 4 : 0;
-
-	if (header < sizeof(struct iphdr) || size < header + sizeof(*ret))
-		return false;
-	memcpy(ret, bytes + header, sizeof(*ret));
-	return ret->header.type == type;
-}
-
-static void drain_probe(struct batch *batch, int fd)
+static void drain_probe(struct batch *batch, int fd, enum ip_family family)
 {
 	for (unsigned n = 0; n < DRAIN_MAX; n++) {
-		uint8_t bytes[256];
-		struct sockaddr_in from = { 0 };
+		uint8_t bytes[ICMP_BYTES_MAX];
+		struct sockaddr_storage from = { 0 };
 		socklen_t from_len = sizeof(from);
 		ssize_t size = recvfrom(fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&from, &from_len);
-		struct payload payload;
-		struct echo echo;
+		struct icmp_cookie cookie;
 
 		if (size < 0 && errno == EAGAIN)
 			return;
-		if (batch->udp && size == (ssize_t)sizeof(payload)) {
-			memcpy(&payload, bytes, sizeof(payload));
-			take_answer(batch, &payload, from.sin_addr);
-		} else if (!batch->udp && size > 0 && parse_echo(bytes, (size_t)size, ICMP_ECHOREPLY, &echo)) {
-			memcpy(&payload, &echo.payload, sizeof(payload));
-			take_answer(batch, &payload, from.sin_addr);
+		if (batch->udp && size == (ssize_t)sizeof(cookie)) {
+			memcpy(&cookie, bytes, sizeof(cookie));
+			take_answer(batch, &cookie, &from);
+		} else if (!batch->udp && size > 0 &&
+			   icmp_read(family, ICMP_KIND_ANSWER, bytes, (size_t)size, &cookie)) {
+			take_answer(batch, &cookie, &from);
 		}
 	}
 }
@@ -212,17 +182,19 @@ static void drain_probe(struct batch *batch, int fd)
 static void serve(int fd)
 {
 	for (unsigned n = 0; n < DRAIN_MAX; n++) {
-		struct payload payload = { 0 };
-		struct sockaddr_in from = { 0 };
+		struct icmp_cookie cookie = { 0 };
+		struct sockaddr_storage from = { 0 };
 		socklen_t from_len = sizeof(from);
-		ssize_t size = recvfrom(fd, &payload, sizeof(payload), 0, (struct sockaddr *)&from, &from_len);
+		ssize_t size = recvfrom(fd, &cookie, sizeof(cookie), 0, (struct sockaddr *)&from, &from_len);
+		struct ipaddr who = icmp_sockaddr_addr(&from);
 
 		if (size < 0 && errno == EAGAIN)
 			return;
-		if (size != (ssize_t)sizeof(payload))
+		if (size != (ssize_t)sizeof(cookie))
 			continue;
-		payload.seen = from.sin_addr.s_addr;
-		(void)sendto(fd, &payload, sizeof(payload), 0, (const struct sockaddr *)&from, from_len);
+		cookie.seen_family = who.family;
+		memcpy(cookie.seen, who.bytes, sizeof(cookie.seen));
+		(void)sendto(fd, &cookie, sizeof(cookie), 0, (const struct sockaddr *)&from, from_len);
 	}
 }
 
@@ -230,13 +202,15 @@ static void serve(int fd)
 static unsigned poll_once(struct batch *batch, int64_t left_us, unsigned attempt)
 {
 	struct pollfd pollers[BATCH + 1];
-	unsigned waiting = 0;
+	unsigned who[BATCH], waiting = 0;
 
 	for (unsigned i = 0; i < batch->count; i++) {
 		unsigned tries = batch->probes[i].tries ? batch->probes[i].tries : PING_TRIES;
 
-		if (!batch->probes[i].ok && attempt < tries)
-			pollers[waiting++] = (struct pollfd){ .fd = batch->fds[i], .events = POLLIN };
+		if (batch->probes[i].ok || attempt >= tries)
+			continue;
+		who[waiting] = i;
+		pollers[waiting++] = (struct pollfd){ .fd = batch->fds[i], .events = POLLIN };
 	}
 	if (waiting == 0)
 		return 0;
@@ -247,7 +221,7 @@ static unsigned poll_once(struct batch *batch, int64_t left_us, unsigned attempt
 		serve(batch->server_fd);
 	for (unsigned i = 0; i < waiting; i++)
 		if (pollers[i].revents)
-			drain_probe(batch, pollers[i].fd);
+			drain_probe(batch, pollers[i].fd, batch->probes[who[i]].dst.family);
 	return waiting;
 }
 
@@ -300,10 +274,7 @@ int ping_udp(struct ping_probe *probes, unsigned count, int server_netns_fd, str
 
 	if (count == 0)
 		return 0;
-	struct sockaddr_in listen_on = sockaddr_of(&probes[0].dst, ECHO_PORT);
-	struct socket_wish wish = {
-		.type = SOCK_DGRAM, .protocol = IPPROTO_UDP, .icmp_type = -1, .bind_to = &listen_on
-	};
+	struct socket_wish wish = { .kind = SOCKET_UDP, .family = probes[0].dst.family, .bind_to = &probes[0].dst };
 
 	if (socket_in(server_netns_fd, &wish, &server_fd, err) < 0)
 		return -1;
@@ -316,17 +287,13 @@ enum forge_kind { FORGE_FORGED, FORGE_HONEST };
 
 static void send_forged(int fd, uint64_t run, enum forge_kind kind, const struct ipaddr *src, const struct ipaddr *dst)
 {
-	struct sockaddr_in to = sockaddr_of(dst, 0);
-	struct forged_packet packet = { .ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_ICMP },
-					.echo = { .header = { .type = ICMP_ECHO },
-						  .payload = { .run = run, .index = kind } } };
+	struct icmp_cookie cookie = { .run = run, .index = kind };
+	uint8_t bytes[ICMP_BYTES_MAX];
+	size_t size = icmp_packet(src, dst, &cookie, bytes);
+	struct sockaddr_storage to;
+	socklen_t to_len = icmp_sockaddr(dst, 0, &to);
 
-	/* Length and checksum of the IP header are the kernel's work, raw(7). */
-	memcpy(&packet.ip.saddr, src->bytes, sizeof(packet.ip.saddr));
-	memcpy(&packet.ip.daddr, dst->bytes, sizeof(packet.ip.daddr));
-	packet.echo.header.un.echo.id = htons((uint16_t)(run + kind));
-	packet.echo.header.checksum = checksum(&packet.echo, sizeof(packet.echo));
-	(void)sendto(fd, &packet, sizeof(packet), 0, (const struct sockaddr *)&to, sizeof(to));
+	(void)sendto(fd, bytes, size, 0, (const struct sockaddr *)&to, to_len);
 }
 
 static void look_for(struct ping_forgery *forgery, int fd, uint64_t run, int64_t deadline_us, bool until_honest)
@@ -335,15 +302,16 @@ static void look_for(struct ping_forgery *forgery, int fd, uint64_t run, int64_t
 
 	while (left_us > 0 && !(until_honest && forgery->honest_came) && !forgery->forged_came) {
 		struct pollfd poller = { .fd = fd, .events = POLLIN };
-		uint8_t bytes[256];
-		struct echo echo;
+		uint8_t bytes[ICMP_BYTES_MAX];
+		struct icmp_cookie cookie;
 		ssize_t size = -1;
 
 		if (poll(&poller, 1, (int)(left_us / USEC_PER_MSEC) + 1) > 0)
 			size = recv(fd, bytes, sizeof(bytes), 0);
-		if (size > 0 && parse_echo(bytes, (size_t)size, ICMP_ECHO, &echo) && echo.payload.run == run) {
-			forgery->honest_came |= echo.payload.index == FORGE_HONEST;
-			forgery->forged_came |= echo.payload.index == FORGE_FORGED;
+		if (size > 0 && icmp_read(forgery->dst.family, ICMP_KIND_ASK, bytes, (size_t)size, &cookie) &&
+		    cookie.run == run) {
+			forgery->honest_came |= cookie.index == FORGE_HONEST;
+			forgery->forged_came |= cookie.index == FORGE_FORGED;
 		}
 		left_us = deadline_us - clock_now(&clock_boot);
 	}
@@ -352,8 +320,8 @@ static void look_for(struct ping_forgery *forgery, int fd, uint64_t run, int64_t
 int ping_forge(struct ping_forgery *forgery, struct err *err)
 {
 	_cleanup_close_ int from_fd = -1, to_fd = -1;
-	struct socket_wish from = { .type = SOCK_RAW, .protocol = IPPROTO_RAW, .icmp_type = -1 };
-	struct socket_wish to = { .type = SOCK_RAW, .protocol = IPPROTO_ICMP, .icmp_type = ICMP_ECHO };
+	struct socket_wish from = { .kind = SOCKET_PACKETS, .family = forgery->dst.family };
+	struct socket_wish to = { .kind = SOCKET_ASKS, .family = forgery->dst.family };
 	uint64_t run = 0;
 
 	forgery->honest_came = forgery->forged_came = false;

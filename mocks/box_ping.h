@@ -4,7 +4,8 @@
  *
  * Every probe has a socket that was born in the namespace it speaks from; one thread polls all of them. A probe holds
  * only if the right answer came from the right address: ICMP echo with a cookie in its payload, or UDP to a listener
- * that tells the source as it sees it. Namespaces are given as descriptors and stay the caller's.
+ * that tells the source as it sees it. Namespaces are given as descriptors and stay the caller's. Each probe is of the
+ * family of its destination; a listener, and so all probes of one ping_udp(), have one family.
  */
 #ifndef MOCKS_BOX_PING_H
 #define MOCKS_BOX_PING_H

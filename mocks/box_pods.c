@@ -84,8 +84,10 @@ int box_pod_indexes(const struct box *box, const char *node, unsigned ret[static
 static void report(struct crew *crew, const struct runtime_pod *pod, const struct runtime_outcome *outcome, int rc,
 		   const struct err *err)
 {
-	char address[PREFIX_STRLEN];
+	char address[PREFIX_STRLEN], second[PREFIX_STRLEN] = "";
 
+	if (pod->second.addr.family != IP_NONE)
+		(void)prefix_str(&pod->second, second);
 	(void)pthread_mutex_lock(&crew->lock);
 	crew->plugin_us_sum += outcome->plugin_us;
 	if (outcome->plugin_us > crew->plugin_us_max)
@@ -95,8 +97,8 @@ static void report(struct crew *crew, const struct runtime_pod *pod, const struc
 	else if (crew->first_error.class == ERR_NONE)
 		crew->first_error = *err;
 	if (rc == 0 && !crew->quiet)
-		(void)printf("%-14s %-18s %5lld.%lld ms%s\n", pod->name, prefix_str(&pod->address, address),
-			     (long long)(outcome->plugin_us / USEC_PER_MSEC),
+		(void)printf("%-14s %-18s %s%s%5lld.%lld ms%s\n", pod->name, prefix_str(&pod->address, address), second,
+			     second[0] ? " " : "", (long long)(outcome->plugin_us / USEC_PER_MSEC),
 			     (long long)(outcome->plugin_us % USEC_PER_MSEC / 100), crew->is_delete ? " deleted" : "");
 	else if (rc != 0)
 		(void)printf("%-14s FAILED: %s\n", pod->name,

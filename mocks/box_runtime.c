@@ -101,9 +101,11 @@ void runtime_pod_done(struct runtime_pod *pod)
 
 int runtime_pod_save(const struct runtime_pod *pod, const char *path, struct err *err)
 {
-	char address[PREFIX_STRLEN];
-	json_auto_t *record = json_pack("{s:s, s:s, s:s, s:s*}", "name", pod->name, "container", pod->container,
-					"address", prefix_str(&pod->address, address), "result", pod->result);
+	char address[PREFIX_STRLEN], second[PREFIX_STRLEN];
+	bool has_second = pod->second.addr.family != IP_NONE;
+	json_auto_t *record = json_pack("{s:s, s:s, s:s, s:s*, s:s*}", "name", pod->name, "container", pod->container,
+					"address", prefix_str(&pod->address, address), "second",
+					has_second ? prefix_str(&pod->second, second) : NULL, "result", pod->result);
 	_cleanup_free_ char *text = record ? json_print(record) : NULL;
 
 	if (!text)
@@ -115,7 +117,7 @@ int runtime_pod_save(const struct runtime_pod *pod, const char *path, struct err
 
 int runtime_pod_load(const char *path, struct runtime_pod *ret, struct err *err)
 {
-	const char *name = NULL, *container = NULL, *address = NULL, *result = NULL;
+	const char *name = NULL, *container = NULL, *address = NULL, *second = NULL, *result = NULL;
 	json_auto_t *record = NULL;
 	struct runtime_pod pod = { 0 };
 
@@ -124,10 +126,12 @@ int runtime_pod_load(const char *path, struct runtime_pod *ret, struct err *err)
 	if (json_get_str(record, DOMAIN, "name", &name, err) < 0 ||
 	    json_get_str(record, DOMAIN, "container", &container, err) < 0 ||
 	    json_get_str(record, DOMAIN, "address", &address, err) < 0 ||
+	    json_get_str_opt(record, DOMAIN, "second", &second, err) < 0 ||
 	    json_get_str_opt(record, DOMAIN, "result", &result, err) < 0)
 		return err_wrap(err, "%s", path);
 	if (str_copy(pod.name, sizeof(pod.name), name) < 0 ||
-	    str_copy(pod.container, sizeof(pod.container), container) < 0 || prefix_parse(address, &pod.address) < 0)
+	    str_copy(pod.container, sizeof(pod.container), container) < 0 || prefix_parse(address, &pod.address) < 0 ||
+	    (second && prefix_parse(second, &pod.second) < 0))
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "%s: not a pod's record", path);
 	if (result && !(pod.result = strdup(result)))
 		return err_set_errno(err, ERR_EXHAUSTED, DOMAIN, ENOMEM, "%s", path);
@@ -225,21 +229,13 @@ static int plugin_failed(const struct child_result *result, const char *command,
 	return err_set(err, ERR_INVALID, DOMAIN, "%s of %s: %.180s", command, pod->name, outcome->plugin_error);
 }
 
-/* Results of CNI 0.3 and later have ips[].address; 0.2 and older ones are refused as the wrong shape. */
-static int take_result(struct runtime_pod *pod, struct child_result *result, struct err *err)
+static int take_address(const struct runtime_pod *pod, const json_t *item, struct prefix *ret, struct err *err)
 {
 	const char *address = NULL;
-	json_auto_t *root = NULL;
-	json_t *ips = NULL;
 	char *slash, text[PREFIX_STRLEN];
 	struct ipaddr addr;
 
-	if (json_parse(result->out, strlen(result->out), DOMAIN, &root, err) < 0 ||
-	    json_get_arr_opt(root, DOMAIN, "ips", &ips, err) < 0)
-		return err_wrap(err, "result of ADD of %s", pod->name);
-	json_t *first = json_array_get(ips, 0);
-
-	if (!json_is_object(first) || json_get_str(first, DOMAIN, "address", &address, err) < 0 ||
+	if (!json_is_object(item) || json_get_str(item, DOMAIN, "address", &address, err) < 0 ||
 	    str_copy(text, sizeof(text), address) < 0)
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "result of ADD of %s: no address", pod->name);
 	slash = strchr(text, '/');
@@ -247,7 +243,28 @@ static int take_result(struct runtime_pod *pod, struct child_result *result, str
 		*slash = '\0';
 	if (!slash || ipaddr_parse(text, &addr) < 0)
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "result of ADD of %s: address \"%s\"", pod->name, address);
-	pod->address = prefix_host(&addr);
+	*ret = prefix_host(&addr);
+	return 0;
+}
+
+/* Results of CNI 0.3 and later have ips[].address; 0.2 and older ones are refused as the wrong shape. */
+static int take_result(struct runtime_pod *pod, struct child_result *result, struct err *err)
+{
+	struct prefix first = { 0 }, second = { 0 };
+	json_auto_t *root = NULL;
+	json_t *ips = NULL;
+
+	if (json_parse(result->out, strlen(result->out), DOMAIN, &root, err) < 0 ||
+	    json_get_arr_opt(root, DOMAIN, "ips", &ips, err) < 0)
+		return err_wrap(err, "result of ADD of %s", pod->name);
+	if (take_address(pod, json_array_get(ips, 0), &first, err) < 0 ||
+	    (json_array_size(ips) > 1 && take_address(pod, json_array_get(ips, 1), &second, err) < 0))
+		return -1;
+	if (json_array_size(ips) > IP_FAMILIES || first.addr.family == second.addr.family)
+		return err_set(err, ERR_PROTOCOL, DOMAIN, "result of ADD of %s: more than one address of a family",
+			       pod->name);
+	pod->address = first;
+	pod->second = second;
 	pod->result = take_ptr(result->out);
 	return 0;
 }

@@ -35,7 +35,8 @@ void runtime_conf_done(struct runtime_conf *conf);
 struct runtime_pod {
 	char name[RUNTIME_NAME_SIZE]; /* of the pod and of its namespace in /run/netns */
 	char container[RUNTIME_ID_SIZE];
-	struct prefix address; /* of a pod that is up */
+	struct prefix address; /* of a pod that is up; the first of its result */
+	struct prefix second;  /* and the second one, of the other family; family 0: it has one only */
 	char *result;          /* owned: what ADD printed; NULL: none */
 };
 /** runtime_pod_init() - a pod of that name with a new container ID. Errors: INVALID (name), EXHAUSTED. */
@@ -61,7 +62,7 @@ struct runtime_outcome {
 
 /**
  * runtime_run() - make the pod's namespace and ADD it; a pod that fails leaves nothing behind
- * Return: 0 with pod->address and pod->result set. Errors: CONFLICT (namespace exists), PROTOCOL (exit code and output
+ * Return: 0 with its addresses and pod->result set. Errors: CONFLICT (namespace exists), PROTOCOL (exit code and output
  * do not fit), RETRY (deadline), INVALID (the plugin reported an error: outcome->plugin_error). Context: any thread,
  * several at a time with different pods.
  */

@@ -28,7 +28,7 @@ struct err;
 #define BOX_DIR       "/run/vpcbox"
 #define BOX_NODES_MAX 16   /* nodes of one box: a machine runs that many daemons without noticing */
 #define BOX_PODS_MAX  1024 /* pods of one node, ever: indexes are not used twice while a pod has one */
-#define BOX_ENVS_MAX  32
+#define BOX_ENVS_MAX  33   /* --env, and the families */
 #define BOX_PATH_SIZE PATH_MAX
 
 struct box {

@@ -15,8 +15,9 @@
 #include "box_state.h"
 #include "box_verbs.h"
 
-#define DOMAIN    "vpcbox"
-#define ZONE_EACH 3U /* every third node is in the second subnet: neighbours and routed peers in one box */
+#define DOMAIN      "vpcbox"
+#define CIDR6_START "2600:1f14:aa:bb" /* + two digits: a range of the size that AWS gives to a VPC */
+#define ZONE_EACH   3U /* every third node is in the second subnet: neighbours and routed peers in one box */
 
 /* ---- up ---- */
 
@@ -26,7 +27,24 @@ static json_t *seed_instance(const struct box *box, unsigned i)
 			 i % ZONE_EACH == ZONE_EACH - 1 ? 1 : 0, "public", 1);
 }
 
-static json_t *seed_aws(const struct box *box, uint64_t attach_ms)
+/* The VPC's range is a /56, as AWS gives them; each subnet has a /64 of it. */
+static int seed_ipv6(json_t *seed)
+{
+	json_t *subnets = json_object_get(seed, "subnets"), *subnet;
+	char text[64];
+	size_t i;
+
+	if (json_object_set_new(json_object_get(seed, "vpc"), "cidr6", json_string(CIDR6_START "00::/56")) < 0)
+		return -1;
+	json_array_foreach (subnets, i, subnet) {
+		(void)snprintf(text, sizeof(text), CIDR6_START "%02zx::/64", i);
+		if (json_object_set_new(subnet, "cidr6", json_string(text)) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static json_t *seed_aws(const struct box *box, uint64_t attach_ms, bool has_ipv6)
 {
 	json_t *instances = json_array();
 
@@ -35,16 +53,21 @@ static json_t *seed_aws(const struct box *box, uint64_t attach_ms)
 			json_decref(instances);
 			return NULL;
 		}
-	return json_pack("{s:s, s:{s:[s]}, s:{s:s}, s:[{s:s, s:s}, {s:s, s:s}], s:{s:I}, s:o}", "region", "us-west-2",
-			 "vpc", "cidrs", "10.0.0.0/16", "role", "name", "berth-node", "subnets", "cidr", "10.0.0.0/20",
-			 "az", "us-west-2a", "cidr", "10.0.16.0/20", "az", "us-west-2b", "timings", "attach_ms",
-			 (json_int_t)attach_ms, "instances", instances);
+	json_t *seed = json_pack("{s:s, s:{s:[s]}, s:{s:s}, s:[{s:s, s:s}, {s:s, s:s}], s:{s:I}, s:o}", "region",
+				 "us-west-2", "vpc", "cidrs", "10.0.0.0/16", "role", "name", "berth-node", "subnets",
+				 "cidr", "10.0.0.0/20", "az", "us-west-2a", "cidr", "10.0.16.0/20", "az", "us-west-2b",
+				 "timings", "attach_ms", (json_int_t)attach_ms, "instances", instances);
+	if (seed && has_ipv6 && seed_ipv6(seed) < 0) {
+		json_decref(seed);
+		return NULL;
+	}
+	return seed;
 }
 
-static int write_seed(const struct box *box, uint64_t attach_ms, struct err *err)
+static int write_seed(const struct box *box, const struct box_opts *opts, struct err *err)
 {
 	char path[BOX_PATH_SIZE];
-	json_auto_t *seed = seed_aws(box, attach_ms);
+	json_auto_t *seed = seed_aws(box, opts->attach_ms, strstr(opts->families, "ipv6") != NULL);
 	_cleanup_free_ char *text = seed ? json_print(seed) : NULL;
 
 	if (!text)
@@ -67,11 +90,38 @@ static int program_path(const char *given, const char *name, char ret[static BOX
 	return str_copy(ret, BOX_PATH_SIZE, full) < 0 ? err_set(err, ERR_INVALID, DOMAIN, "%s is too long", given) : 0;
 }
 
+/* "K=V" as given when @value is NULL. */
+static int add_env(struct box *box, const char *key, const char *value, struct err *err)
+{
+	struct strbuf text = { 0 };
+
+	strbuf_printf(&text, "%s%s%s", key, value ? "=" : "", value ? value : "");
+	char *var = strbuf_take(&text);
+
+	strbuf_done(&text);
+	if (!var || box->env_count == BOX_ENVS_MAX) {
+		free(var);
+		return err_set_errno(err, ERR_EXHAUSTED, DOMAIN, ENOMEM, "--env");
+	}
+	box->env[box->env_count++] = var;
+	return 0;
+}
+
+static int check_families(const char *families, struct err *err)
+{
+	static const char *const known[] = { "ipv4", "ipv6", "ipv4,ipv6" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (str_equal(families, known[i]))
+			return 0;
+	return err_set(err, ERR_INVALID, DOMAIN, "--families %s: ipv4, ipv6 or ipv4,ipv6", families);
+}
+
 static int describe(const struct box_opts *opts, struct box *box, struct err *err)
 {
 	if (!str_equal(opts->cloud, "aws"))
 		return err_set(err, ERR_INVALID, DOMAIN, "--cloud %s: aws is what it can play", opts->cloud);
-	if (fabric_prefix_check(opts->name, err) < 0)
+	if (fabric_prefix_check(opts->name, err) < 0 || check_families(opts->families, err) < 0)
 		return -1;
 	(void)str_copy(box->prefix, sizeof(box->prefix), opts->name);
 	if (str_copy(box->type, sizeof(box->type), opts->type) < 0)
@@ -82,11 +132,12 @@ static int describe(const struct box_opts *opts, struct box *box, struct err *er
 		return -1;
 	for (; box->node_count < opts->nodes; box->node_count++)
 		(void)snprintf(box->nodes[box->node_count], sizeof(box->nodes[0]), "n%u", box->node_count + 1);
-	for (; box->env_count < opts->env_count; box->env_count++) {
-		box->env[box->env_count] = strdup(opts->env[box->env_count]);
-		if (!box->env[box->env_count])
-			return err_set_errno(err, ERR_EXHAUSTED, DOMAIN, ENOMEM, "--env");
-	}
+	/* First, so that an --env of that name wins. */
+	if (!str_equal(opts->families, "ipv4") && add_env(box, "BERTH_FAMILIES", opts->families, err) < 0)
+		return -1;
+	for (unsigned i = 0; i < opts->env_count; i++)
+		if (add_env(box, opts->env[i], NULL, err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -147,7 +198,7 @@ int box_up(const struct box_opts *opts, struct err *err)
 			       opts->name);
 	if (make_network(&box, err) < 0)
 		return -1;
-	if (box_save(&box, err) < 0 || write_seed(&box, opts->attach_ms, err) < 0 ||
+	if (box_save(&box, err) < 0 || write_seed(&box, opts, err) < 0 ||
 	    box_mockcloud_start(&box, mockcloud, err) < 0 || (!opts->no_ipamd && start_daemons(&box, err) < 0))
 		return err_wrap(err, "left for inspection, vpcbox down --name %s removes it", box.prefix);
 	tell(&box, opts);

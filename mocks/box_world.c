@@ -15,6 +15,8 @@
 #define DOMAIN     "vpcbox"
 #define ROUTES_MAX 16384U /* of one fabric: 16 nodes with 1024 single addresses each */
 #define RESERVED   4U     /* the first addresses of a subnet are the cloud's own */
+#define OWN_MAX    4096U  /* addresses on links of all nodes */
+#define SUBNET6    64U    /* length of every IPv6 subnet; a node's address says nothing of it */
 
 /* ---- the fabric's routes ---- */
 
@@ -54,7 +56,7 @@ static int read_routes(struct box_world *world, struct err *err)
 		return err_set_errno(err, ERR_EXHAUSTED, DOMAIN, ENOMEM, "routes of the fabric");
 	if (net_open_ns(world->vpc_fd, &net, err) < 0)
 		return -1;
-	return net_routes(net, IP_V4, NET_TABLE_MAIN, take_route_cb, &walk, err) != 0 ? -1 : 0;
+	return net_routes(net, world->family, NET_TABLE_MAIN, take_route_cb, &walk, err) != 0 ? -1 : 0;
 }
 
 static int nic_of(const struct box_world *world, const struct ipaddr *addr)
@@ -71,25 +73,37 @@ static int nic_of(const struct box_world *world, const struct ipaddr *addr)
 /* ---- nodes and pods ---- */
 
 struct addr_search {
+	struct box_world *world;
 	int index;
 	struct net_addr found;
 };
 
-static int first_v4(const struct net_addr *addr, void *arg)
+static bool is_link_local6(const struct ipaddr *addr)
+{
+	return addr->family == IP_V6 && addr->bytes[0] == 0xfe && (addr->bytes[1] & 0xc0) == 0x80;
+}
+
+/* Keeps all, and the first one of the link that is looked for. Return: not 0 when there are too many. */
+static int take_addr(const struct net_addr *addr, void *arg)
 {
 	struct addr_search *search = arg;
+	struct box_world *world = search->world;
 
-	if (addr->index != search->index || addr->addr.family != IP_V4)
+	if (addr->addr.family != world->family || is_link_local6(&addr->addr))
 		return 0;
-	search->found = *addr;
-	return 1;
+	if (addr->index == search->index && search->found.addr.family == IP_NONE)
+		search->found = *addr;
+	if (world->own_count == OWN_MAX)
+		return -ENOSPC;
+	world->own[world->own_count++] = addr->addr;
+	return 0;
 }
 
 static int read_node(struct box_world *world, unsigned i, struct err *err)
 {
 	_cleanup_net_ struct net *net = NULL;
 	struct box_place *node = &world->nodes[i];
-	struct addr_search search = { 0 };
+	struct addr_search search = { .world = world };
 	struct net_link link;
 
 	(void)str_copy(node->name, sizeof(node->name), world->box->nodes[i]);
@@ -100,13 +114,19 @@ static int read_node(struct box_world *world, unsigned i, struct err *err)
 	    net_open_ns(node->netns_fd, &net, err) < 0 || net_link_by_name(net, "eth0", &link, err) < 0)
 		return err_wrap(err, "node %s", node->name);
 	search.index = link.index;
-	if (net_addrs(net, first_v4, &search, err) < 0)
+	int r = net_addrs(net, take_addr, &search, err);
+
+	if (r == -ENOSPC)
+		return err_set(err, ERR_EXHAUSTED, DOMAIN, "more than %u addresses on the nodes", OWN_MAX);
+	if (r < 0)
 		return err_wrap(err, "node %s", node->name);
 	if (search.found.addr.family == IP_NONE)
-		return err_set(err, ERR_NOTFOUND, DOMAIN, "node %s: eth0 has no address", node->name);
+		return err_set(err, ERR_NOTFOUND, DOMAIN, "node %s: eth0 has no IPv%u address", node->name,
+			       (unsigned)world->family);
 	node->addr = search.found.addr;
 	node->nic = nic_of(world, &node->addr);
-	world->subnets[i] = prefix_of(&node->addr, search.found.prefix_len);
+	world->subnets[i] =
+		prefix_of(&node->addr, world->family == IP_V6 ? SUBNET6 : (unsigned)search.found.prefix_len);
 	return 0;
 }
 
@@ -121,8 +141,13 @@ static int read_pod(struct box_world *world, unsigned node, unsigned index, stru
 		return -1;
 	fabric_netns_name(box->prefix, "", start);
 	const char *what = str_starts(pod.name, start) ? pod.name + strlen(start) : pod.name;
+	const struct ipaddr *addr = &pod.address.addr;
 
-	*place = (struct box_place){ .addr = pod.address.addr, .node = node, .nic = nic_of(world, &pod.address.addr) };
+	if (addr->family != world->family)
+		addr = &pod.second.addr;
+	if (addr->family != world->family)
+		return 0;
+	*place = (struct box_place){ .addr = *addr, .node = node, .nic = nic_of(world, addr) };
 	(void)str_copy(place->name, sizeof(place->name), what);
 	if (fabric_netns_open(box->prefix, what, &place->netns_fd, err) < 0)
 		return err_wrap(err, "pod %s", what);
@@ -160,16 +185,23 @@ static void raise_fd_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int box_world_read(const struct box *box, struct box_world *ret, struct err *err)
+int box_world_read(const struct box *box, enum ip_family family, struct box_world *ret, struct err *err)
 {
-	_cleanup_(box_world_done) struct box_world world = { .box = box, .vpc_fd = -1, .inet_fd = -1 };
+	_cleanup_(
+		box_world_done) struct box_world world = { .box = box, .family = family, .vpc_fd = -1, .inet_fd = -1 };
 
 	raise_fd_limit();
+	world.own = calloc(OWN_MAX, sizeof(world.own[0]));
+	if (!world.own)
+		return err_set_errno(err, ERR_EXHAUSTED, DOMAIN, ENOMEM, "addresses of the nodes");
 	if (fabric_netns_open(box->prefix, "vpc", &world.vpc_fd, err) < 0 ||
 	    fabric_netns_open(box->prefix, "inet", &world.inet_fd, err) < 0 || read_routes(&world, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < box->node_count; i++)
-		if (read_node(&world, i, err) < 0 || read_pods_of(&world, i, err) < 0)
+		if (read_pods_of(&world, i, err) < 0)
+			return -1;
+	for (unsigned i = 0; world.pod_count > 0 && i < box->node_count; i++)
+		if (read_node(&world, i, err) < 0)
 			return -1;
 	*ret = world;
 	world = (struct box_world){ .vpc_fd = -1, .inet_fd = -1 };
@@ -189,6 +221,7 @@ void box_world_done(struct box_world *world)
 		(void)close(world->inet_fd);
 	free(world->pods);
 	free(world->routes);
+	free(world->own);
 	*world = (struct box_world){ .vpc_fd = -1, .inet_fd = -1 };
 }
 
@@ -223,8 +256,12 @@ static bool is_nic_of_node(const struct box_world *world, const struct box_route
 	return false;
 }
 
-static bool is_pod(const struct box_world *world, const struct ipaddr *addr)
+/* A pod, or a node that keeps the address for itself. */
+static bool is_used(const struct box_world *world, const struct ipaddr *addr)
 {
+	for (unsigned i = 0; i < world->own_count; i++)
+		if (ipaddr_equal(&world->own[i], addr))
+			return true;
 	for (unsigned i = 0; i < world->pod_count; i++)
 		if (ipaddr_equal(&world->pods[i].addr, addr))
 			return true;
@@ -241,7 +278,7 @@ bool box_world_free(const struct box_world *world, unsigned node, unsigned nth, 
 		for (uint64_t offset = 0; offset < prefix_size(&route->prefix); offset++) {
 			struct ipaddr addr = ipaddr_add(&route->prefix.addr, offset);
 
-			if (is_pod(world, &addr) || nth-- > 0)
+			if (is_used(world, &addr) || nth-- > 0)
 				continue;
 			*ret = addr;
 			return true;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DOC: who lives where in a box
+ * DOC: who lives where in a box, in one address family
  *
- * Read from the kernel at the moment of asking: a node's primary address from its eth0, a pod's address from its
- * record, and the NIC of either from the fabric's routes, which is where a packet for it really goes. No cloud is
+ * Read from the kernel at the moment of asking: a node's primary address from its eth0, a pod's address of that family
+ * from its record (one without is not there), and the NIC of either from the fabric's routes, which is where a packet for it really goes. No cloud is
  * asked, so the answer does not depend on the program under test.
  */
 #ifndef MOCKS_BOX_WORLD_H
@@ -34,16 +34,18 @@ struct box_route {
 
 struct box_world {
 	const struct box *box;
+	enum ip_family family;
 	int vpc_fd, inet_fd;
-	unsigned node_count, pod_count, route_count;
+	unsigned node_count, pod_count, route_count, own_count;
 	struct box_place nodes[BOX_NODES_MAX];
 	struct prefix subnets[BOX_NODES_MAX]; /* of the nodes' primary NICs */
 	struct box_place *pods;               /* owned */
 	struct box_route *routes;             /* owned */
+	struct ipaddr *own;                   /* owned: what the nodes have on their links themselves */
 };
 
-/** box_world_read() - all of it. Errors: NOTFOUND (a node without an address), EXHAUSTED. */
-int box_world_read(const struct box *box, struct box_world *ret, struct err *err);
+/** box_world_read() - all of it; no nodes where no pod has an address of that family. Errors: NOTFOUND (a node without an address), EXHAUSTED. */
+int box_world_read(const struct box *box, enum ip_family family, struct box_world *ret, struct err *err);
 void box_world_done(struct box_world *world);
 /** box_world_dark() - an address of that node's subnet that the cloud gave to nobody. False: there is none. */
 bool box_world_dark(const struct box_world *world, unsigned node, struct ipaddr *ret);

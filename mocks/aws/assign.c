@@ -249,7 +249,7 @@ static int assign_check(const struct aws_nic *nic, const struct aws_want *want, 
 	const struct aws_type *type = nic->face.instance ? nic->face.instance->type : NULL;
 	unsigned limit = type ? type->nic_units : AWS_NIC_UNITS_MAX;
 
-	if (nic->managed)
+	if (aws_nic_not_ours(nic))
 		return ec2_refuse(err, 403, "UnauthorizedOperation",
 				  "You do not have permission to access the specified resource.");
 	if (have->addr_count + have->prefix_count + aws_want_count(want) > limit)

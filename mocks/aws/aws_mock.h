@@ -9,8 +9,8 @@
  *   POST /_mock/fault         {"action","kind",...}: one switch (mocks/faults.h); metadata is the action "imds", the
  *                             agent of containers is "agent"
  *   POST /_mock/faults/clear
- *   POST /_mock/foreign       {"instance": NAME or ID, "device_index"?, "tags"?, "secondary"?, "managed"?}: somebody
- *                             else attaches a NIC -> {"nic","attachment","mac","device_index"}
+ *   POST /_mock/foreign       one of the seed's "nics": somebody else makes a NIC, and attaches it when it names an
+ *                             instance -> {"nic","attachment","mac","device_index"}
  *   POST /_mock/remove        {"nic": ID, "units"?: ["10.0.1.7", "10.0.1.16/28"]}: somebody else unassigns these, or
  *                             detaches and deletes the NIC, at once
  *   POST /_mock/throttle      {"enabled"?: bool, "drain"?: ACTION or "*"}: the token buckets
@@ -20,6 +20,8 @@
  *   POST /_mock/web_identity  one of the seed's "web_identities": replaces the token of that role
  *   POST /_mock/agent         any keys of the seed's "agent"
  *   GET  /_mock/state         the whole model, call counters included
+ *   GET  /_mock/calls         {"reads": N, "mutations": N, "others": N, "actions": {ACTION: {"calls", "ok", "errors",
+ *                             "throttled"}}} since the start; refused calls and dry runs count too
  */
 #ifndef MOCKS_AWS_MOCK_H
 #define MOCKS_AWS_MOCK_H
@@ -44,7 +46,10 @@ struct aws_mock_net_nic {
 	struct ipaddr primary;
 	struct prefix subnet;
 	unsigned mtu;
-	bool configure; /* the primary NIC: the distribution configures it */
+	bool configure;         /* the primary NIC: the distribution configures it */
+	struct prefix subnet6;  /* family 0: the subnet has no IPv6 range */
+	struct ipaddr primary6; /* its first IPv6 address; family 0: none */
+	bool public;            /* its instance may reach the internet */
 };
 
 /**

@@ -10,9 +10,11 @@
 #include "berth/clock.h"
 #include "berth/err.h"
 #include "berth/json.h"
+#include "ec2.h"
 #include "identity.h"
 #include "mock.h"
 #include "model.h"
+#include "others.h"
 #include "seed.h"
 
 #define DOMAIN "control"
@@ -57,15 +59,16 @@ static json_t *nic_json(const struct aws_nic *nic)
 	const struct aws_face *face = &nic->face;
 	char mac[MACADDR_STRLEN];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*, s:s*, s:i, s:i, s:b, s:b, s:o, s:o, s:o, s:o, s:s, s:O}",
-			 "id", nic->id, "mac", macaddr_str(&nic->mac, mac), "subnet", nic->subnet->id, "status",
-			 aws_nic_status_name(face->status), "managed", nic->managed, "instance",
-			 face->instance ? face->instance->id : NULL, "attachment",
-			 face->instance ? face->attachment : NULL, "device_index", (int)face->device, "card",
-			 (int)face->card, "delete_on_termination", face->delete_on_termination, "source_dest_check",
-			 face->source_dest_check, "addresses", addrs_json(&face->v4), "prefixes",
-			 prefixes_json(&face->v4), "addresses6", addrs_json(&face->v6), "prefixes6",
-			 prefixes_json(&face->v6), "description", face->description, "tags", face->tags);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s*, s:s*, s:i, s:i, s:b, s:b, s:o, s:o, s:o, s:o, s:s, s:O}",
+		"id", nic->id, "type", nic->type, "operator", nic->operator_, "mac", macaddr_str(&nic->mac, mac),
+		"subnet", nic->subnet->id, "status", aws_nic_status_name(face->status), "managed", nic->managed,
+		"instance", face->instance ? face->instance->id : NULL, "attachment",
+		face->instance ? face->attachment : NULL, "device_index", (int)face->device, "card", (int)face->card,
+		"delete_on_termination", face->delete_on_termination, "source_dest_check", face->source_dest_check,
+		"addresses", addrs_json(&face->v4), "prefixes", prefixes_json(&face->v4), "addresses6",
+		addrs_json(&face->v6), "prefixes6", prefixes_json(&face->v6), "description", face->description, "tags",
+		face->tags);
 }
 
 static json_t *instance_json(const struct aws_model *model, const struct aws_instance *instance)
@@ -99,6 +102,31 @@ static json_t *counters_json(const struct aws_mock *mock)
 					  json_pack("{s:I, s:I, s:I, s:I}", "calls", (json_int_t)c->calls, "ok",
 						    (json_int_t)c->ok, "errors", (json_int_t)c->errors, "throttled",
 						    (json_int_t)c->throttled));
+	}
+	return all;
+}
+
+/* Read, mutating, or neither: the metadata service, the agent, STS and what is no action. */
+static const char *kind_of(const char *name)
+{
+	const struct ec2_action *action = ec2_action_find(name);
+
+	if (!action)
+		return "others";
+	return action->class == EC2_READ ? "reads" : "mutations";
+}
+
+static json_t *calls_json(const struct aws_mock *mock)
+{
+	json_t *all = json_pack("{s:i, s:i, s:i, s:o}", "reads", 0, "mutations", 0, "others", 0, "actions",
+				counters_json(mock));
+
+	for (unsigned i = 0; all && i < mock->counter_count; i++) {
+		const struct aws_counter *c = &mock->counters[i];
+		const char *kind = kind_of(c->action);
+		json_int_t calls = json_integer_value(json_object_get(all, kind)) + (json_int_t)c->calls;
+
+		(void)json_object_set_new(all, kind, json_integer(calls));
 	}
 	return all;
 }
@@ -150,6 +178,13 @@ static int do_state(struct aws_mock *mock, const json_t *body, json_t **ret, str
 	(void)aws_model_advance(mock->model, clock_now(&clock_boot));
 	*ret = state_json(mock);
 	return *ret ? 0 : err_set_errno(err, ERR_RETRY, DOMAIN, ENOMEM, "state");
+}
+
+static int do_calls(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err)
+{
+	(void)body;
+	*ret = calls_json(mock);
+	return *ret ? 0 : err_set_errno(err, ERR_RETRY, DOMAIN, ENOMEM, "calls");
 }
 
 static int do_throttle(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err)
@@ -208,68 +243,16 @@ static int do_credentials(struct aws_mock *mock, const json_t *body, json_t **re
 	return 0;
 }
 
-static int free_device(const struct aws_model *model, const struct aws_instance *instance, int64_t *device)
-{
-	for (int64_t i = 1; *device < 0 && i <= AWS_DEVICE_MAX; i++)
-		if (!aws_nic_at(model, instance, 0, (unsigned)i))
-			*device = i;
-	return *device < 0 ? -ENOSPC : 0;
-}
-
-static int foreign(struct aws_model *model, const struct aws_create *want, struct aws_instance *instance,
-		   unsigned device, json_t **ret, struct err *err)
-{
-	int64_t now_us = clock_now(&clock_boot), attach_ms = model->timings.attach_ms;
-	char mac[MACADDR_STRLEN];
-	struct ec2_err refused;
-	struct aws_nic *nic;
-	int rc;
-
-	if (aws_nic_create(model, want, now_us, &nic, &refused) < 0)
-		return err_set(err, ERR_CONFLICT, DOMAIN, "%s: %s", refused.code, refused.message);
-	model->timings.attach_ms = 0; /* it is there, and how long it took is nobody's business */
-	rc = aws_nic_attach(model, nic, instance, 0, device, now_us, &refused);
-	model->timings.attach_ms = attach_ms;
-	if (rc < 0) {
-		struct ec2_err ignored;
-
-		nic->managed = false;
-		(void)aws_nic_delete(model, nic, now_us, &ignored);
-		return err_set(err, ERR_CONFLICT, DOMAIN, "%s: %s", refused.code, refused.message);
-	}
-	*ret = json_pack("{s:s, s:s, s:s, s:i}", "nic", nic->id, "attachment", nic->face.attachment, "mac",
-			 macaddr_str(&nic->mac, mac), "device_index", (int)device);
-	return 0;
-}
-
 static int do_foreign(struct aws_mock *mock, const json_t *body, json_t **ret, struct err *err)
 {
-	struct aws_model *model = mock->model;
-	struct aws_create want = { .v4 = { .family = IP_V4 },
-				   .v6 = { .family = IP_V6 },
-				   .description = "foreign",
-				   .groups = { model->groups[0] },
-				   .group_count = 1 };
-	int64_t device = -1, secondary = 0;
-	json_t *tags = NULL;
-	const char *name;
+	char mac[MACADDR_STRLEN];
+	struct aws_nic *nic;
 
-	if (json_get_str(body, DOMAIN, "instance", &name, err) < 0 ||
-	    json_get_int_opt(body, DOMAIN, "device_index", 1, AWS_DEVICE_MAX, &device, err) < 0 ||
-	    json_get_int_opt(body, DOMAIN, "secondary", 0, AWS_NIC_UNITS_MAX - 1, &secondary, err) < 0 ||
-	    json_get_bool_opt(body, DOMAIN, "managed", &want.managed, err) < 0 ||
-	    json_get_obj_opt(body, DOMAIN, "tags", &tags, err) < 0)
+	if (aws_other_nic(mock->model, body, clock_now(&clock_boot), &nic, err) < 0)
 		return -1;
-	struct aws_instance *instance = aws_instance_find(model, name);
-
-	if (!instance)
-		return err_set(err, ERR_NOTFOUND, DOMAIN, "no instance %s", name);
-	if (free_device(model, instance, &device) < 0)
-		return err_set(err, ERR_CONFLICT, DOMAIN, "no free device index on %s", name);
-	want.subnet = instance->subnet;
-	want.v4.addr_count = (unsigned)secondary;
-	want.tags = tags;
-	return foreign(model, &want, instance, (unsigned)device, ret, err);
+	*ret = json_pack("{s:s, s:s, s:s, s:i}", "nic", nic->id, "attachment", nic->face.attachment, "mac",
+			 macaddr_str(&nic->mac, mac), "device_index", (int)nic->face.device);
+	return 0;
 }
 
 static int remove_units(struct aws_model *model, struct aws_nic *nic, const json_t *list, struct err *err)
@@ -306,6 +289,7 @@ static int remove_nic(struct aws_model *model, struct aws_nic *nic, struct err *
 	int rc = 0;
 
 	nic->managed = false;
+	nic->operator_[0] = '\0';
 	model->timings.detach_ms = 0;
 	if (nic->face.status == AWS_NIC_DETACHING)
 		nic->face.status = AWS_NIC_IN_USE;
@@ -339,6 +323,7 @@ static const struct {
 	{ "fault", do_fault },
 	{ "faults/clear", do_faults_clear },
 	{ "state", do_state },
+	{ "calls", do_calls },
 	{ "foreign", do_foreign },
 	{ "remove", do_remove },
 	{ "throttle", do_throttle },

@@ -41,7 +41,8 @@ static const struct ec2_action actions[] = {
 	{ "DeleteNetworkInterface", ec2_delete_nic, "NetworkInterfaceId", "NetworkInterfaceId", EC2_MUTATE, false },
 	{ "ModifyNetworkInterfaceAttribute", ec2_modify_nic,
 	  "NetworkInterfaceId Attachment.AttachmentId Attachment.DeleteOnTermination SourceDestCheck.Value "
-	  "Description.Value SecurityGroupId.N",
+	  "Description.Value SecurityGroupId.N ConnectionTrackingSpecification.TcpEstablishedTimeout "
+	  "ConnectionTrackingSpecification.UdpStreamTimeout ConnectionTrackingSpecification.UdpTimeout",
 	  "NetworkInterfaceId", EC2_MUTATE, false },
 	{ "AssignPrivateIpAddresses", ec2_assign4,
 	  "NetworkInterfaceId SecondaryPrivateIpAddressCount PrivateIpAddress.N Ipv4PrefixCount Ipv4Prefix.N "
@@ -54,6 +55,11 @@ static const struct ec2_action actions[] = {
 	  EC2_MUTATE, true },
 	{ "UnassignIpv6Addresses", ec2_unassign6, "NetworkInterfaceId Ipv6Addresses.N Ipv6Prefix.N",
 	  "NetworkInterfaceId", EC2_MUTATE, true },
+	{ "CreateSubnetCidrReservation", ec2_create_reservation, "SubnetId Cidr ReservationType Description",
+	  "SubnetId Cidr ReservationType", EC2_MUTATE, false },
+	{ "GetSubnetCidrReservations", ec2_get_reservations, LISTING "SubnetId", "SubnetId", EC2_READ, false },
+	{ "DeleteSubnetCidrReservation", ec2_delete_reservation, "SubnetCidrReservationId", "SubnetCidrReservationId",
+	  EC2_MUTATE, false },
 	{ "CreateTags", ec2_create_tags, "ResourceId.N Tag.N.Key Tag.N.Value", "ResourceId Tag", EC2_TAG, false },
 	{ "DeleteTags", ec2_delete_tags, "ResourceId.N Tag.N.Key Tag.N.Value", "ResourceId", EC2_TAG, false },
 };

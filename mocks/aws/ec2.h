@@ -124,6 +124,9 @@ int ec2_assign4(struct ec2_call *call);
 int ec2_unassign4(struct ec2_call *call);
 int ec2_assign6(struct ec2_call *call);
 int ec2_unassign6(struct ec2_call *call);
+int ec2_create_reservation(struct ec2_call *call);
+int ec2_get_reservations(struct ec2_call *call);
+int ec2_delete_reservation(struct ec2_call *call);
 int ec2_create_tags(struct ec2_call *call);
 int ec2_delete_tags(struct ec2_call *call);
 

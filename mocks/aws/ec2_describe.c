@@ -42,6 +42,14 @@ static const struct aws_face *seen(const struct ec2_call *call, const struct aws
 	return aws_view(nic, call->now_us, call->model->timings.describe_lag_ms * USEC_PER_MSEC);
 }
 
+/* What a service operates may be left out of lists, so that its device index looks free and is not. */
+static bool veiled(const struct ec2_call *call, const struct aws_nic *nic)
+{
+	const char *all = query_get(call->query, "IncludeManagedResources");
+
+	return nic->hidden && !(all && str_equal(all, "true"));
+}
+
 static unsigned nic_count(struct ec2_call *call)
 {
 	return call->model->nic_count;
@@ -51,7 +59,7 @@ static const void *nic_item(struct ec2_call *call, unsigned index)
 {
 	const struct aws_nic *nic = call->model->nics[index];
 
-	return seen(call, nic) ? nic : NULL;
+	return seen(call, nic) && !veiled(call, nic) ? nic : NULL;
 }
 
 static uint64_t nic_seq(const void *item, unsigned index)
@@ -134,9 +142,13 @@ static bool nic_field(struct ec2_call *call, const void *item, const char *name,
 	if (str_equal(name, "mac-address"))
 		return offer(match, macaddr_str(&nic->mac, text));
 	if (str_equal(name, "interface-type"))
-		return offer(match, "interface");
-	if (str_equal(name, "requester-managed") || str_equal(name, "operator.managed"))
+		return offer(match, nic->type);
+	if (str_equal(name, "requester-managed"))
 		return offer_bool(match, nic->managed);
+	if (str_equal(name, "operator.managed"))
+		return offer_bool(match, nic->operator_[0] != '\0');
+	if (str_equal(name, "operator.principal"))
+		return offer(match, nic->operator_);
 	if (str_equal(name, "source-dest-check"))
 		return offer_bool(match, face->source_dest_check);
 	if (!str_equal(name, "group-id"))
@@ -247,7 +259,7 @@ static void put_instance_nics(struct ec2_call *call, const struct aws_instance *
 		const struct aws_nic *nic = call->model->nics[i];
 		const struct aws_face *face = seen(call, nic);
 
-		if (!face || face->instance != instance)
+		if (!face || face->instance != instance || veiled(call, nic))
 			continue;
 		xml_open(call->xml, "item", NULL);
 		ec2_put_nic(call, nic, face, true);
@@ -453,7 +465,13 @@ static bool subnet_field(struct ec2_call *call, const void *item, const char *na
 		return offer(match, prefix_str(&subnet->cidr, text));
 	if (str_equal(name, "state"))
 		return offer(match, "available");
-	return false;
+	if (str_equal(name, "ipv6-native"))
+		return offer_bool(match, false);
+	if (!str_equal(name, "ipv6-cidr-block-association.ipv6-cidr-block"))
+		return false;
+	if (subnet->cidr6.addr.family == IP_V6)
+		ec2_offer(match, prefix_str(&subnet->cidr6, text));
+	return true;
 }
 
 static void put_cidr6(struct xml *xml, const char *id, const struct prefix *cidr)

@@ -165,16 +165,30 @@ static int read_tag_specification(struct ec2_call *call, json_t **ret)
 	return 0;
 }
 
+/* Those that CreateNetworkInterface makes; the services of AWS have more. */
+static int read_type(struct ec2_call *call, struct aws_create *want)
+{
+	static const char *const types[] = { "interface", "efa", "efa-only", "trunk" };
+
+	want->type = query_get(call->query, "InterfaceType");
+	for (size_t i = 0; want->type && i < ARRAY_SIZE(types); i++)
+		if (str_equal(want->type, types[i]))
+			return 0;
+	return want->type
+		       ? ec2_refuse(call->err, 400, "InvalidParameterValue", "Invalid interface type %.64s", want->type)
+		       : 0;
+}
+
 static int read_create(struct ec2_call *call, struct aws_create *want)
 {
-	const char *subnet = query_get(call->query, "SubnetId"), *type = query_get(call->query, "InterfaceType");
+	const char *subnet = query_get(call->query, "SubnetId");
 	unsigned ways;
 
 	want->subnet = aws_subnet_find(call->model, subnet ? subnet : "");
 	if (!want->subnet)
 		return ec2_not_found(call, "subnet", "InvalidSubnetID", "subnet", subnet ? subnet : "");
-	if (type && !str_equal(type, "interface"))
-		return ec2_refuse(call->err, 400, "InvalidParameterValue", "Invalid interface type %.64s", type);
+	if (read_type(call, want) < 0)
+		return -1;
 	if (read_want(call, &create4, &want->v4, &ways) < 0 || read_want(call, &create6, &want->v6, &ways) < 0 ||
 	    read_primary(call, want) < 0 || read_groups(call, want->groups, &want->group_count) < 0)
 		return -1;
@@ -330,6 +344,28 @@ static int modify_attachment(struct ec2_call *call, const struct aws_nic *nic, s
 	return ec2_param_bool(call, "Attachment.DeleteOnTermination", &next->delete_on_termination);
 }
 
+/* Each is optional, and stays as it was when it is not named; the ranges are EC2's. */
+static int modify_tracking(struct ec2_call *call, struct aws_tracking *tracking)
+{
+	const struct {
+		const char *name;
+		unsigned min_s, max_s, *ret;
+	} rows[] = {
+		{ "ConnectionTrackingSpecification.TcpEstablishedTimeout", 60, 432000, &tracking->tcp_established_s },
+		{ "ConnectionTrackingSpecification.UdpStreamTimeout", 60, 180, &tracking->udp_stream_s },
+		{ "ConnectionTrackingSpecification.UdpTimeout", 30, 60, &tracking->udp_s },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (ec2_param_uint(call, rows[i].name, rows[i].max_s, rows[i].ret) < 0)
+			return -1;
+		if (query_get(call->query, rows[i].name) && *rows[i].ret < rows[i].min_s)
+			return ec2_refuse(call->err, 400, "InvalidParameterValue",
+					  "Value (%u) for parameter %s is invalid.", *rows[i].ret, rows[i].name);
+	}
+	return 0;
+}
+
 static int modify_one(struct ec2_call *call, const struct aws_nic *nic, struct aws_face *next)
 {
 	const char *text = query_get(call->query, "Description.Value");
@@ -338,6 +374,8 @@ static int modify_one(struct ec2_call *call, const struct aws_nic *nic, struct a
 		return modify_attachment(call, nic, next);
 	if (query_has(call->query, "SourceDestCheck"))
 		return ec2_param_bool(call, "SourceDestCheck.Value", &next->source_dest_check);
+	if (query_has(call->query, "ConnectionTrackingSpecification"))
+		return modify_tracking(call, &next->tracking);
 	if (query_has(call->query, "SecurityGroupId"))
 		return read_groups(call, next->groups, &next->group_count);
 	if (text && str_copy(next->description, sizeof(next->description), text) < 0)
@@ -348,7 +386,8 @@ static int modify_one(struct ec2_call *call, const struct aws_nic *nic, struct a
 
 int ec2_modify_nic(struct ec2_call *call)
 {
-	static const char *const attributes[] = { "Attachment", "SourceDestCheck", "Description", "SecurityGroupId" };
+	static const char *const attributes[] = { "Attachment", "SourceDestCheck", "Description", "SecurityGroupId",
+						  "ConnectionTrackingSpecification" };
 	struct aws_face next;
 	struct aws_nic *nic;
 	unsigned used = 0;
@@ -367,7 +406,7 @@ int ec2_modify_nic(struct ec2_call *call)
 	next = nic->face;
 	if (modify_one(call, nic, &next) < 0)
 		return -1;
-	if (nic->managed)
+	if (aws_nic_not_ours(nic))
 		return ec2_refuse(call->err, 403, "UnauthorizedOperation",
 				  "You do not have permission to access the specified resource.");
 	if (aws_change(call->model, nic, call->now_us) < 0)
@@ -469,7 +508,7 @@ static int unassign(struct ec2_call *call, enum ip_family family, const char *ad
 	if (!units.addr_count && !units.prefix_count)
 		return ec2_refuse(call->err, 400, "MissingParameter",
 				  "The request must contain one of the parameters %s or %s", addrs, prefixes);
-	if ((*ret_nic)->managed)
+	if (aws_nic_not_ours(*ret_nic))
 		return ec2_refuse(call->err, 403, "UnauthorizedOperation",
 				  "You do not have permission to access the specified resource.");
 	*ret_units = units;

@@ -145,6 +145,24 @@ static void put_addresses6(struct xml *xml, const struct aws_units *units)
 	xml_close(xml, "ipv6AddressesSet");
 }
 
+static void put_tracking(struct xml *xml, const struct aws_tracking *tracking)
+{
+	const struct {
+		const char *name;
+		unsigned s;
+	} rows[] = { { "tcpEstablishedTimeout", tracking->tcp_established_s },
+		     { "udpStreamTimeout", tracking->udp_stream_s },
+		     { "udpTimeout", tracking->udp_s } };
+
+	if (!tracking->tcp_established_s && !tracking->udp_s && !tracking->udp_stream_s)
+		return;
+	xml_open(xml, "connectionTrackingConfiguration", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].s)
+			xml_uint(xml, rows[i].name, rows[i].s);
+	xml_close(xml, "connectionTrackingConfiguration");
+}
+
 void ec2_put_nic(struct ec2_call *call, const struct aws_nic *nic, const struct aws_face *face, bool in_instance)
 {
 	struct xml *xml = call->xml;
@@ -167,7 +185,7 @@ void ec2_put_nic(struct ec2_call *call, const struct aws_nic *nic, const struct 
 	xml_text(xml, "privateIpAddress", ipaddr_str(&face->v4.addrs[0], text));
 	xml_text(xml, "privateDnsName", name);
 	xml_bool(xml, "sourceDestCheck", face->source_dest_check);
-	xml_text(xml, "interfaceType", "interface");
+	xml_text(xml, "interfaceType", nic->type);
 	put_groups(xml, face);
 	if (face->instance)
 		put_attachment(call, nic, face, in_instance);
@@ -178,7 +196,12 @@ void ec2_put_nic(struct ec2_call *call, const struct aws_nic *nic, const struct 
 	put_prefixes(xml, &face->v4, "ipv4PrefixSet", "ipv4Prefix");
 	put_addresses6(xml, &face->v6);
 	put_prefixes(xml, &face->v6, "ipv6PrefixSet", "ipv6Prefix");
+	put_tracking(xml, &face->tracking);
 	xml_open(xml, "operator", NULL);
-	xml_bool(xml, "managed", nic->managed);
+	xml_bool(xml, "managed", nic->operator_[0] != '\0');
+	if (nic->operator_[0]) {
+		xml_text(xml, "principal", nic->operator_);
+		xml_bool(xml, "hiddenByDefault", nic->hidden);
+	}
 	xml_close(xml, "operator");
 }

@@ -158,6 +158,11 @@ struct aws_nic *aws_nic_find(const struct aws_model *model, const char *id)
 	return NULL;
 }
 
+bool aws_nic_not_ours(const struct aws_nic *nic)
+{
+	return nic->managed || nic->operator_[0];
+}
+
 struct aws_nic *aws_nic_find_attachment(const struct aws_model *model, const char *attachment)
 {
 	for (unsigned i = 0; i < model->nic_count; i++)
@@ -426,6 +431,10 @@ int aws_nic_detach(struct aws_model *model, struct aws_nic *nic, int64_t now_us,
 	if (nic->managed)
 		return ec2_refuse(err, 400, "OperationNotPermitted",
 				  "You are not allowed to manage 'ela-attach' attachments.");
+	if (nic->operator_[0])
+		return ec2_refuse(err, 400, "OperationNotPermitted",
+				  "The operation is not permitted on a resource that is managed by %s.",
+				  nic->operator_);
 	if (nic->face.device == 0)
 		return ec2_refuse(
 			err, 400, "OperationNotPermitted",
@@ -448,7 +457,7 @@ int aws_nic_delete(struct aws_model *model, struct aws_nic *nic, int64_t now_us,
 	if (nic->face.instance)
 		return ec2_refuse(err, 400, "InvalidParameterValue", "Network interface '%s' is currently in use.",
 				  nic->id);
-	if (nic->managed)
+	if (aws_nic_not_ours(nic))
 		return ec2_refuse(err, 400, "OperationNotPermitted",
 				  "You do not have permission to access the specified resource.");
 	if (aws_change(model, nic, now_us) < 0)
@@ -550,6 +559,7 @@ int aws_nic_create(struct aws_model *model, const struct aws_create *want, int64
 	mac_pick(model, &nic->mac);
 	nic->subnet = want->subnet;
 	nic->managed = want->managed;
+	(void)str_copy(nic->type, sizeof(nic->type), want->type ? want->type : "interface");
 	nic->created_us = now_us;
 	nic->face.tags = tags;
 	nic->face.source_dest_check = true;

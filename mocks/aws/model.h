@@ -96,6 +96,7 @@ struct aws_reservation {
 	char id[AWS_ID_LEN];
 	struct prefix cidr;
 	bool for_prefixes; /* else explicit */
+	char description[AWS_TEXT_LEN];
 };
 
 #define AWS_RESERVATIONS_MAX 16 /* per subnet */
@@ -157,6 +158,11 @@ struct aws_units {
 	unsigned prefix_count;
 };
 
+/** struct aws_tracking - connection tracking timeouts, in seconds; 0 = the instance type's own. */
+struct aws_tracking {
+	unsigned tcp_established_s, udp_s, udp_stream_s;
+};
+
 /** struct aws_face - the part of a NIC that changes. */
 struct aws_face {
 	enum aws_nic_status status;
@@ -171,6 +177,7 @@ struct aws_face {
 	struct aws_group *groups[AWS_NIC_GROUPS_MAX];
 	unsigned group_count;
 	char description[AWS_TEXT_LEN];
+	struct aws_tracking tracking;
 	struct json_t *tags; /* owned */
 };
 
@@ -186,7 +193,10 @@ struct aws_nic {
 	char id[AWS_ID_LEN];
 	struct macaddr mac;
 	struct aws_subnet *subnet;
-	bool managed; /* belongs to a service of AWS: requester-managed */
+	char type[16];                /* "interface", "trunk", "efa", "efa-only" */
+	bool managed;                 /* belongs to a service of AWS: requester-managed */
+	char operator_[AWS_NAME_LEN]; /* the service that operates it: operator-managed; "" = none */
+	bool hidden;                  /* not shown unless IncludeManagedResources is asked for */
 	int64_t created_us;
 	struct aws_face face;
 	struct aws_old_face *history[AWS_HISTORY_MAX]; /* owned, oldest first */
@@ -267,6 +277,8 @@ struct aws_instance *aws_instance_find(const struct aws_model *model, const char
 const struct aws_type *aws_type_find(const struct aws_model *model, const char *name);
 /** aws_nic_find() - alive, by id, as it really is. */
 struct aws_nic *aws_nic_find(const struct aws_model *model, const char *id);
+/** aws_nic_not_ours() - does a service of AWS own it, so that nobody else may change it? */
+bool aws_nic_not_ours(const struct aws_nic *nic);
 struct aws_nic *aws_nic_find_attachment(const struct aws_model *model, const char *attachment);
 /** aws_nic_at() - the NIC in this slot of this instance, attaching and detaching included. */
 struct aws_nic *aws_nic_at(const struct aws_model *model, const struct aws_instance *instance, unsigned card,
@@ -308,6 +320,7 @@ struct aws_create {
 	unsigned group_count;
 	const char *description;
 	const struct json_t *tags; /* borrowed, may be NULL */
+	const char *type;          /* NULL = "interface" */
 	bool managed;
 };
 

@@ -65,11 +65,16 @@ void aws_net_attach(struct aws_model *model, const struct aws_nic *nic)
 					 .primary = face->v4.addrs[0],
 					 .subnet = nic->subnet->cidr,
 					 .mtu = AWS_MTU,
-					 .configure = face->device == 0 };
+					 .configure = face->device == 0,
+					 .subnet6 = nic->subnet->cidr6,
+					 .public = face->instance->public };
+
+	if (face->v6.addr_count)
+		want.primary6 = face->v6.addrs[0];
 
 	note(model, "attach", nic, net->nic_attach(net->ctx, &want, &err), &err);
 	units_from(model, nic, &face->v4, 1, true);
-	units_from(model, nic, &face->v6, 0, true);
+	units_from(model, nic, &face->v6, 1, true);
 	if (face->device == 0 && face->instance->public)
 		note(model, "public", nic, net->public_set(net->ctx, &face->v4.addrs[0], true, &err), &err);
 }

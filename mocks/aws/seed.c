@@ -11,6 +11,7 @@
 #include "berth/str.h"
 #include "identity.h"
 #include "model.h"
+#include "others.h"
 #include "throttle.h"
 
 #define DOMAIN    "seed"
@@ -336,7 +337,7 @@ static int boot(struct aws_model *model, struct aws_instance *instance, const js
 	if (aws_model_boot(model, instance, &mac, &primary, more, more_count, &refused) < 0)
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "instance %s: %s: %s", instance->name, refused.code,
 			       refused.message);
-	return 0;
+	return get_text(item, "nic", aws_nic_at(model, instance, 0, 0)->id, AWS_ID_LEN, err);
 }
 
 static int load_instance(struct aws_model *model, const json_t *item, struct err *err)
@@ -367,6 +368,22 @@ static int load_instance(struct aws_model *model, const json_t *item, struct err
 	if (instance->public)
 		instance->public_ip = ipaddr_v4(UINT32_C(0xcb007100) + model->instance_count % 255);
 	return boot(model, instance, item, err);
+}
+
+static int load_nic(struct aws_model *model, const json_t *item, struct err *err)
+{
+	struct aws_timings timings = model->timings;
+	struct aws_nic *nic;
+	int rc;
+
+	/* Without a lag nothing is filed of how it came to be. */
+	model->timings.imds_lag_ms = model->timings.describe_lag_ms = 0;
+	rc = aws_other_nic(model, item, 0, &nic, err);
+	model->timings.imds_lag_ms = timings.imds_lag_ms;
+	model->timings.describe_lag_ms = timings.describe_lag_ms;
+	if (rc == 0)
+		nic->created_us = INT64_MIN / 2; /* older than any lag */
+	return rc;
 }
 
 /* ---- knobs ---- */
@@ -487,5 +504,7 @@ int aws_seed_load(struct aws_model *model, struct throttle *throttle, const json
 	if (load_role(model, seed, wall_us, err) < 0 || load_knobs(model, throttle, seed, err) < 0 ||
 	    load_each(model, seed, "instance_types", load_type, err) < 0)
 		return -1;
-	return load_each(model, seed, "instances", load_instance, err);
+	if (load_each(model, seed, "instances", load_instance, err) < 0)
+		return -1;
+	return load_each(model, seed, "nics", load_nic, err);
 }

@@ -18,7 +18,9 @@
  *   "agent"?: {"path": "/v1/credentials", "authorization"?, "lifetime_s": 21600}
  *                hands out credentials to containers, on the metadata listeners; rotated as those of the role
  *   "instances": [{"name": "n1", "id"?, "type": "m5.large", "subnet": id or index, "az"?, "primary"?: "10.0.1.10",
- *                  "mac"?, "public": false, "addresses"?: ["10.0.1.11", "10.0.1.32/28"], "tags"?}]
+ *                  "mac"?, "nic"?: id of the primary NIC, "public": false, "addresses"?: ["10.0.1.11", "10.0.1.32/28"], "tags"?}]
+ *   "nics"?: [{"instance"?: "n1", "type"?: "trunk", "managed"?, "operator"?, "tags"?, ...}]   of somebody else
+ *                (mocks/aws/others.h); made after the instances, and older than any lag
  *   "instance_types"?: [{"name", "nics", "addresses", "cards": 1, "vcpus": 2, "hypervisor": "nitro", "arch": "x86_64"}]
  *   "timings"?: {"create_ms": 0, "attach_ms": 0, "detach_ms": 0, "imds_lag_ms": 0, "describe_lag_ms": 0,
  *                "call_ms": N or {ACTION or "*": N}}

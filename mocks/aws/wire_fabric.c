@@ -15,7 +15,10 @@ static int nic_attach(void *ctx, const struct aws_mock_net_nic *nic, struct err 
 				   .primary = nic->primary,
 				   .subnet = nic->subnet,
 				   .mtu = nic->mtu,
-				   .configure = nic->configure };
+				   .configure = nic->configure,
+				   .subnet6 = nic->subnet6,
+				   .primary6 = nic->primary6,
+				   .public6 = nic->public };
 
 	return fabric_nic_attach(ctx, &want, err);
 }

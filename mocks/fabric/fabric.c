@@ -15,11 +15,11 @@
 #include "berth/net.h"
 #include "berth/str.h"
 #include "child.h"
-#include "fabric.h"
+#include "fabric_impl.h"
 
-#define DOMAIN     "fabric"
+#define DOMAIN     FABRIC_DOMAIN
 #define NETNS_DIR  "/run/netns"
-#define INET_LINK  "inet"               /* in the fabric: towards the internet */
+#define INET_LINK  FABRIC_INET_LINK
 #define PUBLIC_NET UINT32_C(0xc6120000) /* 198.18.0.0 */
 #define PUBLIC_LEN 15U
 #define NFT_TIMEOUT_US                                                                                                 \
@@ -27,13 +27,6 @@
 #define DESTROY_MAX 4096U   /* namespaces of one fabric: nodes and pods; ends a loop that finds new ones */
 
 static_assert(sizeof(FABRIC_NICS_LINK) + 2U * (MACADDR_LEN - 1) <= NET_IFNAME_SIZE, "link names fit");
-
-struct fabric {
-	char prefix[FABRIC_PREFIX_MAX + 1];
-	int vpc_fd;
-	struct net *vpc;
-	pthread_mutex_t lock; /* of vpc: a netlink socket speaks with one thread at a time */
-};
 
 /* ---- names ---- */
 
@@ -75,10 +68,6 @@ void fabric_link_name(const struct macaddr *mac, char ret[static NET_IFNAME_SIZE
 
 /* ---- the fabric's own namespace ---- */
 
-struct sysctl {
-	const char *key, *value;
-};
-
 struct sysctl_set {
 	const struct sysctl *rows;
 	unsigned count;
@@ -100,14 +89,14 @@ static int write_sysctls(void *arg, struct err *err)
 	return 0;
 }
 
-static int sysctls_in(int netns_fd, const struct sysctl *rows, unsigned count, struct err *err)
+int fabric_sysctls(int netns_fd, const struct sysctl *rows, unsigned count, struct err *err)
 {
 	struct sysctl_set set = { .rows = rows, .count = count };
 
 	return netns_run(netns_fd, write_sysctls, &set, err);
 }
 
-static int nft_in(int netns_fd, const char *batch, struct err *err)
+int fabric_nft(int netns_fd, const char *batch, struct err *err)
 {
 	static const char *const argv[] = { "nft", "-f", "-", NULL };
 	struct child_spec spec = {
@@ -151,9 +140,11 @@ static const struct sysctl node_sysctls[] = {
 	{ "net/ipv4/ip_forward", "1" },
 	{ "net/ipv4/conf/all/rp_filter", "2" },
 	{ "net/ipv4/conf/default/rp_filter", "2" },
+	/* The cloud hands out addresses: a second of looking for duplicates would be a second of every test. */
+	{ "net/ipv6/conf/default/accept_dad", "0" },
 };
 
-static struct ipaddr addr_of(const char *text)
+struct ipaddr fabric_ip(const char *text)
 {
 	struct ipaddr addr = { 0 };
 
@@ -169,7 +160,7 @@ static int add_service_addresses(struct net *vpc, struct err *err)
 	if (net_link_by_name(vpc, "lo", &lo, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++) {
-		struct ipaddr addr = addr_of(texts[i]);
+		struct ipaddr addr = fabric_ip(texts[i]);
 
 		if (net_addr_add(vpc, lo.index, &addr, 32, 0, err) < 0)
 			return -1;
@@ -180,7 +171,7 @@ static int add_service_addresses(struct net *vpc, struct err *err)
 static int address_and_up(struct net *net, const char *link_name, const char *text, unsigned len, struct net_link *ret,
 			  struct err *err)
 {
-	struct ipaddr addr = addr_of(text);
+	struct ipaddr addr = fabric_ip(text);
 	struct net_link link;
 
 	if (net_link_by_name(net, link_name, &link, err) < 0 || net_addr_add(net, link.index, &addr, len, 0, err) < 0 ||
@@ -190,13 +181,13 @@ static int address_and_up(struct net *net, const char *link_name, const char *te
 	return 0;
 }
 
-static int connect_internet(struct net *vpc, int inet_fd, struct err *err)
+static int connect_internet(struct net *vpc, int vpc_fd, int inet_fd, struct err *err)
 {
 	_cleanup_net_ struct net *inet = NULL;
 	struct net_veth veth = { .name = INET_LINK, .peer_netns_fd = inet_fd, .peer_name = "eth0" };
 	struct ipaddr public_net = ipaddr_v4(PUBLIC_NET);
 	struct net_route back = { .dst = prefix_of(&public_net, PUBLIC_LEN),
-				  .gateway = addr_of(FABRIC_INTERNET_GW),
+				  .gateway = fabric_ip(FABRIC_INTERNET_GW),
 				  .protocol = RTPROT_STATIC };
 	struct net_link link;
 
@@ -206,7 +197,9 @@ static int connect_internet(struct net *vpc, int inet_fd, struct err *err)
 	    address_and_up(inet, "eth0", FABRIC_INTERNET_ADDR, 24, &link, err) < 0)
 		return -1;
 	back.oif = link.index;
-	return net_route_replace(inet, &back, err);
+	if (net_route_replace(inet, &back, err) < 0)
+		return -1;
+	return fabric6_build(vpc_fd, vpc, inet_fd, inet, err);
 }
 
 static int build(const char *prefix, struct err *err)
@@ -223,10 +216,11 @@ static int build(const char *prefix, struct err *err)
 	if (netns_add(inet_name, err) < 0 || fabric_netns_open(prefix, "vpc", &vpc_fd, err) < 0 ||
 	    fabric_netns_open(prefix, "inet", &inet_fd, err) < 0 || net_open_ns(vpc_fd, &vpc, err) < 0)
 		return -1;
-	if (sysctls_in(vpc_fd, vpc_sysctls, ARRAY_SIZE(vpc_sysctls), err) < 0 || add_service_addresses(vpc, err) < 0 ||
-	    net_route_replace(vpc, &dark, err) < 0 || connect_internet(vpc, inet_fd, err) < 0)
+	if (fabric_sysctls(vpc_fd, vpc_sysctls, ARRAY_SIZE(vpc_sysctls), err) < 0 ||
+	    add_service_addresses(vpc, err) < 0 || net_route_replace(vpc, &dark, err) < 0 ||
+	    connect_internet(vpc, vpc_fd, inet_fd, err) < 0)
 		return -1;
-	return nft_in(vpc_fd, gateway_rules, err);
+	return fabric_nft(vpc_fd, gateway_rules, err);
 }
 
 int fabric_create(const char *prefix, struct err *err)
@@ -316,7 +310,7 @@ int fabric_node_add(struct fabric *fabric, const char *node, struct err *err)
 		return -1;
 	fabric_netns_name(fabric->prefix, node, name);
 	if (netns_add(name, err) < 0 || fabric_netns_open(fabric->prefix, node, &fd, err) < 0 ||
-	    sysctls_in(fd, node_sysctls, ARRAY_SIZE(node_sysctls), err) < 0)
+	    fabric_sysctls(fd, node_sysctls, ARRAY_SIZE(node_sysctls), err) < 0)
 		return err_wrap(err, "node %s", node);
 	return 0;
 }
@@ -328,8 +322,11 @@ static int check_nic(const struct fabric_nic *nic, struct err *err)
 	if (check_name("node", nic->node, FABRIC_NODE_MAX, err) < 0)
 		return -1;
 	if (nic->primary.family != IP_V4 || nic->gateway.family != IP_V4 || nic->subnet.addr.family != IP_V4)
-		return err_set(err, ERR_INVALID, DOMAIN, "NIC %s of %s: the fabric is IPv4 only", nic->ifname,
+		return err_set(err, ERR_INVALID, DOMAIN, "NIC %s of %s: its own address is an IPv4 one", nic->ifname,
 			       nic->node);
+	if (nic->subnet6.addr.family == IP_NONE && nic->primary6.family != IP_NONE)
+		return err_set(err, ERR_INVALID, DOMAIN, "NIC %s of %s: an IPv6 address in a subnet without",
+			       nic->ifname, nic->node);
 	if ((nic->mac.bytes[0] & 1) != 0)
 		return err_set(err, ERR_INVALID, DOMAIN, "NIC %s of %s: multicast MAC", nic->ifname, nic->node);
 	return 0;
@@ -343,17 +340,17 @@ static int source_check_on(const struct fabric *fabric, const char *link_name, s
 	(void)snprintf(rp_filter, sizeof(rp_filter), "net/ipv4/conf/%s/rp_filter", link_name);
 	(void)snprintf(proxy_arp, sizeof(proxy_arp), "net/ipv4/conf/%s/proxy_arp", link_name);
 	(void)snprintf(proxy_delay, sizeof(proxy_delay), "net/ipv4/neigh/%s/proxy_delay", link_name);
-	return sysctls_in(fabric->vpc_fd, rows, ARRAY_SIZE(rows), err);
+	return fabric_sysctls(fabric->vpc_fd, rows, ARRAY_SIZE(rows), err);
 }
 
-static int route_to_nic(struct fabric *fabric, int link_index, const struct ipaddr *primary,
-			const struct prefix *prefix, struct err *err)
+static int route_to_nic(struct fabric *fabric, int link_index, const struct ipaddr *via, const struct prefix *prefix,
+			struct err *err)
 {
 	struct net_route route = { .dst = *prefix, .oif = link_index, .protocol = RTPROT_STATIC };
-	struct prefix own = prefix_host(primary);
+	struct prefix own = prefix_host(via);
 
 	if (prefix_cmp(&own, prefix) != 0) {
-		route.gateway = *primary;
+		route.gateway = *via;
 		route.onlink = true;
 	}
 	return net_route_replace(fabric->vpc, &route, err);
@@ -363,11 +360,15 @@ static int wire_fabric_end(struct fabric *fabric, const struct fabric_nic *nic, 
 			   struct err *err)
 {
 	struct prefix own = prefix_host(&nic->primary);
+	bool has6 = nic->subnet6.addr.family == IP_V6;
 
-	if (source_check_on(fabric, link_name, err) < 0 || net_link_set_up(fabric->vpc, link_index, true, err) < 0 ||
+	if (source_check_on(fabric, link_name, err) < 0 || (has6 && fabric6_sysctls(fabric, link_name, err) < 0) ||
+	    net_link_set_up(fabric->vpc, link_index, true, err) < 0 ||
 	    net_addr_add(fabric->vpc, link_index, &nic->gateway, 32, 0, err) < 0)
 		return -1;
-	return route_to_nic(fabric, link_index, &nic->primary, &own, err);
+	if (route_to_nic(fabric, link_index, &nic->primary, &own, err) < 0)
+		return -1;
+	return has6 ? fabric6_wire(fabric, nic, link_index, link_name, err) : 0;
 }
 
 static int configure_node_end(int node_fd, const struct fabric_nic *nic, struct err *err)
@@ -382,7 +383,9 @@ static int configure_node_end(int node_fd, const struct fabric_nic *nic, struct 
 	    net_addr_add(net, link.index, &nic->primary, nic->subnet.len, 0, err) < 0)
 		return -1;
 	route.oif = link.index;
-	return net_route_replace(net, &route, err);
+	if (net_route_replace(net, &route, err) < 0)
+		return -1;
+	return nic->subnet6.addr.family == IP_V6 ? fabric6_configure(net, nic, link.index, err) : 0;
 }
 
 static int attach(struct fabric *fabric, const struct fabric_nic *nic, struct err *err)
@@ -446,27 +449,19 @@ int fabric_nic_detach(struct fabric *fabric, const struct macaddr *mac, struct e
 
 /* ---- addresses ---- */
 
-static int check_v4(const struct prefix *prefix, struct err *err)
-{
-	if (prefix->addr.family != IP_V4)
-		return err_set(err, ERR_INVALID, DOMAIN, "the fabric is IPv4 only");
-	return 0;
-}
-
 int fabric_addr_assign(struct fabric *fabric, const struct macaddr *nic, const struct ipaddr *primary,
 		       const struct prefix *prefix, struct err *err)
 {
+	struct ipaddr via = prefix->addr.family == IP_V6 ? fabric6_link_local(nic) : *primary;
 	char link_name[NET_IFNAME_SIZE], text[PREFIX_STRLEN];
 	struct net_link link;
 
-	if (check_v4(prefix, err) < 0)
-		return -1;
 	fabric_link_name(nic, link_name);
 	(void)pthread_mutex_lock(&fabric->lock);
 	int r = net_link_by_name(fabric->vpc, link_name, &link, err);
 
 	if (r == 0)
-		r = route_to_nic(fabric, link.index, primary, prefix, err);
+		r = route_to_nic(fabric, link.index, &via, prefix, err);
 	(void)pthread_mutex_unlock(&fabric->lock);
 	return r < 0 ? err_wrap(err, "assign %s to %s", prefix_str(prefix, text), link_name) : 0;
 }
@@ -478,8 +473,6 @@ int fabric_addr_unassign(struct fabric *fabric, const struct macaddr *nic, const
 	struct err why = { 0 };
 	struct net_link link;
 
-	if (check_v4(prefix, err) < 0)
-		return -1;
 	fabric_link_name(nic, link_name);
 	(void)pthread_mutex_lock(&fabric->lock);
 	int r = net_link_by_name(fabric->vpc, link_name, &link, &why);
@@ -512,7 +505,7 @@ int fabric_public_set(struct fabric *fabric, const struct ipaddr *primary, bool 
 	static const char *const verbs[] = { "add", "delete" };
 
 	if (primary->family != IP_V4)
-		return err_set(err, ERR_INVALID, DOMAIN, "the fabric is IPv4 only");
+		return err_set(err, ERR_INVALID, DOMAIN, "public addresses are IPv4 ones");
 	struct ipaddr public = fabric_public_addr(primary);
 
 	(void)ipaddr_str(primary, in);
@@ -525,7 +518,7 @@ int fabric_public_set(struct fabric *fabric, const struct ipaddr *primary, bool 
 			      verbs[i], in, out, verbs[i], out, in, verbs[i], in);
 	if (batch.failed)
 		return err_set_errno(err, ERR_EXHAUSTED, DOMAIN, ENOMEM, "public address of %s", in);
-	if (nft_in(fabric->vpc_fd, batch.text, err) < 0)
+	if (fabric_nft(fabric->vpc_fd, batch.text, err) < 0)
 		return err_wrap(err, "public address of %s", in);
 	return 0;
 }

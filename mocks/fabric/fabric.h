@@ -9,14 +9,15 @@
  *                 dropped, as EC2's source check does), proxy_arp without delay, the subnet's gateway address.
  *   PREFIX-NODE   one per node: eth0 (primary), eth1, ... as the cloud attaches them
  *   PREFIX-inet   "the internet", 198.51.100.9, behind a gateway that lets out only primaries with a public address and
- *                 translates each to its own public one, both ways, as an internet gateway does
+ *                 translates each to its own public one, both ways, as an internet gateway does; 2001:db8:ffff::9,
+ *                 which NICs that may reach without translation
  *
  * Assigning an address to a NIC is a route in the fabric (the primary on link, others via the primary, onlink);
  * unassigning deletes it, so an address that the cloud does not know is dark: no ARP answer, no ICMP error, nothing.
  * Metadata answers on 169.254.169.254:80 of the fabric; who serves it sets IP TTL 1. The APIs are on FABRIC_API_ADDR.
  *
  * The kernel is the only state: any process may open a fabric by its prefix, and destroying it removes everything of
- * that prefix, also after a crash. IPv4 only.
+ * that prefix, also after a crash. fabric6.c tells what IPv6 is like; a NIC has it when its subnet has a range.
  *
  * Errors of all calls: those of berth/net.h, and INVALID (domain "fabric") for a name, a MAC or an address that cannot
  * be. A handle may be used by several threads: its calls exclude each other.
@@ -31,14 +32,17 @@
 struct err;
 struct fabric;
 
-#define FABRIC_METADATA_ADDR "169.254.169.254"
-#define FABRIC_API_ADDR      "169.254.200.1" /* our choice of a link-local address that no cloud uses */
-#define FABRIC_INTERNET_ADDR "198.51.100.9"  /* TEST-NET-2 */
-#define FABRIC_INTERNET_GW   "198.51.100.1"  /* the fabric's end of that network */
-#define FABRIC_PREFIX_MAX    6               /* characters, [a-z0-9]; namespaces carry it, links do not */
-#define FABRIC_NODE_MAX      8               /* characters, [a-z0-9], of a node's name; "vpc" and "inet" are taken */
-#define FABRIC_NETNS_SIZE    64              /* of "PREFIX-what" */
-#define FABRIC_NICS_LINK     "n"             /* + the last 5 bytes of the MAC: the NIC's link in the fabric */
+#define FABRIC_METADATA_ADDR  "169.254.169.254"
+#define FABRIC_API_ADDR       "169.254.200.1" /* our choice of a link-local address that no cloud uses */
+#define FABRIC_INTERNET_ADDR  "198.51.100.9"  /* TEST-NET-2 */
+#define FABRIC_INTERNET_GW    "198.51.100.1"  /* the fabric's end of that network */
+#define FABRIC_GATEWAY6       "fe80:ec2::1"   /* of every NIC, as EC2's */
+#define FABRIC_INTERNET_ADDR6 "2001:db8:ffff::9"
+#define FABRIC_INTERNET_GW6   "2001:db8:ffff::1"
+#define FABRIC_PREFIX_MAX     6   /* characters, [a-z0-9]; namespaces carry it, links do not */
+#define FABRIC_NODE_MAX       8   /* characters, [a-z0-9], of a node's name; "vpc" and "inet" are taken */
+#define FABRIC_NETNS_SIZE     64  /* of "PREFIX-what" */
+#define FABRIC_NICS_LINK      "n" /* + the last 5 bytes of the MAC: the NIC's link in the fabric */
 
 /** fabric_prefix_check() - can this be a prefix? Errors: INVALID. */
 int fabric_prefix_check(const char *prefix, struct err *err);
@@ -66,16 +70,19 @@ struct fabric_nic {
 	struct ipaddr gateway; /* of the subnet; lives on the fabric's end */
 	struct ipaddr primary; /* the NIC's primary address */
 	struct prefix subnet;
-	unsigned mtu;   /* of both ends; 0: the kernel's default */
-	bool configure; /* as a distribution does it: up, primary/subnet length, default route */
+	unsigned mtu;           /* of both ends; 0: the kernel's default */
+	bool configure;         /* as a distribution does it: up, primary/subnet length, default route */
+	struct prefix subnet6;  /* family 0: no IPv6 */
+	struct ipaddr primary6; /* its own IPv6 address; family 0: it has none */
+	bool public6;           /* its IPv6 addresses may reach the internet, and be reached */
 };
 /** fabric_nic_attach() - the NIC appears in the node, its primary address is routed. Errors: CONFLICT, NOTFOUND (node).
  */
 int fabric_nic_attach(struct fabric *fabric, const struct fabric_nic *nic, struct err *err);
 /** fabric_nic_detach() - the link vanishes from both sides; its routes with it; success when it is not there. */
 int fabric_nic_detach(struct fabric *fabric, const struct macaddr *mac, struct err *err);
-/** fabric_addr_assign() - route @prefix to the NIC, via its primary; takes it from another NIC that had it.
- *  Errors: NOTFOUND (NIC). */
+/** fabric_addr_assign() - route @prefix to the NIC, via its primary, or its link-local address when it is IPv6; takes it
+ *  from another NIC that had it. Errors: NOTFOUND (NIC). */
 int fabric_addr_assign(struct fabric *fabric, const struct macaddr *nic, const struct ipaddr *primary,
 		       const struct prefix *prefix, struct err *err);
 /** fabric_addr_unassign() - it goes dark; success when it is not there. */

@@ -1,9 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""STS and the agent of containers in the mock AWS, against a client that we did not write: boto3 and its credential chain.
-
-As boto3_mock.py, from which it has the mock and the runner.
-"""
+"""STS and the agent of containers in the mock AWS, against a client that we did not write: boto3 and its credential chain."""
 
 import datetime
 import json
@@ -18,7 +15,8 @@ import botocore.credentials
 import botocore.exceptions
 import botocore.utils
 
-from boto3_mock import SUBNET, http_call, refused, run
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
+from aws_mock import SUBNET, http_call, refused, run  # noqa: E402
 
 ROLE = "arn:aws:iam::111122223333:role/cni"
 OTHER_ROLE = "arn:aws:iam::111122223333:role/path/other"

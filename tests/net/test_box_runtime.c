@@ -318,6 +318,41 @@ static void test_runtime_run__namespace_in_use(void **state)
 	assert_true(pod_netns_exists(setup));
 }
 
+#define TWO(a, b)                                                                                                      \
+	"echo '{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"" a "\"},{\"address\":\"" b "\"}]}'\nexit 0\n"
+
+static void test_runtime_run__both_families(void **state)
+{
+	struct setup *setup = *state;
+	_cleanup_(runtime_pod_done) struct runtime_pod pod, again = { 0 };
+	struct runtime_outcome outcome;
+	char record[400], text[PREFIX_STRLEN];
+	struct err err = { 0 };
+
+	make_pod(setup, &pod);
+	tell_plugin(setup, "ADD", TWO("10.0.1.17/32", "2600::17/128"));
+	must(runtime_run(&setup->runtime, &pod, &outcome, &err), &err);
+	(void)snprintf(record, sizeof(record), "%s/0.json", setup->dir);
+	must(runtime_pod_save(&pod, record, &err), &err);
+	must(runtime_pod_load(record, &again, &err), &err);
+	assert_string_equal(prefix_str(&again.address, text), "10.0.1.17/32");
+	assert_string_equal(prefix_str(&again.second, text), "2600::17/128");
+}
+
+static void test_runtime_run__two_addresses_of_one_family(void **state)
+{
+	struct setup *setup = *state;
+	_cleanup_(runtime_pod_done) struct runtime_pod pod;
+	struct runtime_outcome outcome;
+	struct err err = { 0 };
+
+	make_pod(setup, &pod);
+	tell_plugin(setup, "ADD", TWO("10.0.1.17/32", "10.0.1.18/32"));
+	assert_int_equal(runtime_run(&setup->runtime, &pod, &outcome, &err), -1);
+	assert_int_equal(err.class, ERR_PROTOCOL);
+	assert_false(pod_netns_exists(setup));
+}
+
 /* ---- DEL ---- */
 
 static void test_runtime_stop__brings_previous_result(void **state)
@@ -461,6 +496,8 @@ int main(void)
 		runtime_test(test_runtime_run__namespace_in_use),
 		runtime_test(test_runtime_stop__brings_previous_result),
 		runtime_test(test_runtime_stop__failed_del_can_be_repeated),
+		runtime_test(test_runtime_run__both_families),
+		runtime_test(test_runtime_run__two_addresses_of_one_family),
 		runtime_test(test_runtime_run__in_parallel),
 		check_unit_test(test_child_run__input_output_and_exit_code),
 		check_unit_test(test_child_run__ended_by_a_signal),
