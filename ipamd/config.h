@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Settings of the daemon: one table row each {key, environment name, parser, offset, default, doc} in config.c. The
+ * Settings of the daemon: one table row each {key, environment name, parser, offset, default, doc} in config_table.c. The
  * JSON file comes first, the environment wins. Parsed into a fresh struct, validated, then used whole. `--help` and
  * docs/config.md are printed from the table.
  */
