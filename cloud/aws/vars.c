@@ -5,7 +5,7 @@
 #include "berth/cloud.h"
 
 static const struct cloud_var vars[] = {
-	{ "WARM_IP_TARGET", CLOUD_VAR_SETTING, "warmIPs", NULL, NULL },
+	{ .name = "WARM_IP_TARGET", .rule = CLOUD_VAR_COUNT, .setting = "warmIPs" },
 };
 
 const struct cloud_var *aws_vars(unsigned *ret_count)
