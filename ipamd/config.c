@@ -22,8 +22,8 @@
 #include "berth/json.h"
 #include "berth/str.h"
 
-#define CONFIG_FILE_MAX  (64U << 10)                /* bytes; every setting at its longest is under 8 KiB */
-#define CONFIG_VALUE_MAX (CONFIG_PREFIXES_MAX * 64) /* bytes of one value's text: the longest list of prefixes */
+#define CONFIG_FILE_MAX  (64U << 10) /* bytes; tags, the longest setting, are 16 KiB at most, IDs 8 */
+#define CONFIG_VALUE_MAX (32U << 10) /* bytes of one value's text: all tags at their longest are 16 KiB */
 #define CONFIG_ENV       "BERTH_"
 #define CONFIG_NAME_MAX  64 /* bytes of a key or variable that is compared with ours */
 
@@ -120,6 +120,16 @@ static int print_array(const json_t *array, struct strbuf *out)
 	return 0;
 }
 
+static int print_object(const json_t *object, struct strbuf *out)
+{
+	_cleanup_free_ char *text = json_print(object);
+
+	if (!text)
+		return -ENOMEM;
+	strbuf_add(out, text);
+	return 0;
+}
+
 /* The value as its parser reads it. Each kind takes a string; numbers, booleans and arrays only where they make sense.
  */
 static int print_value(const struct setting *setting, const json_t *value, struct strbuf *out)
@@ -133,8 +143,10 @@ static int print_value(const struct setting *setting, const json_t *value, struc
 		strbuf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	else if (json_is_boolean(value) && kind == &kind_bool)
 		strbuf_add(out, json_is_true(value) ? "true" : "false");
-	else if (json_is_array(value) && kind == &kind_prefixes)
+	else if (json_is_array(value) && (kind == &kind_prefixes || kind == &kind_families || kind == &kind_ids))
 		return print_array(value, out);
+	else if (json_is_object(value) && kind == &kind_tags)
+		return print_object(value, out);
 	else
 		return -EINVAL;
 	return 0;
