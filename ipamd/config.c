@@ -25,7 +25,6 @@
 #define CONFIG_FILE_MAX  (64U << 10) /* bytes; tags, the longest setting, are 16 KiB at most, IDs 8 */
 #define CONFIG_VALUE_MAX (32U << 10) /* bytes of one value's text: all tags at their longest are 16 KiB */
 #define CONFIG_ENV       "BERTH_"
-#define CONFIG_NAME_MAX  64 /* bytes of a key or variable that is compared with ours */
 
 static void *field(struct config *config, const struct setting *setting)
 {
@@ -44,8 +43,21 @@ static int bad_value(const struct setting *setting, const char *name, const char
 		       wanted.text ? wanted.text : "valid");
 }
 
-/* Levenshtein's distance without case, of names up to CONFIG_NAME_MAX bytes. */
-static unsigned distance(const char *a, const char *b)
+const char *loading_by(const struct loading *l, const struct setting *setting)
+{
+	return l->by[setting - config_settings];
+}
+
+int loading_set(struct loading *l, const struct setting *setting, const struct config_text *from, struct err *err)
+{
+	if (setting->kind->parse(setting, from->text, field(&l->config, setting)) < 0)
+		return bad_value(setting, from->name, from->shown, from->source, err);
+	l->by[setting - config_settings] = from->name;
+	return 0;
+}
+
+/* Levenshtein's. */
+unsigned config_name_distance(const char *a, const char *b)
 {
 	unsigned row[CONFIG_NAME_MAX + 1];
 	size_t b_len = strlen(b);
@@ -83,7 +95,7 @@ static int unknown_name(const char *name, bool env, const char *source, struct e
 
 	for (size_t i = 0; i < config_setting_count; i++) {
 		unsigned far = strnlen(name, CONFIG_NAME_MAX) < CONFIG_NAME_MAX
-				       ? distance(name, setting_name(&config_settings[i], env))
+				       ? config_name_distance(name, setting_name(&config_settings[i], env))
 				       : UINT_MAX;
 
 		if (far < least) {
@@ -97,7 +109,7 @@ static int unknown_name(const char *name, bool env, const char *source, struct e
 
 /* ---- the file ---- */
 
-static const struct setting *setting_by_key(const char *key)
+const struct setting *config_setting_by_key(const char *key)
 {
 	for (size_t i = 0; i < config_setting_count; i++) {
 		if (str_equal(key, config_settings[i].key))
@@ -138,8 +150,8 @@ static int print_value(const struct setting *setting, const json_t *value, struc
 
 	if (json_is_string(value))
 		strbuf_add(out, json_string_value(value));
-	else if (json_is_integer(value) &&
-		 (kind == &kind_number || kind == &kind_warm || kind == &kind_mask || kind == &kind_duration))
+	else if (json_is_integer(value) && (kind == &kind_number || kind == &kind_warm || kind == &kind_mtu ||
+					    kind == &kind_mask || kind == &kind_duration))
 		strbuf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	else if (json_is_boolean(value) && kind == &kind_bool)
 		strbuf_add(out, json_is_true(value) ? "true" : "false");
@@ -152,24 +164,27 @@ static int print_value(const struct setting *setting, const json_t *value, struc
 	return 0;
 }
 
-static int apply_json(const char *path, const char *key, const json_t *value, struct config *config, struct err *err)
+static int apply_json(const char *path, const char *key, const json_t *value, struct loading *l, struct err *err)
 {
-	const struct setting *setting = setting_by_key(key);
+	const struct setting *setting = config_setting_by_key(key);
 	_cleanup_strbuf_ struct strbuf text = { .max_len = CONFIG_VALUE_MAX };
 	_cleanup_free_ char *raw = NULL;
+	struct config_text from = { .source = path };
 
 	if (!setting)
 		return unknown_name(key, false, path, err);
 	if (json_is_null(value))
 		return 0;
-	if (print_value(setting, value, &text) == 0 && !text.failed &&
-	    setting->kind->parse(setting, text.text ? text.text : "", field(config, setting)) == 0)
-		return 0;
 	raw = json_print(value);
-	return bad_value(setting, key, json_is_string(value) ? json_string_value(value) : raw ? raw : "?", path, err);
+	from.name = setting->key;
+	from.shown = json_is_string(value) ? json_string_value(value) : raw ? raw : "?";
+	if (print_value(setting, value, &text) < 0 || text.failed)
+		return bad_value(setting, from.name, from.shown, path, err);
+	from.text = text.text ? text.text : "";
+	return loading_set(l, setting, &from, err);
 }
 
-static int load_file(const char *path, struct config *config, struct err *err)
+static int load_file(const char *path, struct loading *l, struct err *err)
 {
 	_cleanup_free_ char *text = NULL;
 	json_auto_t *json = NULL;
@@ -188,7 +203,7 @@ static int load_file(const char *path, struct config *config, struct err *err)
 	if (!json_is_object(json))
 		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "%s: no JSON object", path);
 	json_object_foreach (json, key, value) {
-		if (apply_json(path, key, value, config, err) < 0)
+		if (apply_json(path, key, value, l, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -196,19 +211,20 @@ static int load_file(const char *path, struct config *config, struct err *err)
 
 /* ---- the environment ---- */
 
-static const char *process_env(const char *name)
+const char *config_process_env(const char *name)
 {
 	return getenv(name);
 }
 
-static int load_env(const char *(*get_env)(const char *name), struct config *config, struct err *err)
+static int load_env(const char *(*get_env)(const char *name), struct loading *l, struct err *err)
 {
 	for (size_t i = 0; i < config_setting_count; i++) {
-		const char *text = get_env(config_settings[i].env);
+		const struct setting *setting = &config_settings[i];
+		const char *text = get_env(setting->env);
+		const struct config_text from = { "environment", setting->env, text, text };
 
-		if (text &&
-		    config_settings[i].kind->parse(&config_settings[i], text, field(config, &config_settings[i])) < 0)
-			return bad_value(&config_settings[i], config_settings[i].env, text, "environment", err);
+		if (text && loading_set(l, setting, &from, err) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -218,7 +234,7 @@ static int load_env(const char *(*get_env)(const char *name), struct config *con
  * BERTH_IPAMD_SERVICE_HOST, BERTH_IPAMD_PORT, BERTH_IPAMD_PORT_9479_TCP_ADDR and more. No setting is named like that.
  * https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
  */
-static bool is_service_link(const char *name)
+bool config_is_service_link(const char *name)
 {
 	static const char port[] = "_PORT";
 	size_t len = strlen(name);
@@ -233,7 +249,7 @@ static bool is_known_env(const char *name)
 		if (str_equal(name, config_settings[i].env))
 			return true;
 	}
-	return is_service_link(name);
+	return config_is_service_link(name);
 }
 
 static int check_env_names(char *const *names, struct err *err)
@@ -270,18 +286,34 @@ void config_defaults(struct config *ret)
 	*ret = config;
 }
 
+/* More than maxPods is no mistake in the variables of every other pod network. */
+static void cut_min(struct loading *l)
+{
+	const struct setting *setting = config_setting_by_key("minIPs");
+	const char *by = loading_by(l, setting);
+
+	if (by && !str_equal(by, setting->key) && !str_equal(by, setting->env) &&
+	    l->config.min_ips > l->config.max_pods)
+		l->config.min_ips = l->config.max_pods;
+}
+
 int config_load(const char *path, const char *(*get_env)(const char *name), char *const *environ_names,
 		struct config *ret, struct err *err)
 {
-	struct config config;
+	struct loading l = { 0 };
 
 	assert(ret);
-	config_defaults(&config);
-	if (path && *path && load_file(path, &config, err) < 0)
+	if (!get_env)
+		get_env = config_process_env;
+	config_defaults(&l.config);
+	if (path && *path && load_file(path, &l, err) < 0)
 		return -1;
-	if (check_env_names(environ_names, err) < 0 || load_env(get_env ? get_env : process_env, &config, err) < 0 ||
-	    config_check(&config, err) < 0)
+	if (check_env_names(environ_names, err) < 0 || load_env(get_env, &l, err) < 0 ||
+	    config_vars_apply(&l, get_env, err) < 0 || config_vars_check(&l, get_env, err) < 0)
 		return -1;
-	*ret = config;
+	cut_min(&l);
+	if (config_check(&l.config, err) < 0)
+		return -1;
+	*ret = l.config;
 	return 0;
 }

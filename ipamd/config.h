@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Settings of the daemon: one table row each {key, environment name, parser, offset, default, doc} in config_table.c. The
- * JSON file comes first, the environment wins. Parsed into a fresh struct, validated, then used whole. `--help` and
+ * JSON file comes first, then the variables of another pod network that the cloud's folder knows, the environment wins. Parsed into a fresh struct, validated, then used whole. `--help` and
  * docs/config.md are printed from the table.
  */
 #ifndef IPAMD_CONFIG_H
@@ -90,11 +90,12 @@ struct config {
 };
 
 /**
- * config_load() - file, then environment, then checks
+ * config_load() - file, then other pod networks' variables, then environment, then checks
  * @path: JSON object; NULL or "" = no file; a missing file that was named is an error
  * @get_env: NULL = the process environment
  * Errors: INVALID, names key, value, what was expected and where it came from; unknown keys in the file and unknown
- * BERTH_* variables of @environ_names (NULL-terminated, may be NULL) are errors too.
+ * BERTH_* variables of @environ_names (NULL-terminated, may be NULL) are errors too, and so is a variable of another pod
+ * network without whose effect pods would be wrong.
  */
 int config_load(const char *path, const char *(*get_env)(const char *name), char *const *environ_names,
 		struct config *ret, struct err *err);
@@ -102,7 +103,13 @@ int config_load(const char *path, const char *(*get_env)(const char *name), char
 void config_defaults(struct config *ret);
 /** config_access_name() - "full", "read", "metadata"; "?" for a value that is none. */
 const char *config_access_name(enum cloud_access access);
+/** config_warnings() - what of another pod network's variables has no effect and may be missed: @say for each, with its
+ *  name and a note. @get_env, @environ_names: as those of config_load(), behind which it is called. */
+void config_warnings(const struct config *config, const char *(*get_env)(const char *name), char *const *environ_names,
+		     void (*say)(const char *name, const char *note, void *arg), void *arg);
 /** config_help() - the table as text for --help; @markdown: as the table of docs/config.md. */
 void config_help(FILE *out, bool markdown);
+/** config_vars_help() - the other pod networks' variables that @cloud knows, as the table of docs/@cloud.md. */
+void config_vars_help(FILE *out, const char *cloud);
 
 #endif

@@ -61,9 +61,6 @@ static int check_numbers(const struct config *config, struct err *err)
 	if (config->min_ips > config->max_pods)
 		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "minIPs %u is above maxPods %u", config->min_ips,
 			       config->max_pods);
-	if (config->mtu && config->mtu < 576)
-		return err_set(err, ERR_INVALID, CONFIG_DOMAIN,
-			       "mtu %u is below 576, the least that IPv4 hosts agree on", config->mtu);
 	return 0;
 }
 

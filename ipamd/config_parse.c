@@ -55,6 +55,15 @@ static int parse_warm(const struct setting *setting, const char *text, void *dst
 	return 0;
 }
 
+/* 576: the least that IPv4 hosts agree on. */
+static int parse_mtu(const struct setting *setting, const char *text, void *dst)
+{
+	if (!str_equal(text, "0"))
+		return parse_number(setting, text, dst);
+	*(uint32_t *)dst = 0;
+	return 0;
+}
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -306,6 +315,7 @@ const struct kind kind_pause = { parse_pause, "none, releases or all" };
 const struct kind kind_bool = { parse_bool, "true or false" };
 const struct kind kind_number = { parse_number, "a number" };
 const struct kind kind_warm = { parse_warm, "auto or a number" };
+const struct kind kind_mtu = { parse_mtu, "0 or a number" };
 const struct kind kind_mask = { parse_mask, "a number, decimal or 0x" };
 const struct kind kind_duration = { parse_duration, "a duration like 500ms, 30s, 5m or 1h" };
 const struct kind kind_prefixes = { parse_prefixes, "up to 64 prefixes like 10.0.0.0/8, host bits zero" };

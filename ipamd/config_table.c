@@ -83,12 +83,14 @@ const struct setting config_settings[] = {
 	  "routing rule of the primary NIC; the NIC in slot n uses this number + n" },
 	{ "tableBase", "BERTH_TABLE_BASE", &kind_number, FIELD(table_base), "48640", 256, INT32_MAX,
 	  "the NIC in slot n has routing table tableBase + n" },
-	{ "mtu", "BERTH_MTU", &kind_number, FIELD(mtu), "0", 0, 65535,
+	{ "mtu", "BERTH_MTU", &kind_mtu, FIELD(mtu), "0", 576, 65535,
 	  "of secondary NICs and pods; 0: that of the primary NIC" },
 };
 
 /* kind_number, kind_warm and kind_mask write 32 bits. */
 static_assert(sizeof(unsigned) == sizeof(uint32_t), "unsigned fields are parsed as uint32_t");
+
+static_assert(ARRAY_SIZE(config_settings) <= CONFIG_SETTINGS_MAX, "struct loading has room for each");
 
 const size_t config_setting_count = ARRAY_SIZE(config_settings);
 
