@@ -199,6 +199,7 @@ static int64_t decide(struct ipamd *d, int64_t now_us)
 		.limits = d->limits,
 		.targets = { .warm_ips = warm_ips,
 			     .warm_auto = is_auto,
+			     .primary_unused = d->config.pod_subnets.count > 0,
 			     .warm_blocks = d->config.warm_blocks,
 			     .warm_nics = d->config.warm_nics,
 			     .min_ips = d->config.min_ips,

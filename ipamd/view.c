@@ -210,8 +210,29 @@ static void merge_block(struct ipamd *d, const struct pool_nic *nic, const struc
 	d->host_dirty = d->host_dirty || r == 0;
 }
 
-static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t submitted_us, int64_t now_us)
+/* Where pods have subnets of their own, they get nothing of the primary NIC. */
+static struct cloud_nic as_used_here(const struct ipamd *d, const struct cloud_nic *listed)
 {
+	struct cloud_nic nic = *listed;
+
+	nic.closed = nic.closed || (nic.primary && d->config.pod_subnets.count > 0);
+	return nic;
+}
+
+static void update_nic(struct ipamd *d, const struct pool_nic *nic, const struct cloud_nic *seen)
+{
+	bool was_closed = nic->closed;
+
+	if (pool_nic_update(d->pool, nic->slot, seen))
+		d->host_dirty = true;
+	if (nic->closed != was_closed)
+		log_info(nic->closed ? "NIC closed to new pods" : "NIC open to new pods", "nic=%s slot=%u pods=%u",
+			 nic->id, nic->slot, nic->leased_count);
+}
+
+static void merge_nic(struct ipamd *d, const struct cloud_nic *listed, int64_t submitted_us, int64_t now_us)
+{
+	const struct cloud_nic here = as_used_here(d, listed), *seen = &here;
 	const struct pool_nic *nic = pool_nic_by_id(d->pool, seen->id);
 
 	if (!nic) {
@@ -229,7 +250,10 @@ static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t sub
 		d->host_dirty = true;
 		log_info("NIC found", "nic=%s slot=%u foreign=%d", seen->id, seen->slot, seen->foreign);
 	}
-	if (nic->state == NIC_FOREIGN || !is_current(d, nic, submitted_us))
+	if (nic->state == NIC_FOREIGN)
+		return;
+	update_nic(d, nic, seen);
+	if (!is_current(d, nic, submitted_us))
 		return;
 	if (d->taken_us[nic->slot] < submitted_us) {
 		if (nic->state == NIC_LOST || (nic->state == NIC_DETACHING && seen->attached))
