@@ -118,7 +118,8 @@ struct ipamd {
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
-	enum pause pause;          /* the operator's word; starts as configured, nothing keeps it */
+	enum pause pause;  /* the operator's word; starts as configured, nothing keeps it; ALL without full access */
+	struct err access; /* why nothing may be changed in the cloud; class ERR_NONE with full access */
 	struct backoff start, list, glance, grow, shrink, recover, nft, flush;
 	unsigned flush_count;
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */

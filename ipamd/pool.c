@@ -76,6 +76,11 @@ bool pool_serves(const struct pool *pool, enum ip_family family)
 	return pool->serves & (family == IP_V6 ? POOL_SERVES_V6 : POOL_SERVES_V4);
 }
 
+enum ip_family pool_first_family(const struct pool *pool)
+{
+	return pool_serves(pool, IP_V4) ? IP_V4 : IP_V6;
+}
+
 /* Range addresses and leases; all else goes with its block or NIC. */
 static void free_tables(struct pool *pool)
 {

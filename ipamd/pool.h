@@ -159,6 +159,8 @@ struct pool *pool_new(int64_t cooldown_us, unsigned serves);
 unsigned pool_block_size(enum ip_family family, unsigned len);
 /** pool_serves() - does a lease need an address of that family? */
 bool pool_serves(const struct pool *pool, enum ip_family family);
+/** pool_first_family() - whose addresses are meant where one figure has to do: IPv4, or IPv6 where that is served alone. */
+enum ip_family pool_first_family(const struct pool *pool);
 void pool_free(struct pool *pool);
 
 /* ---- NICs and blocks ---- */

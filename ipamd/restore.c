@@ -91,11 +91,6 @@ static int restore_cooldown(const struct ipaddr *addr, int64_t until_us, void *a
 	return 0;
 }
 
-struct adopt {
-	struct ipamd *d;
-	int64_t now_us;
-};
-
 struct rest {
 	const struct ipaddr *addr;
 	bool found;
@@ -116,64 +111,95 @@ static bool was_released(struct ipamd *d, const struct ipaddr *addr)
 	struct rest rest = { addr, false };
 	struct err err;
 
+	if (addr->family == IP_NONE)
+		return false;
 	(void)store_cooldowns(d->store, find_rest, &rest, &err);
 	return rest.found;
 }
 
-/* A pod's route without a lease: the store was lost, the pod was not. */
-static int adopt_route(const struct net_route *route, void *arg)
-{
-	struct adopt *a = arg;
-	struct lease lease = { .state = LEASE_BOUND, .since_us = a->now_us, .addrs[0] = route->dst.addr };
-	struct net_link link;
-	char text[IPADDR_STRLEN];
-	struct err err;
-
-	if (route->protocol != BERTH_RTPROT || route->type != NET_ROUTE_UNICAST || !route->oif ||
-	    route->dst.len != ipaddr_bits(&route->dst.addr) || pool_lease_by_addr(a->d->pool, &route->dst.addr))
-		return 0;
-	if (net_link_by_index(a->d->net, route->oif, &link, &err) < 0 || !str_starts(link.name, HOSTNET_POD_LINKS))
-		return 0;
-	if (was_released(a->d, &route->dst.addr)) {
-		hostwork_pod_down(a->d, lease.addrs, link.name);
-		return 0;
-	}
-	adopted_key(a->d, link.name, &lease.key);
-	restore_lease(a->d, &lease, a->now_us);
-	if (store_lease_put(a->d->store, &lease, &err) < 0)
-		log_error("cannot store an adopted lease", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-	a->d->stats.adopted++;
-	log_warn("adopted a pod that only the kernel knew", "addr=%s link=%s", ipaddr_str(&route->dst.addr, text),
-		 link.name);
-	return 0;
-}
-
 /* net_link_by_index() must not run inside a dump of the same socket: collect first. */
-#define ADOPT_MAX 4096 /* routes; no node runs more pods */
+#define ADOPT_MAX (4096 * IP_FAMILIES) /* routes; no node runs more pods */
 struct routes {
 	struct net_route *list;
 	unsigned count;
 };
 
+/* Ours, of one address, to one link. */
 static int collect_route(const struct net_route *route, void *arg)
 {
 	struct routes *r = arg;
 
-	if (r->count < ADOPT_MAX)
+	if (route->protocol == BERTH_RTPROT && route->type == NET_ROUTE_UNICAST && route->oif &&
+	    route->dst.len == ipaddr_bits(&route->dst.addr) && r->count < ADOPT_MAX)
 		r->list[r->count++] = *route;
 	return 0;
 }
 
+/* The pod's addresses: those of all routes to its link, from @first on, that no lease has. They are not looked at again. */
+static void take_addrs(const struct ipamd *d, struct routes *r, unsigned first, struct ipaddr ret[static IP_FAMILIES])
+{
+	int oif = r->list[first].oif;
+
+	for (unsigned i = first; i < r->count; i++) {
+		struct ipaddr *addr = &ret[ip_index(r->list[i].dst.addr.family)];
+
+		if (r->list[i].oif != oif || addr->family != IP_NONE)
+			continue;
+		r->list[i].oif = 0;
+		if (!pool_lease_by_addr(d->pool, &r->list[i].dst.addr))
+			*addr = r->list[i].dst.addr;
+	}
+}
+
+/* A pod's routes without a lease: the store was lost, the pod was not. */
+static void adopt_pod(struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES], const char *link, int64_t now_us)
+{
+	struct lease lease = { .state = LEASE_BOUND, .since_us = now_us, .addrs = { addrs[0], addrs[1] } };
+	char text[IPADDR_STRLEN];
+	struct err err;
+
+	if (was_released(d, &addrs[0]) || was_released(d, &addrs[1])) {
+		hostwork_pod_down(d, addrs, link);
+		return;
+	}
+	adopted_key(d, link, &lease.key);
+	restore_lease(d, &lease, now_us);
+	if (store_lease_put(d->store, &lease, &err) < 0)
+		log_error("cannot store an adopted lease", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+	d->stats.adopted++;
+	log_warn("adopted a pod that only the kernel knew", "addr=%s link=%s", ipaddr_str(first_addr(&lease), text),
+		 link);
+}
+
+static void adopt_routes(struct ipamd *d, struct routes *r, int64_t now_us)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		struct ipaddr addrs[IP_FAMILIES] = { 0 };
+		struct net_link link;
+		struct err err;
+		int oif = r->list[i].oif;
+
+		if (!oif || net_link_by_index(d->net, oif, &link, &err) < 0 ||
+		    !str_starts(link.name, HOSTNET_POD_LINKS))
+			continue;
+		take_addrs(d, r, i, addrs);
+		if (addrs[0].family != IP_NONE || addrs[1].family != IP_NONE)
+			adopt_pod(d, addrs, link.name, now_us);
+	}
+}
+
+/* A kernel without IPv6 lists no routes of it, and has no such pods. */
 static void adopt_pods(struct ipamd *d, int64_t now_us)
 {
-	struct adopt a = { d, now_us };
 	struct routes r = { calloc(ADOPT_MAX, sizeof(struct net_route)), 0 };
 	struct err err;
 
 	if (!r.list || net_routes(d->net, IP_V4, NET_TABLE_LOCAL, collect_route, &r, &err) < 0)
 		log_error("cannot look for pods that only the kernel knows", "");
-	for (unsigned i = 0; r.list && i < r.count; i++)
-		(void)adopt_route(&r.list[i], &a);
+	if (r.list) {
+		(void)net_routes(d->net, IP_V6, NET_TABLE_LOCAL, collect_route, &r, &err);
+		adopt_routes(d, &r, now_us);
+	}
 	free(r.list);
 }
 

@@ -444,10 +444,10 @@ static void test_page__agrees_with_the_state(void **state)
 	page = metrics_page();
 	check_page(page);
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
-		(void)snprintf(series, sizeof(series), "berth_addresses{state=\"%s\"}", states[i]);
+		(void)snprintf(series, sizeof(series), "berth_addresses{family=\"ipv4\",state=\"%s\"}", states[i]);
 		assert_sample(page, series, count_of(w, states[i]));
 	}
-	assert_sample(page, "berth_addresses{state=\"leased\"}", 1);
+	assert_sample(page, "berth_addresses{family=\"ipv4\",state=\"leased\"}", 1);
 	assert_sample(page, "berth_nics{state=\"ready\"}", 1);
 	assert_sample(page, "berth_pods_waiting", 0);
 	assert_sample(page, "berth_ready", 1);

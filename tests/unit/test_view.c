@@ -285,6 +285,61 @@ static void test_merge__mutation_in_flight(void **state)
 	assert_string_equal(state_of(w, "10.0.1.99/32"), "gone");
 }
 
+/* A list that says so counts at once, also for a NIC with a call in flight; what is leased stays. */
+static void test_merge__closed_nic(void **state)
+{
+	struct world *w = *state;
+	struct cloud_view view = { 0 };
+	struct cloud_nic *nic;
+
+	make_node(w, "10.0.1.16/30");
+	assert_string_not_equal(take(w->d.pool, 1, START_US), "-");
+	pool_nic_set_busy(w->d.pool, PRIMARY, NIC_BUSY_RELEASE, NULL);
+	nic = show_nic(&view, PRIMARY);
+	nic->closed = true;
+	show_block(nic, "10.0.1.16/30");
+	list(w, &view);
+	assert_true(pool_nic_by_slot(w->d.pool, PRIMARY)->closed);
+	assert_string_equal(take(w->d.pool, 2, START_US), "-");
+	assert_int_equal(count(w->d.pool).leased, 1);
+	list_of(w, BLOCKS("10.0.1.16/30"), NULL);
+	assert_false(pool_nic_by_slot(w->d.pool, PRIMARY)->closed);
+	assert_string_not_equal(take(w->d.pool, 2, START_US), "-");
+}
+
+static void test_merge__primary_beside_subnets_for_pods(void **state)
+{
+	struct world *w = *state;
+
+	w->d.config.pod_subnets.count = 1;
+	list_of(w, BLOCKS("10.0.1.16/30"), BLOCKS("10.0.2.16/30"));
+	assert_true(pool_nic_by_slot(w->d.pool, PRIMARY)->closed);
+	assert_false(pool_nic_by_slot(w->d.pool, SECOND)->closed);
+	w->d.config.pod_subnets.count = 0;
+	list_of(w, BLOCKS("10.0.1.16/30"), BLOCKS("10.0.2.16/30"));
+	assert_false(pool_nic_by_slot(w->d.pool, PRIMARY)->closed);
+}
+
+/* It may come later than the NIC: the host is looked at again then. */
+static void test_merge__ipv6_side_of_a_nic(void **state)
+{
+	struct world *w = *state;
+	struct cloud_view view = { 0 };
+	struct cloud_nic *nic;
+
+	list_of(w, NO_BLOCKS, NULL);
+	w->d.host_dirty = false;
+	list_of(w, NO_BLOCKS, NULL);
+	assert_false(w->d.host_dirty);
+	nic = show_nic(&view, PRIMARY);
+	nic->primary_addr6 = ip("2600::10");
+	nic->subnet6 = pfx("2600::/64");
+	nic->gateway6 = ip("fe80::1");
+	list(w, &view);
+	assert_true(w->d.host_dirty);
+	assert_int_equal(pool_nic_by_slot(w->d.pool, PRIMARY)->gateway6.family, IP_V6);
+}
+
 static void test_merge__stale_nic_has_been_read_back(void **state)
 {
 	struct world *w = *state;
@@ -603,12 +658,21 @@ static void test_restore__lost_block_turns_up_inside_a_larger_one(void **state)
 	assert_int_equal(count(w->d.pool).lost, 0);
 }
 
-static void make_route(struct world *w, const char *link_name, const char *address, uint8_t protocol)
+static void add_route(struct world *w, const char *link_name, const char *address, uint8_t protocol)
 {
-	struct net_veth veth = { .name = link_name, .peer_netns_fd = -1, .up = true };
 	struct net_route route = {
 		.dst = pfx(address), .type = NET_ROUTE_UNICAST, .table = NET_TABLE_LOCAL, .protocol = protocol
 	};
+	struct net_link link;
+
+	must(net_link_by_name(w->d.net, link_name, &link, &err));
+	route.oif = link.index;
+	must(net_route_replace(w->d.net, &route, &err));
+}
+
+static void make_route(struct world *w, const char *link_name, const char *address, uint8_t protocol)
+{
+	struct net_veth veth = { .name = link_name, .peer_netns_fd = -1, .up = true };
 	struct net_link link;
 	char peer[NET_IFNAME_SIZE];
 
@@ -617,8 +681,7 @@ static void make_route(struct world *w, const char *link_name, const char *addre
 	must(net_veth_add(w->d.net, &veth, &err));
 	must(net_link_by_name(w->d.net, link_name, &link, &err));
 	must(net_link_set_up(w->d.net, link.index, true, &err));
-	route.oif = link.index;
-	must(net_route_replace(w->d.net, &route, &err));
+	add_route(w, link_name, address, protocol);
 }
 
 static void test_restore__pods_that_only_the_kernel_knows(void **state)
@@ -649,6 +712,37 @@ static void test_restore__pods_that_only_the_kernel_knows(void **state)
 	assert_string_equal(ifname, "bth00000002");
 	must(look(w->d.store, &seen, &err));
 	assert_int_equal(seen.lease_count, 2);
+}
+
+/* The routes of a pod with an address of each family are one lease, in whatever order they come. */
+static void test_restore__pods_of_both_families(void **state)
+{
+	struct world *w = *state;
+	const struct lease *lease;
+	struct lease_key key;
+
+	pool_free(w->d.pool);
+	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4 | POOL_SERVES_V6);
+	assert_non_null(w->d.pool);
+	make_route(w, "bth00000001", "10.0.1.21/32", BERTH_RTPROT);
+	make_route(w, "bth00000002", "10.0.1.22/32", BERTH_RTPROT);
+	add_route(w, "bth00000001", "2600::5:0:0:7/128", BERTH_RTPROT);
+	make_route(w, "bth00000003", "2600::5:0:0:8/128", BERTH_RTPROT);
+	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32", "2600:0:0:0:5::/80"), NULL);
+	view_restore(&w->d, w->now_us);
+	view_adopt(&w->d, w->now_us);
+	assert_int_equal(w->d.stats.adopted, 3);
+	assert_int_equal(count(w->d.pool).leased, 2);
+	assert_int_equal(count_of(w->d.pool, IP_V6).leased, 2);
+	adopted_key(&w->d, "bth00000001", &key);
+	lease = pool_lease_find(w->d.pool, &key);
+	assert_non_null(lease);
+	assert_true(ipaddr_equal(&lease->addrs[0], &(struct ipaddr[]){ ip("10.0.1.21") }[0]));
+	assert_true(ipaddr_equal(&lease->addrs[1], &(struct ipaddr[]){ ip("2600::5:0:0:7") }[0]));
+	adopted_key(&w->d, "bth00000003", &key);
+	lease = pool_lease_find(w->d.pool, &key);
+	assert_non_null(lease);
+	assert_int_equal(lease->addrs[0].family, IP_NONE);
 }
 
 int main(void)
@@ -683,6 +777,10 @@ int main(void)
 		view_test(test_restore__lost_block_turns_up_on_another_nic),
 		view_test(test_restore__lost_block_turns_up_inside_a_larger_one),
 		view_test(test_restore__pods_that_only_the_kernel_knows),
+		view_test(test_restore__pods_of_both_families),
+		view_test(test_merge__closed_nic),
+		view_test(test_merge__primary_beside_subnets_for_pods),
+		view_test(test_merge__ipv6_side_of_a_nic),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
