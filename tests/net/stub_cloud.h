@@ -16,7 +16,8 @@ int registry_open(const char *name, const struct cloud_config *config, struct cl
 
 #include "tests/net/ipamd_world.h"
 
-#define STUB_BLOCKS 64U
+#define STUB_BLOCKS     64U
+#define STUB_SECOND_MAC "0a:58:0a:00:02:0a"
 
 /** struct stub - one provider at a time; what other threads write is behind @lock. */
 static struct stub {
@@ -24,6 +25,7 @@ static struct stub {
 	pthread_mutex_t lock;
 	struct cloud_limits limits;
 	bool closed;
+	bool has_second; /* NIC nic-1 in slot 1, without blocks */
 	unsigned block_count;
 	struct prefix blocks[STUB_BLOCKS];
 	unsigned next[IP_FAMILIES]; /* last byte of the next address that is assigned */
@@ -82,6 +84,19 @@ static void stub_show(struct cloud_view *view)
 	(void)ipaddr_parse("fe80::1", &nic->gateway6);
 	for (unsigned i = 0; i < stub.block_count; i++)
 		(void)cloud_nic_add_block(nic, &stub.blocks[i]);
+	if (!stub.has_second)
+		return;
+	nic = cloud_view_add_nic(view);
+	nic->attached = true;
+	nic->slot = 1;
+	(void)str_copy(nic->id, sizeof(nic->id), "nic-1");
+	(void)macaddr_parse(STUB_SECOND_MAC, &nic->mac);
+	(void)ipaddr_parse("10.0.2.10", &nic->primary_addr);
+	nic->subnet = stub_prefix("10.0.2.0/24");
+	(void)ipaddr_parse("10.0.2.1", &nic->gateway);
+	(void)ipaddr_parse("2600:1f14:0:2::10", &nic->primary_addr6);
+	nic->subnet6 = stub_prefix("2600:1f14:0:2::/64");
+	(void)ipaddr_parse("fe80::1", &nic->gateway6);
 }
 
 static int stub_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err)
@@ -258,7 +273,7 @@ static void make_stub(struct world *w, unsigned v4_units, unsigned v6_units, uin
 	(void)str_copy(w->config.cloud, sizeof(w->config.cloud), "stub");
 	stub.limits =
 		(struct cloud_limits){ .nics_max = 1, .units = { { v4_units, 32, 32 }, { v6_units, v6_len, 128 } } };
-	stub.closed = false;
+	stub.closed = stub.has_second = false;
 	stub.block_count = stub.lists = stub.glances = stub.mutations = 0;
 	stub.next[0] = stub.next[1] = 0;
 	for (; blocks && *blocks; blocks++)

@@ -197,11 +197,16 @@ static void test_families__changed_on_a_node_with_pods(void **state)
 static void test_families__one_that_the_node_cannot_have(void **state)
 {
 	struct world *w = *state;
+	int fd;
 
 	make_stub(w, 4, 0, 0, BLOCKS("10.0.1.21/32"));
 	set_families(w, true, true);
 	start(w);
-	add_fails(w, "a", SOON_MS, "nic_limit");
+	fd = ask(w, "a");
+	until(count_of(w, "free") == 1);
+	until(is_blocked(w, "nic_limit")); /* for want of IPv6: there is an IPv4 address */
+	(void)close(fd);
+	add_fails(w, "b", SOON_MS, "nic_limit");
 	assert_int_equal(count_of(w, "leased"), 0);
 	assert_false(has_conflist(w));
 }
@@ -375,6 +380,77 @@ static void test_list__brings_the_ipv6_side_to_the_host(void **state)
 	}
 }
 
+struct rule_wanted {
+	unsigned priority;
+	bool found;
+};
+
+static int find_rule(const struct net_rule *rule, void *arg)
+{
+	struct rule_wanted *wanted = arg;
+
+	wanted->found = wanted->found || (rule->priority == wanted->priority && rule->protocol == BERTH_RTPROT);
+	return 0;
+}
+
+static bool has_rule6(const struct world *w, unsigned slot)
+{
+	_cleanup_net_ struct net *net = NULL;
+	struct rule_wanted wanted = { w->config.rule_priority + slot, false };
+
+	must(net_open(&net, &err));
+	must(net_rules(net, IP_V6, find_rule, &wanted, &err));
+	return wanted.found;
+}
+
+struct route_wanted {
+	uint32_t table;
+	int oif;
+	bool found;
+};
+
+static int find_default(const struct net_route *route, void *arg)
+{
+	struct route_wanted *wanted = arg;
+
+	wanted->found = wanted->found || (route->dst.len == 0 && route->oif == wanted->oif);
+	return 0;
+}
+
+static bool has_default6(const struct world *w, unsigned slot, int oif)
+{
+	_cleanup_net_ struct net *net = NULL;
+	struct route_wanted wanted = { w->config.table_base + slot, oif, false };
+
+	must(net_open(&net, &err));
+	must(net_routes(net, IP_V6, wanted.table, find_default, &wanted, &err));
+	return wanted.found;
+}
+
+/* Rule and table of a secondary NIC exist in IPv6 where the list says that it has that. */
+static void test_list__brings_a_second_nics_ipv6_to_the_kernel(void **state)
+{
+	struct world *w = *state;
+	_cleanup_net_ struct net *net = NULL;
+	struct net_veth veth = { .name = "eth1", .peer_netns_fd = -1, .peer_name = "fabric1", .up = true };
+	struct macaddr mac;
+	struct net_link link;
+
+	assert_int_equal(macaddr_parse(STUB_SECOND_MAC, &mac), 0);
+	veth.mac = &mac;
+	must(net_open(&net, &err));
+	must(net_veth_add(net, &veth, &err));
+	must(net_link_by_name(net, "fabric1", &link, &err));
+	must(net_link_set_up(net, link.index, true, &err));
+	must(net_link_by_name(net, "eth1", &link, &err));
+	make_stub(w, 4, 4, 80, BLOCKS("2600:1f14:0:0:5::/80"));
+	stub.has_second = true;
+	set_families(w, false, true);
+	start(w);
+	until(has_rule6(w, 1));
+	until(has_default6(w, 1, link.index));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +468,7 @@ int main(void)
 		world_test(test_closed__what_is_free_goes_back),
 		world_test(test_pod_subnets__nothing_of_the_primary),
 		world_test(test_list__brings_the_ipv6_side_to_the_host),
+		world_test(test_list__brings_a_second_nics_ipv6_to_the_kernel),
 	};
 
 	return cmocka_run_group_tests_name("modes", tests, world_group_setup, NULL);

@@ -356,8 +356,8 @@ static void test_config_warnings__not_where_nothing_is_missed(void **state)
 	(void)state;
 	assert_int_equal(warnings(ENV("ENABLE_V6_EGRESS", "false", "ANNOTATE_POD_IP", "false", "AWS_EC2_ENDPOINT", "",
 				      "AWS_VPC_K8S_CNI_VETHPREFIX", "eni", "AWS_VPC_K8S_CNI_CONNMARK", "0x80",
-				      "WARM_ENI_TARGET", "0", "WARM_IP_TARGET", "5", "INTROSPECTION_BIND_ADDRESS",
-				      "127.0.0.1:1"),
+				      "WARM_ENI_TARGET", "x", "WARM_IP_TARGET", "5", "MAX_ENI", "0",
+				      "INTROSPECTION_BIND_ADDRESS", "127.0.0.1:1"),
 				  NULL)
 				 .count,
 			 0);

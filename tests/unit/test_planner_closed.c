@@ -41,6 +41,25 @@ static void test_planner_decide__a_closed_nic_is_emptied_and_detached(void **sta
 	assert_int_equal(counts_of(w).total, 2);
 }
 
+/* Others are kept while growth is held back, for what they may get; this one gets nothing. */
+static void test_planner_decide__a_closed_nic_goes_while_growth_waits(void **state)
+{
+	_cleanup_world_ struct world *w = world_new(&m5_large, 2);
+
+	(void)state;
+	open_nic(w, 1);
+	w->waiting = 3;
+	w->grow_us = w->now_us + 2 * DELAY_US;
+	w->now_us += DELAY_US;
+	decide(w);
+	assert_int_equal(w->plan.action_count, 0);
+	set_closed(w, 1, true);
+	decide(w);
+	assert_int_equal(w->plan.action_count, 1);
+	assert_int_equal(action_on(w, PLAN_DETACH, 1).kind, PLAN_DETACH);
+	assert_int_equal(w->plan.actions[0].slot, 1);
+}
+
 static void test_planner_decide__a_closed_primary(void **state)
 {
 	_cleanup_world_ struct world *w = world_new(&m5_large, 3);
@@ -82,6 +101,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		check_unit_test(test_planner_decide__a_closed_nic_is_emptied_and_detached),
+		check_unit_test(test_planner_decide__a_closed_nic_goes_while_growth_waits),
 		check_unit_test(test_planner_decide__a_closed_primary),
 		check_unit_test(test_planner_decide__a_nic_that_is_open_again),
 	};
