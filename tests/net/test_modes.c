@@ -427,6 +427,31 @@ static bool has_default6(const struct world *w, unsigned slot, int oif)
 	return wanted.found;
 }
 
+struct addr_wanted {
+	struct ipaddr addr;
+	int index;
+	bool found;
+};
+
+static int find_addr(const struct net_addr *addr, void *arg)
+{
+	struct addr_wanted *wanted = arg;
+
+	wanted->found = wanted->found || (addr->index == wanted->index && ipaddr_equal(&addr->addr, &wanted->addr));
+	return 0;
+}
+
+static bool has_addr(int index, const char *text)
+{
+	_cleanup_net_ struct net *net = NULL;
+	struct addr_wanted wanted = { .index = index };
+
+	assert_int_equal(ipaddr_parse(text, &wanted.addr), 0);
+	must(net_open(&net, &err));
+	must(net_addrs(net, find_addr, &wanted, &err));
+	return wanted.found;
+}
+
 /* Rule and table of a secondary NIC exist in IPv6 where the list says that it has that. */
 static void test_list__brings_a_second_nics_ipv6_to_the_kernel(void **state)
 {
@@ -449,6 +474,7 @@ static void test_list__brings_a_second_nics_ipv6_to_the_kernel(void **state)
 	start(w);
 	until(has_rule6(w, 1));
 	until(has_default6(w, 1, link.index));
+	until(has_addr(link.index, "2600:1f14:0:2::10"));
 }
 
 int main(void)
