@@ -17,6 +17,7 @@
 #include <jansson.h>
 
 #include "berth/attr.h"
+#include "berth/check.h"
 #include "berth/err.h"
 #include "berth/fs.h"
 #include "berth/json.h"
@@ -290,8 +291,10 @@ void config_defaults(struct config *ret)
 static void cut_min(struct loading *l)
 {
 	const struct setting *setting = config_setting_by_key("minIPs");
-	const char *by = loading_by(l, setting);
+	const char *by;
 
+	CHECK(setting);
+	by = loading_by(l, setting);
 	if (by && !str_equal(by, setting->key) && !str_equal(by, setting->env) &&
 	    l->config.min_ips > l->config.max_pods)
 		l->config.min_ips = l->config.max_pods;

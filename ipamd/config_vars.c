@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "berth/attr.h"
+#include "berth/check.h"
 #include "berth/err.h"
 #include "berth/str.h"
 
@@ -174,11 +175,13 @@ static const char *text_for(const struct table *table, const struct cloud_var *v
 static int apply(const struct table *table, const struct cloud_var *var, struct loading *l, struct err *err)
 {
 	const struct setting *setting = config_setting_by_key(var->setting);
-	const char *value = value_in_force(table, var), *by = loading_by(l, setting);
+	const char *value = value_in_force(table, var), *by;
 	struct config_text from = { .source = "environment", .name = var->name, .shown = value };
 	char buf[LIST_MAX];
 	bool bad;
 
+	CHECK(setting);
+	by = loading_by(l, setting);
 	if (!value || (by && str_equal(by, setting->env)))
 		return 0;
 	from.text = text_for(table, var, value, buf, &bad);
@@ -205,7 +208,7 @@ int config_vars_apply(struct loading *l, const char *(*get_env)(const char *name
 
 static bool is_harmless(const struct cloud_var *var, const char *value)
 {
-	bool on;
+	bool on = true;
 
 	return var->value ? has_word(var->value, ",", value) : str_bool(value, &on) == 0 && !on;
 }
