@@ -32,6 +32,11 @@ static void *field(struct config *config, const struct setting *setting)
 	return (char *)config + setting->offset;
 }
 
+bool config_is_on(const struct config *config, const struct setting *setting)
+{
+	return setting->kind == &kind_bool && *(const bool *)((const char *)config + setting->offset);
+}
+
 /* ---- messages ---- */
 
 static int bad_value(const struct setting *setting, const char *name, const char *text, const char *source,

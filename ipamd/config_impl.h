@@ -57,6 +57,8 @@ const char *loading_by(const struct loading *l, const struct setting *setting);
 int loading_set(struct loading *l, const struct setting *setting, const struct config_text *from, struct err *err);
 /** config_setting_by_key() - NULL: there is none. */
 const struct setting *config_setting_by_key(const char *key);
+/** config_is_on() - is it a setting that is true or false, and true? */
+bool config_is_on(const struct config *config, const struct setting *setting);
 /** config_name_distance() - edits from one name to the other, without case; @b of up to CONFIG_NAME_MAX bytes. */
 unsigned config_name_distance(const char *a, const char *b);
 /** config_is_service_link() - is it a variable that Kubernetes makes for Services? */

@@ -24,12 +24,13 @@
 struct table {
 	const struct cloud_var *vars;
 	unsigned count;
+	const struct config *config; /* as far as it is */
 	const char *(*get_env)(const char *name);
 };
 
 static struct table table_of(const struct config *config, const char *(*get_env)(const char *name))
 {
-	struct table table = { .get_env = get_env };
+	struct table table = { .config = config, .get_env = get_env };
 
 	table.vars = cloud_vars(config->cloud, &table.count);
 	return table;
@@ -59,8 +60,11 @@ static bool is_count(const char *text)
 
 static bool is_in_effect(const struct table *table, const char *name)
 {
+	const struct setting *setting = config_setting_by_key(name);
 	const char *value = value_of(table, name);
 
+	if (setting)
+		return config_is_on(table->config, setting);
 	return value && (is_true(value) || is_count(value));
 }
 

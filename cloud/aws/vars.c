@@ -17,13 +17,15 @@
 #define STEM(start)                  .name = (start), .rule = CLOUD_VAR_STEM
 
 static const struct cloud_var vars[] = {
-	/* The warm pool. There a target of addresses puts those of NICs and prefixes out of force. */
+	/* The warm pool. There a target of addresses puts those of NICs and prefixes out of force, and with prefixes theirs
+	 * counts instead of that of NICs. */
+	{ SWITCHES("ENABLE_PREFIX_DELEGATION", "prefixes", "true") },
 	{ COUNTS("WARM_IP_TARGET", "warmIPs") },
 	{ COUNTS("MINIMUM_IP_TARGET", "minIPs"), .note = "at most `maxPods`" },
-	{ COUNTS("WARM_ENI_TARGET", "warmNICs"), .unless = "WARM_IP_TARGET MINIMUM_IP_TARGET ENABLE_PREFIX_DELEGATION",
+	{ COUNTS("WARM_ENI_TARGET", "warmNICs"), .unless = "WARM_IP_TARGET MINIMUM_IP_TARGET prefixes",
 	  .note = "where it is not set, `warmIPs` decides alone" },
 	{ COUNTS("WARM_PREFIX_TARGET", "warmPrefixes"), .unless = "WARM_IP_TARGET MINIMUM_IP_TARGET",
-	  .requires = "ENABLE_PREFIX_DELEGATION" },
+	  .requires = "prefixes" },
 	{ COUNTS("MAX_ENI", "maxNICs") },
 	{ SETS("IP_COOLDOWN_PERIOD", "cooldown"), .note = "seconds" },
 
@@ -31,7 +33,6 @@ static const struct cloud_var vars[] = {
 	{ ADDS("ENABLE_IPv4", "families", "ipv4") },
 	{ ADDS("ENABLE_IPv6", "families", "ipv6"),
 	  .note = "both may be set here: a pod then has an address of each family" },
-	{ SWITCHES("ENABLE_PREFIX_DELEGATION", "prefixes", "true") },
 	{ WARNED("ENABLE_V4_EGRESS",
 		 "pods without an IPv4 address do not reach IPv4: `families` ipv4,ipv6 gives them both"),
 	  .requires = "ENABLE_IPv6" },

@@ -171,7 +171,8 @@ enum cloud_access {
 #define CLOUD_TAGS_MAX      40
 #define CLOUD_TAG_KEY_MAX   127 /* bytes */
 #define CLOUD_TAG_VALUE_MAX 255
-#define CLOUD_TAGS_RESERVED "aws:", "node.berth.io/" /* no key of an operator's starts so: a cloud's own, and ours */
+/* No key of an operator's starts so: a cloud's own, ours, and what another pod network takes for a NIC of its own. */
+#define CLOUD_TAGS_RESERVED "aws:", "node.berth.io/", "node.k8s.amazonaws.com/", "cluster.k8s.amazonaws.com/"
 
 /** struct cloud_tag - what an operator wants on every NIC that berth makes. */
 struct cloud_tag {
@@ -218,9 +219,10 @@ struct cloud_var {
 	enum cloud_var_rule rule;
 	const char *setting;
 	const char *value; /* WARNED, REFUSED: words that do no harm, with commas between them; NULL: false */
-	const char
-		*unless; /* other variables: passed over where one of them is "true" or a number above 0; may be NULL */
-	const char *requires; /* one other: passed over where it is not; may be NULL */
+	/* Other variables that are "true" or a number above 0, or settings that are true, also by a row before this one.
+	 * Passed over where one of ... */
+	const char *unless;   /* ... these is so; with blanks between them; may be NULL */
+	const char *requires; /* ... this one is not; may be NULL */
 	const char *note;     /* what is different, or what to do instead; may be NULL */
 };
 

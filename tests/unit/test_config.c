@@ -363,6 +363,7 @@ static void test_config_load__values_that_are_refused(void **state)
 		{ "BERTH_NIC_TAGS", "aws:x=1", "aws:" },
 		{ "BERTH_NIC_TAGS", "AWS:x=1", "aws:" },
 		{ "BERTH_NIC_TAGS", "node.berth.io/instance_id=i-1", "node.berth.io/" },
+		{ "BERTH_NIC_TAGS", "node.k8s.amazonaws.com/no_manage=true", "cluster.k8s.amazonaws.com/" },
 		{ "BERTH_NIC_TAGS", "{\"a\": 1}", "key=value" },
 		{ "BERTH_NIC_TAGS", "{\"a\": \"1\"", "key=value" },
 	};
