@@ -153,6 +153,36 @@ static void test_families__both(void **state)
 	assert_int_equal(state_number(w, "addresses6", "leased"), 1);
 }
 
+/* A family that is not served is there while pods have addresses of it. */
+static void test_families__in_the_metrics(void **state)
+{
+	struct world *w = *state;
+	char v4[PREFIX_STRLEN], v6[PREFIX_STRLEN], *page;
+
+	make_stub(w, 4, 4, 80, BLOCKS("10.0.1.21/32", "10.0.1.22/32", "2600:1f14:0:0:5::/80"));
+	(void)str_copy(w->config.metrics_address, sizeof(w->config.metrics_address), "127.0.0.1:9479");
+	start(w);
+	add_both(w, "a", v4, v6);
+	until(state_number(w, "plan", "wanted") == 1);
+	page = metrics_page();
+	assert_sample(page, "berth_addresses{family=\"ipv4\",state=\"leased\"}", 1);
+	assert_sample(page, "berth_addresses_wanted{family=\"ipv4\"}", 1);
+	assert_null(strstr(page, "ipv6"));
+	free(page);
+	stop(w);
+	set_families(w, false, true);
+	start(w);
+	add_both(w, "b", v4, v6);
+	until(state_number(w, "plan", "wanted") == 1);
+	page = metrics_page();
+	assert_sample(page, "berth_addresses{family=\"ipv4\",state=\"leased\"}", 1);
+	assert_sample(page, "berth_addresses{family=\"ipv4\",state=\"free\"}", 0);
+	assert_sample(page, "berth_addresses{family=\"ipv6\",state=\"leased\"}", 1);
+	assert_sample(page, "berth_addresses_wanted{family=\"ipv6\"}", 1);
+	assert_null(strstr(page, "berth_addresses_wanted{family=\"ipv4\"}"));
+	free(page);
+}
+
 /* Whoever has addresses keeps them, whatever is configured now; nobody new gets what is not served. */
 static void test_families__changed_on_a_node_with_pods(void **state)
 {
@@ -485,6 +515,7 @@ int main(void)
 		world_test(test_families__ipv6_alone),
 		world_test(test_families__ipv6_alone_from_nothing),
 		world_test(test_families__both),
+		world_test(test_families__in_the_metrics),
 		world_test(test_families__changed_on_a_node_with_pods),
 		world_test(test_families__one_that_the_node_cannot_have),
 		world_test(test_access__without_changes),
