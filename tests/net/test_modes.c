@@ -151,6 +151,9 @@ static void test_families__both(void **state)
 	del(w, "a");
 	until(state_number(w, "addresses", "leased") == 1);
 	assert_int_equal(state_number(w, "addresses6", "leased"), 1);
+	/* Flows of both are forgotten, and both are free again. */
+	until(state_number(w, "addresses", "cooling") == 0 && state_number(w, "addresses6", "cooling") == 0);
+	until(state_number(w, "addresses", "free") == 1);
 }
 
 /* A family that is not served is there while pods have addresses of it. */
