@@ -99,7 +99,8 @@ static void draw_addresses(const struct ctl *ctl, const json_t *nic)
 
 static void draw_nic(const struct ctl *ctl, const json_t *nic)
 {
-	const char *state = text_of(nic, "state");
+	bool closed = json_is_true(json_object_get(nic, "closed"));
+	const char *said = text_of(nic, "state"), *state = closed && str_equal(said, "ready") ? "closed" : said;
 	const char *link = text_of(nic, "link");
 
 	(void)fprintf(ctl->out, "  %-6s ", *link ? link : "-");
@@ -126,11 +127,8 @@ static void draw_head(const struct ctl *ctl, const json_t *state)
 	(void)fputc('\n', ctl->out);
 }
 
-static void draw_sums(const struct ctl *ctl, const json_t *state)
+static void draw_squares(const struct ctl *ctl, const json_t *a)
 {
-	const json_t *a = json_object_get(state, "addresses");
-	const json_t *t = json_object_get(state, "targets");
-
 	for (size_t i = 0; i < ARRAY_SIZE(squares); i++) {
 		const char *key = squares[i].state;
 
@@ -140,10 +138,22 @@ static void draw_sums(const struct ctl *ctl, const json_t *state)
 		draw_square(ctl, squares[i].state);
 		(void)fprintf(ctl->out, " %s %lld", key, number_of(a, key));
 	}
+}
+
+static void draw_sums(const struct ctl *ctl, const json_t *state)
+{
+	const json_t *a = json_object_get(state, "addresses"), *a6 = json_object_get(state, "addresses6");
+	const json_t *t = json_object_get(state, "targets");
+
+	draw_squares(ctl, a);
 	if (number_of(a, "waiting"))
 		(void)fprintf(ctl->out, "  waiting pods %lld", number_of(a, "waiting"));
 	(void)fprintf(ctl->out, "   (warm %lld, min %lld, max pods %lld)\n", number_of(t, "warm_ips"),
 		      number_of(t, "min_ips"), number_of(t, "max_pods"));
+	if (!a6)
+		return;
+	draw_squares(ctl, a6);
+	(void)fputs("   of IPv6\n", ctl->out);
 }
 
 static void draw_blocked(const struct ctl *ctl, const json_t *state)
@@ -160,8 +170,13 @@ static void draw_blocked(const struct ctl *ctl, const json_t *state)
 
 static void draw_pause(const struct ctl *ctl, const json_t *state)
 {
-	const char *pause = text_of(state, "pause");
+	const char *pause = text_of(state, "pause"), *access = text_of(state, "access");
 
+	if (*access && !str_equal(access, "full")) {
+		paint(ctl, COLOUR_YELLOW, "  access: ");
+		(void)fprintf(ctl->out, "%s (a setting): nothing is changed in the cloud\n", access);
+		return;
+	}
 	if (!*pause || str_equal(pause, "none"))
 		return;
 	paint(ctl, COLOUR_YELLOW, "  paused: ");

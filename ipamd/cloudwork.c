@@ -58,6 +58,8 @@ static int64_t list_period(const struct ipamd *d)
 {
 	bool looked_at = d->cloud->ops->glance && d->glance.err.class == ERR_NONE;
 
+	if (d->config.access == CLOUD_ACCESS_METADATA)
+		return clock_earlier(d->config.list_period_us, GLANCE_US);
 	return looked_at ? d->config.list_period_us : clock_earlier(d->config.list_period_us, UNSEEN_LIST_US);
 }
 
@@ -87,6 +89,15 @@ static void finish_identify(struct ipamd *d, struct job *job, int64_t now_us)
 		 d->identity->region, d->identity->zone);
 }
 
+/* Pods would wait for ever: no back-off and no plan brings what the instance cannot have. */
+static void check_families(const struct ipamd *d)
+{
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		if (pool_serves(d->pool, ip_family_at(i)) && d->limits.units[i].per_nic_max == 0)
+			log_error("this node can have no addresses of a family that pods are to get", "family=ipv%u",
+				  (unsigned)ip_family_at(i));
+}
+
 static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	if (job->rc < 0) {
@@ -102,6 +113,7 @@ static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 	log_info("limits", "nics=%u units_per_nic=%u unit_len=%u units6_per_nic=%u unit6_len=%u", d->limits.nics_max,
 		 d->limits.units[0].per_nic_max, d->limits.units[0].len, d->limits.units[1].per_nic_max,
 		 d->limits.units[1].len);
+	check_families(d);
 }
 
 static void first_list(struct ipamd *d, int64_t now_us)
@@ -198,7 +210,8 @@ int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)
 	wake = clock_earlier(wake, start_read(d, JOB_LIST, &d->list, d->list_due_us, now_us));
 	if (!d->listed || !d->limits_known)
 		return wake;
-	if (d->cloud->ops->glance)
+	/* Where the list is what metadata says, a look at it says nothing else. */
+	if (d->cloud->ops->glance && d->config.access != CLOUD_ACCESS_METADATA)
 		wake = clock_earlier(wake, start_read(d, JOB_GLANCE, &d->glance, d->glance_due_us, now_us));
 	if (!d->running[JOB_ATTACH] && d->pause != PAUSE_ALL)
 		wake = clock_earlier(wake, start_read(d, JOB_SWEEP, &d->list, d->sweep_due_us, now_us));

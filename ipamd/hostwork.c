@@ -61,6 +61,9 @@ static void want_nics(struct wanted *w)
 			.primary_addr = nic->primary_addr,
 			.subnet = nic->subnet,
 			.gateway = nic->gateway,
+			.primary_addr6 = nic->primary_addr6,
+			.subnet6 = nic->subnet6,
+			.gateway6 = nic->gateway6,
 		};
 	}
 	w->want.nics = w->nics;

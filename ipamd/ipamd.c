@@ -60,8 +60,29 @@ static int open_timer(struct ipamd *d, struct err *err)
 
 static int open_cloud(struct ipamd *d, struct err *err)
 {
-	const struct cloud_config config = { .cluster = d->config.cluster };
+	const struct config *c = &d->config;
+	const char *subnets[CONFIG_IDS_MAX], *groups[CONFIG_IDS_MAX];
+	struct cloud_tag tags[CLOUD_TAGS_MAX];
+	const struct cloud_config config = {
+		.cluster = c->cluster,
+		.access = c->access,
+		.serves = { c->families.serves[0], c->families.serves[1] },
+		.prefixes = c->prefixes,
+		.no_discovery = !c->subnet_discovery,
+		.subnet_count = c->pod_subnets.count,
+		.subnets = subnets,
+		.group_count = c->pod_groups.count,
+		.groups = groups,
+		.tag_count = c->nic_tags.count,
+		.tags = tags,
+	};
 
+	for (unsigned i = 0; i < CONFIG_IDS_MAX; i++) {
+		subnets[i] = c->pod_subnets.list[i];
+		groups[i] = c->pod_groups.list[i];
+	}
+	for (unsigned i = 0; i < CLOUD_TAGS_MAX; i++)
+		tags[i] = (struct cloud_tag){ c->nic_tags.list[i].key, c->nic_tags.list[i].value };
 	if (cloud_open(d->config.cloud, &config, &d->cloud, err) < 0 || executor_new(d->cloud, &d->executor, err) < 0)
 		return -1;
 	return watch(d, &d->executor_item, LOOP_EXECUTOR, executor_fd(d->executor), err);

@@ -12,6 +12,7 @@
  *
  * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks; cloudwork.c reads
  * of the cloud; mutations.c what changes it;
+ * view.c and restore.c what is found;
  * hostwork.c the kernel side; state.c and page.c what people and Prometheus read.
  */
 #ifndef IPAMD_IPAMD_H
@@ -117,7 +118,8 @@ struct ipamd {
 	/* work in flight and its back-off */
 	unsigned running[JOB_KIND_COUNT];
 	uint64_t throttled_before; /* throttle answers of the cloud when the growth that runs began */
-	enum pause pause;          /* the operator's word; starts as configured, nothing keeps it */
+	enum pause pause;  /* the operator's word; starts as configured, nothing keeps it; ALL without full access */
+	struct err access; /* why nothing may be changed in the cloud; class ERR_NONE with full access */
 	struct backoff start, list, glance, grow, shrink, recover, nft, flush;
 	unsigned flush_count;
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
@@ -246,6 +248,10 @@ void mutations_finish(struct ipamd *d, struct job *job, int64_t now_us);
 void view_merge(struct ipamd *d, const struct cloud_view *view, int64_t submitted_us, int64_t now_us);
 /** view_differs() - do metadata and pool differ in a way that time does not explain? A reason to list, nothing more. */
 bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t now_us);
+/* ---- restore.c ---- */
+
+/** restore_lease() - into the pool, whether a block holds its addresses or not: its pod is there. */
+void restore_lease(struct ipamd *d, const struct lease *lease, int64_t now_us);
 /** view_restore() - after the first list: leases of the store enter the pool. */
 void view_restore(struct ipamd *d, int64_t now_us);
 /** view_adopt() - behind it: cooldowns of the store, and pods that only the kernel knows. */

@@ -9,7 +9,8 @@
 
 static void usage(FILE *out)
 {
-	(void)fputs("usage: berth-ipamd [--config FILE] [--help] [--help-markdown] [--version]\n\n"
+	(void)fputs("usage: berth-ipamd [--config FILE] [--help] [--help-markdown]\n"
+		    "                   [--help-variables CLOUD] [--version]\n\n"
 		    "The per-node daemon of berth: keeps a warm pool of cloud addresses and hands them to the CNI\n"
 		    "plugin over a Unix socket. Settings, from FILE (JSON) and the environment, which wins:\n\n",
 		    out);
@@ -17,6 +18,12 @@ static void usage(FILE *out)
 }
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+static void warn(const char *name, const char *note, void *arg)
+{
+	(void)arg;
+	log_warn("a variable of another pod network has no effect", "name=%s note=\"%s\"", name, note);
+}
 
 static int serve(const char *config_path)
 {
@@ -31,6 +38,7 @@ static int serve(const char *config_path)
 		return EXIT_USAGE;
 	}
 	log_init("berth-ipamd", STDERR_FILENO, config.log_level);
+	config_warnings(&config, NULL, environ, warn, NULL);
 	if (ipamd_open(&config, &daemon, &err) < 0) {
 		log_error("cannot start", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 		return EXIT_FAILED;
@@ -45,11 +53,9 @@ static int serve(const char *config_path)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "help-markdown", no_argument, NULL, 'm' },
-		{ "version", no_argument, NULL, 'v' },
-		{ 0 },
+		{ "config", required_argument, NULL, 'c' },  { "help", no_argument, NULL, 'h' },
+		{ "help-markdown", no_argument, NULL, 'm' }, { "help-variables", required_argument, NULL, 'V' },
+		{ "version", no_argument, NULL, 'v' },       { 0 },
 	};
 	const char *config_path = NULL;
 	int option;
@@ -64,6 +70,9 @@ int main(int argc, char **argv)
 			return EXIT_OK;
 		case 'm':
 			config_help(stdout, true);
+			return EXIT_OK;
+		case 'V':
+			config_vars_help(stdout, optarg);
 			return EXIT_OK;
 		case 'v':
 			(void)puts(BERTH_VERSION);

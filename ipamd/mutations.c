@@ -181,9 +181,9 @@ static int start_action(struct ipamd *d, const struct plan_action *action, int64
 /* Addresses of one unit of the family that is counted; a range is no question of count. */
 static unsigned unit_size(const struct ipamd *d)
 {
-	const struct cloud_units *units =
-		&d->limits.units[pool_serves(d->pool, IP_V4) ? ip_index(IP_V4) : ip_index(IP_V6)];
-	unsigned bits = pool_serves(d->pool, IP_V4) ? 32 : 128;
+	enum ip_family family = pool_first_family(d->pool);
+	const struct cloud_units *units = &d->limits.units[ip_index(family)];
+	unsigned bits = family == IP_V4 ? 32 : 128;
 
 	return bits - units->len > 8 ? 1 : 1U << (bits - units->len);
 }
@@ -199,6 +199,7 @@ static int64_t decide(struct ipamd *d, int64_t now_us)
 		.limits = d->limits,
 		.targets = { .warm_ips = warm_ips,
 			     .warm_auto = is_auto,
+			     .primary_unused = d->config.pod_subnets.count > 0,
 			     .warm_blocks = d->config.warm_blocks,
 			     .warm_nics = d->config.warm_nics,
 			     .min_ips = d->config.min_ips,

@@ -3,7 +3,9 @@
 #include "ipamd/ipamd.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "berth/attr.h"
 #include "berth/clock.h"
 #include "berth/str.h"
 #include "berth/version.h"
@@ -20,22 +22,54 @@ static void counter(struct strbuf *out, const char *name, const char *help, uint
 	metrics_u64(out, name, "", value);
 }
 
-static void addresses(const struct ipamd *d, struct strbuf *out)
+static const char *const family_names[IP_FAMILIES] = { "ipv4", "ipv6" };
+
+/* One sample for each family that is served. */
+static void planned(const struct ipamd *d, struct strbuf *out, const char *name,
+		    const unsigned values[static IP_FAMILIES])
 {
-	struct pool_counts c;
 	char label[32];
 
-	pool_count(d->pool, IP_V4, &c);
-	metrics_family(out, "berth_addresses", "gauge", "Addresses of this node by state.");
-	metrics_u64(out, "berth_addresses", "state=\"free\"", c.free);
-	metrics_u64(out, "berth_addresses", "state=\"leased\"", c.leased);
-	metrics_u64(out, "berth_addresses", "state=\"cooling\"", c.cooling);
-	metrics_u64(out, "berth_addresses", "state=\"pending\"", c.pending);
-	metrics_u64(out, "berth_addresses", "state=\"lost\"", c.lost);
-	gauge(out, "berth_addresses_wanted", "Addresses that the last plan wanted to have leased, waited for or warm.",
-	      d->plan.wanted[0]);
-	gauge(out, "berth_addresses_supply",
-	      "Addresses that the last plan counted on: free, leased, pending, incoming.", d->plan.supply[0]);
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		if (!pool_serves(d->pool, ip_family_at(i)))
+			continue;
+		(void)snprintf(label, sizeof(label), "family=\"%s\"", family_names[i]);
+		metrics_u64(out, name, label, values[i]);
+	}
+}
+
+/* Also of a family that is not served while pods have addresses of it. */
+static void held(const struct ipamd *d, struct strbuf *out, enum ip_family family)
+{
+	static const char *const states[] = { "free", "leased", "cooling", "pending", "lost" };
+	unsigned counts[ARRAY_SIZE(states)];
+	struct pool_counts c;
+	char label[64];
+
+	pool_count(d->pool, family, &c);
+	if (!pool_serves(d->pool, family) && c.leased == 0)
+		return;
+	memcpy(counts, (unsigned[]){ c.free, c.leased, c.cooling, c.pending, c.lost }, sizeof(counts));
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		(void)snprintf(label, sizeof(label), "family=\"%s\",state=\"%s\"", family_names[ip_index(family)],
+			       states[i]);
+		metrics_u64(out, "berth_addresses", label, counts[i]);
+	}
+}
+
+static void addresses(const struct ipamd *d, struct strbuf *out)
+{
+	char label[32];
+
+	metrics_family(out, "berth_addresses", "gauge", "Addresses of this node by family and state.");
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		held(d, out, ip_family_at(i));
+	metrics_family(out, "berth_addresses_wanted", "gauge",
+		       "Addresses that the last plan wanted to have leased, waited for or warm.");
+	planned(d, out, "berth_addresses_wanted", d->plan.wanted);
+	metrics_family(out, "berth_addresses_supply", "gauge",
+		       "Addresses that the last plan counted on: free, leased, pending, incoming.");
+	planned(d, out, "berth_addresses_supply", d->plan.supply);
 	metrics_family(out, "berth_paused", "gauge", "1 for what an operator has paused.");
 	for (unsigned i = PAUSE_NONE + 1; i < PAUSE_COUNT; i++) {
 		(void)snprintf(label, sizeof(label), "what=\"%s\"", pause_name((enum pause)i));

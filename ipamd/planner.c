@@ -93,6 +93,13 @@ static void survey_range(struct nic_sum *sum, const struct pool_block_view *bloc
 	sum->range_leased_count = block->leased_count;
 }
 
+/* Is it in the pool's total? */
+static bool is_owned(const struct pool_nic *nic, const struct pool_block_view *block)
+{
+	return block->state != BLOCK_RELEASING && block->state != BLOCK_LOST && nic->state != NIC_DETACHING &&
+	       nic->state != NIC_LOST;
+}
+
 static void survey_supply(struct decision *d, struct nic_sum *sum, const struct pool_block_view *block)
 {
 	unsigned at = ip_index(block->prefix.addr.family), gives = plan_gives(sum, block);
@@ -104,7 +111,7 @@ static void survey_supply(struct decision *d, struct nic_sum *sum, const struct 
 	share->settled_count += is_settled ? gives : 0;
 	family->settled_count += is_settled ? gives : 0;
 	family->unusable_count += block->supply_count - gives;
-	if (!sum->usable && block->state != BLOCK_RELEASING && block->state != BLOCK_LOST)
+	if (!sum->usable && is_owned(sum->nic, block))
 		family->parting_count += block->free_count;
 	family->quiet_count += plan_is_quiet(d, block->changed_us) ? gives : 0;
 	if (block->state == BLOCK_PENDING || block->state == BLOCK_READY) {
@@ -177,7 +184,8 @@ static void survey(struct decision *d)
 		bool has_blocks = nic->block_count[0] + nic->block_count[1] > 0;
 
 		*sum = (struct nic_sum){ .nic = nic, .changed_us = has_blocks ? INT64_MIN : nic->since_us };
-		sum->usable = !(nic->primary && d->input->targets.primary_unused);
+		sum->usable = !(nic->closed || (nic->primary && d->input->targets.primary_unused));
+		d->any_unusable = d->any_unusable || !sum->usable;
 		if (!has_blocks)
 			note_quiet_at(d, nic->since_us);
 	}

@@ -46,8 +46,9 @@
  *
  * No unit of the wanted length to be had (fragmentation): until single_until_us units of single_len are bought instead.
  *
- * primary_unused: the primary NIC's blocks are no supply. They are drained at once, even where shrinking is held back:
- * that gives nothing away and keeps pods from a NIC that is not theirs.
+ * A closed NIC, and with primary_unused the primary one: their blocks are no supply. They are drained at once, even where
+ * shrinking is held back: that gives nothing away and keeps pods from a NIC that is not theirs. A closed NIC that is idle as
+ * a whole is detached, and it takes its place among those that the instance allows until then.
  */
 #ifndef IPAMD_PLANNER_H
 #define IPAMD_PLANNER_H

@@ -45,8 +45,8 @@ struct plan_family {
 	uint8_t len;        /* of the units that are bought now */
 	unsigned unit_size; /* addresses of one that is bought now */
 	struct pool_counts counts;
-	unsigned unusable_count; /* of what the pool counts as supply: on a primary NIC that is not used */
-	unsigned parting_count;  /* free on a primary NIC that is not used: owned, but on their way out */
+	unsigned unusable_count; /* of what the pool counts as supply: on NICs that pods get nothing of */
+	unsigned parting_count;  /* free on such NICs: owned, but on their way out */
 	unsigned settled_count;  /* of the supply: may be leased this moment, or is */
 	unsigned coming_count;   /* added to the supply by this plan, or asked back already */
 	unsigned recover_size;   /* addresses of blocks that are asked back */
@@ -69,6 +69,7 @@ struct decision {
 	int64_t next_quiet_us; /* when the next block counts as quiet */
 	bool growth_held;      /* addresses would be bought if only time passed */
 	bool is_cut;           /* more blocks are idle than a list holds */
+	bool any_unusable;     /* pods get nothing of one of the NICs */
 	bool may_shrink_later; /* something would go if only time passed */
 };
 

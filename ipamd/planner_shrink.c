@@ -68,7 +68,7 @@ static bool is_nic_proven(const struct decision *d, const struct nic_sum *sum)
 
 static bool is_kept_to_fill(const struct decision *d, const struct nic_sum *sum)
 {
-	return plan_in_service(sum) && (d->growth_held || plan_ranges_short(d));
+	return plan_in_service(sum) && sum->usable && (d->growth_held || plan_ranges_short(d));
 }
 
 static void detach_if_idle(struct decision *d, struct nic_sum *sum)
@@ -267,7 +267,7 @@ static bool may_shrink(const struct decision *d)
 		    family->draining_count > 0)
 			return true;
 	}
-	return d->input->targets.primary_unused;
+	return d->any_unusable;
 }
 
 void plan_shrink(struct decision *d)

@@ -76,6 +76,11 @@ bool pool_serves(const struct pool *pool, enum ip_family family)
 	return pool->serves & (family == IP_V6 ? POOL_SERVES_V6 : POOL_SERVES_V4);
 }
 
+enum ip_family pool_first_family(const struct pool *pool)
+{
+	return pool_serves(pool, IP_V4) ? IP_V4 : IP_V6;
+}
+
 /* Range addresses and leases; all else goes with its block or NIC. */
 static void free_tables(struct pool *pool)
 {
@@ -165,6 +170,14 @@ static struct pool_nic *new_nic(struct pool *pool, unsigned slot, int64_t now_us
 	return &nic->pub;
 }
 
+static void describe_again(struct pool_nic *nic, const struct cloud_nic *from)
+{
+	nic->closed = from->closed;
+	nic->primary_addr6 = from->primary_addr6;
+	nic->subnet6 = from->subnet6;
+	nic->gateway6 = from->gateway6;
+}
+
 static void describe_nic(struct pool_nic *nic, const struct cloud_nic *from)
 {
 	CHECK(str_copy(nic->id, sizeof(nic->id), from->id) == 0);
@@ -174,6 +187,7 @@ static void describe_nic(struct pool_nic *nic, const struct cloud_nic *from)
 	nic->primary_addr = from->primary_addr;
 	nic->subnet = from->subnet;
 	nic->gateway = from->gateway;
+	describe_again(nic, from);
 }
 
 const struct pool_nic *pool_nic_add(struct pool *pool, const struct cloud_nic *from, int64_t now_us)
@@ -240,6 +254,14 @@ void pool_nic_remove(struct pool *pool, unsigned slot)
 	free(nic);
 }
 
+/* After something that the use of its blocks follows from. */
+static void update_uses(struct pool *pool, const struct held_nic *nic)
+{
+	for (unsigned i = 0; i < pool->block_count; i++)
+		if (pool->blocks[i]->nic == nic)
+			block_update_use(pool, pool->blocks[i]);
+}
+
 void pool_nic_set_state(struct pool *pool, unsigned slot, enum nic_state state, int64_t now_us)
 {
 	struct held_nic *held = get_nic(pool, slot);
@@ -251,9 +273,19 @@ void pool_nic_set_state(struct pool *pool, unsigned slot, enum nic_state state, 
 	CHECK(state != NIC_DETACHING || (nic->leased_count == 0 && nic->cooling_count == 0 && !nic->primary));
 	nic->state = state;
 	nic->since_us = now_us;
-	for (unsigned i = 0; i < pool->block_count; i++)
-		if (pool->blocks[i]->nic == held)
-			block_update_use(pool, pool->blocks[i]);
+	update_uses(pool, held);
+}
+
+bool pool_nic_update(struct pool *pool, unsigned slot, const struct cloud_nic *from)
+{
+	struct held_nic *held = get_nic(pool, slot);
+	const struct pool_nic *nic = &held->pub;
+	bool changed = nic->closed != from->closed || !ipaddr_equal(&nic->primary_addr6, &from->primary_addr6) ||
+		       prefix_cmp(&nic->subnet6, &from->subnet6) != 0 || !ipaddr_equal(&nic->gateway6, &from->gateway6);
+
+	describe_again(&held->pub, from);
+	update_uses(pool, held);
+	return changed;
 }
 
 void pool_nic_set_busy(struct pool *pool, unsigned slot, enum nic_busy busy, const struct cloud_want *wants)

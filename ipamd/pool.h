@@ -26,6 +26,8 @@
  * A lease holds one address of each family that the pool serves, all or none: the least recently used v4 address, and a
  * v6 address of the same NIC where that NIC has one, else of any.
  *
+ * A NIC may be closed, in any state: its free addresses are not leased from the moment that this is known.
+ *
  * The end of a cooldown has two steps, so that connection tracking can be flushed in between: pool_flush_begin() takes
  * what has cooled out of the queue (it stays COOLING), pool_flush_end() makes it FREE.
  *
@@ -106,9 +108,13 @@ struct pool_nic {
 	struct macaddr mac;
 	unsigned slot;
 	bool primary;
+	bool closed; /* nothing new is leased from it; what is leased stays */
 	struct ipaddr primary_addr;
 	struct prefix subnet;
 	struct ipaddr gateway;
+	struct ipaddr primary_addr6; /* IP_NONE where it has none */
+	struct prefix subnet6;
+	struct ipaddr gateway6;
 	enum nic_state state;
 	int64_t since_us; /* of the present state */
 	enum nic_busy busy;
@@ -138,7 +144,7 @@ struct pool_counts {
 	unsigned cooling;
 	unsigned pending;    /* FREE, in PENDING blocks or on NICs not READY yet */
 	unsigned incoming;   /* in flight from the cloud */
-	unsigned unleasable; /* FREE, in DRAINING blocks or on DRAINING NICs, or of a family that is not served */
+	unsigned unleasable; /* FREE, in DRAINING blocks or on DRAINING or closed NICs, or of a family not served */
 	unsigned reserved;   /* of the leased: not confirmed */
 	unsigned lost;       /* leased addresses in LOST blocks or NICs */
 };
@@ -153,6 +159,8 @@ struct pool *pool_new(int64_t cooldown_us, unsigned serves);
 unsigned pool_block_size(enum ip_family family, unsigned len);
 /** pool_serves() - does a lease need an address of that family? */
 bool pool_serves(const struct pool *pool, enum ip_family family);
+/** pool_first_family() - whose addresses are meant where one figure has to do: IPv4, or IPv6 where that is served alone. */
+enum ip_family pool_first_family(const struct pool *pool);
 void pool_free(struct pool *pool);
 
 /* ---- NICs and blocks ---- */
@@ -160,6 +168,8 @@ void pool_free(struct pool *pool);
 /** pool_nic_add() - a NIC as the cloud shows it, without its blocks; state CONFIGURING (READY must be earned) or FOREIGN.
  *  Return: borrowed, valid until removed; NULL without memory or above CLOUD_NICS_MAX. The slot must be free. */
 const struct pool_nic *pool_nic_add(struct pool *pool, const struct cloud_nic *nic, int64_t now_us);
+/** pool_nic_update() - what a later list says of a NIC: is it closed, and its IPv6 side. Return: did anything change? */
+bool pool_nic_update(struct pool *pool, unsigned slot, const struct cloud_nic *nic);
 /** pool_nic_attaching() - a placeholder for a NIC that is being attached at @slot with @wants[IP_FAMILIES] first units. */
 const struct pool_nic *pool_nic_attaching(struct pool *pool, unsigned slot, const struct cloud_want *wants,
 					  int64_t now_us);

@@ -29,7 +29,7 @@ enum block_use block_use_of(const struct pool *pool, const struct pool_block *bl
 		return USE_LOST;
 	if (block->state == BLOCK_RELEASING || nic == NIC_DETACHING)
 		return USE_RETURN;
-	if (block->state == BLOCK_DRAINING || nic == NIC_DRAINING ||
+	if (block->state == BLOCK_DRAINING || nic == NIC_DRAINING || block->nic->pub.closed ||
 	    !pool_serves(pool, (enum ip_family)block->prefix.addr.family))
 		return USE_KEEP;
 	return block->state == BLOCK_READY && nic == NIC_READY ? USE_LEASE : USE_SOON;

@@ -50,7 +50,7 @@ struct held_nic {
 enum block_use {
 	USE_LEASE,  /* block and NIC are READY: free ones may be leased */
 	USE_SOON,   /* the same as soon as what is PENDING or CONFIGURING is READY */
-	USE_KEEP,   /* DRAINING, or of a family that the pool does not serve: ours, and none is leased */
+	USE_KEEP,   /* DRAINING, on a closed NIC, or of a family that the pool does not serve: ours, none is leased */
 	USE_RETURN, /* RELEASING or DETACHING: as good as gone */
 	USE_LOST,   /* the cloud does not show block or NIC */
 	BLOCK_USE_COUNT

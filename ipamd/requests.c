@@ -87,6 +87,8 @@ enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 		*ret_err = err->class == ERR_NONE ? NULL : err;
 		return reason_of(err);
 	}
+	if (d->access.class != ERR_NONE)
+		*ret_err = &d->access;
 	if (d->pause == PAUSE_ALL)
 		return FAIL_PAUSED;
 	if (is_throttled(d))
@@ -478,6 +480,16 @@ static void on_status(struct ipamd *d, struct server_conn *conn)
 
 static void on_pause(struct ipamd *d, struct server_conn *conn, enum pause pause)
 {
+	struct err err;
+
+	if (d->access.class != ERR_NONE && pause != PAUSE_ALL) {
+		err_set(&err, ERR_INVALID, "ipamd",
+			"the setting access is \"%s\": nothing is changed in the cloud, and "
+			"no pause ends that",
+			config_access_name(d->config.access));
+		reply_error(conn, &err, FAIL_NONE);
+		return;
+	}
 	if (pause != d->pause)
 		log_warn("an operator changed what is paused", "pause=%s was=%s", pause_name(pause),
 			 pause_name(d->pause));

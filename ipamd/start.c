@@ -10,6 +10,12 @@
 #include "berth/fs.h"
 #include "berth/log.h"
 
+static unsigned serves_of(const struct config *config)
+{
+	return (config->families.serves[ip_index(IP_V4)] ? POOL_SERVES_V4 : 0) |
+	       (config->families.serves[ip_index(IP_V6)] ? POOL_SERVES_V6 : 0);
+}
+
 struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t now_us)
 {
 	struct ipamd *d = calloc(1, sizeof(*d));
@@ -18,6 +24,11 @@ struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t no
 		return NULL;
 	d->config = *config;
 	d->pause = config->pause;
+	if (config->access != CLOUD_ACCESS_FULL) {
+		d->pause = PAUSE_ALL;
+		(void)err_set(&d->access, ERR_AUTH, "ipamd", "access=%s: nothing is changed in the cloud",
+			      config_access_name(config->access));
+	}
 	d->epoll_fd = d->signal_item.fd = d->timer_item.fd = -1;
 	d->waiters_tail = &d->waiters;
 	d->host_dirty = true;
@@ -25,7 +36,7 @@ struct ipamd *ipamd_new(const struct config *config, uint64_t random, int64_t no
 	d->stats.started_us = now_us;
 	demand_init(&d->demand, now_us);
 	(void)snprintf(d->socket_path, sizeof(d->socket_path), "%s/%s", config->run_dir, PROTO_SOCKET);
-	d->pool = pool_new(config->cooldown_us, POOL_SERVES_V4);
+	d->pool = pool_new(config->cooldown_us, serves_of(config));
 	if (!d->pool) {
 		free(d);
 		return NULL;

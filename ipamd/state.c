@@ -6,11 +6,14 @@
  *
  *   version, ready, uptime_ms, cloud, instance, type, zone
  *   limits     {nics, units_per_nic, unit_len}                    absent until known
+ *   families[] "ipv4", "ipv6": what pods get
+ *   access     "full", "read" or "metadata"
  *   pause      "none", "releases" or "all"
  *   targets    {warm_ips, warm_auto, min_ips, max_nics, max_pods}
  *   addresses  {total, free, leased, cooling, pending, lost, waiting}
  *   plan       {wanted, supply}
- *   nics[]     {slot, id, mac, link, state, primary_addr, mtu, busy, blocks[]}
+ *   addresses6, plan6                                             the same of IPv6 where pods get both families
+ *   nics[]     {slot, id, mac, link, state, closed, primary_addr, primary_addr6, mtu, busy, blocks[]}
  *   blocks[]   {prefix, state, addresses[]}
  *   addresses[] {addr, state} and when leased {pod, container, ifname, lease, age_ms}
  *   blocked    {reason, hint, error}                              only while something keeps the pool from growing
@@ -85,13 +88,15 @@ static json_t *nic_json(struct builder *b, const struct pool_nic *nic)
 {
 	const struct hostnet_nic *host = &b->d->host_nics[nic->slot];
 	struct builder blocks = { b->d, b->now_us, nic->slot, json_array() };
-	char mac[MACADDR_STRLEN], addr[IPADDR_STRLEN];
+	char mac[MACADDR_STRLEN], addr[IPADDR_STRLEN], addr6[IPADDR_STRLEN] = "";
 
 	(void)pool_blocks(b->d->pool, add_block, &blocks);
-	return json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:o}", "slot", (int)nic->slot, "id", nic->id, "mac",
+	if (nic->primary_addr6.family != IP_NONE)
+		(void)ipaddr_str(&nic->primary_addr6, addr6);
+	return json_pack("{s:i,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:i,s:s,s:o}", "slot", (int)nic->slot, "id", nic->id, "mac",
 			 macaddr_str(&nic->mac, mac), "link", host->ifname, "state", nic_state_name(nic->state),
-			 "primary_addr", ipaddr_str(&nic->primary_addr, addr), "mtu", (int)host->mtu, "busy",
-			 busy_names[nic->busy], "blocks", blocks.array);
+			 "closed", nic->closed, "primary_addr", ipaddr_str(&nic->primary_addr, addr), "primary_addr6",
+			 addr6, "mtu", (int)host->mtu, "busy", busy_names[nic->busy], "blocks", blocks.array);
 }
 
 static json_t *nics_json(struct builder *b)
@@ -104,18 +109,41 @@ static json_t *nics_json(struct builder *b)
 	return array;
 }
 
-static json_t *addresses_json(const struct ipamd *d)
+static json_t *addresses_json(const struct ipamd *d, enum ip_family family)
 {
 	struct pool_counts c;
 
-	pool_count(d->pool, IP_V4, &c);
+	pool_count(d->pool, family, &c);
 	return json_pack("{s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "total", (int)c.total, "free", (int)c.free, "leased",
 			 (int)c.leased, "cooling", (int)c.cooling, "pending", (int)c.pending, "lost", (int)c.lost,
 			 "waiting", (int)d->waiting);
 }
 
+static json_t *plan_json(const struct ipamd *d, enum ip_family family)
+{
+	return json_pack("{s:i,s:i}", "wanted", (int)d->plan.wanted[ip_index(family)], "supply",
+			 (int)d->plan.supply[ip_index(family)]);
+}
+
+static void set_families(const struct ipamd *d, json_t *obj)
+{
+	enum ip_family first = pool_first_family(d->pool);
+	json_t *names = json_array();
+
+	(void)json_object_set_new(obj, "addresses", addresses_json(d, first));
+	(void)json_object_set_new(obj, "plan", plan_json(d, first));
+	(void)json_array_append_new(names, json_string(first == IP_V4 ? "ipv4" : "ipv6"));
+	if (first == IP_V4 && pool_serves(d->pool, IP_V6)) {
+		(void)json_array_append_new(names, json_string("ipv6"));
+		(void)json_object_set_new(obj, "addresses6", addresses_json(d, IP_V6));
+		(void)json_object_set_new(obj, "plan6", plan_json(d, IP_V6));
+	}
+	(void)json_object_set_new(obj, "families", names);
+}
+
 static void set_node(const struct ipamd *d, json_t *obj)
 {
+	const struct cloud_units *units = &d->limits.units[ip_index(pool_first_family(d->pool))];
 	const struct cloud_identity *id = d->identity;
 
 	(void)json_object_set_new(obj, "cloud", json_string(d->config.cloud));
@@ -127,17 +155,21 @@ static void set_node(const struct ipamd *d, json_t *obj)
 	if (d->limits_known)
 		(void)json_object_set_new(obj, "limits",
 					  json_pack("{s:i,s:i,s:i}", "nics", (int)d->limits.nics_max, "units_per_nic",
-						    (int)d->limits.units[0].per_nic_max, "unit_len",
-						    (int)d->limits.units[0].len));
+						    (int)units->per_nic_max, "unit_len", (int)units->len));
 }
 
 /* Is less here than is wanted? What a call in flight may bring is not here: while the last one failed, the next may too. */
 static bool is_short(const struct ipamd *d)
 {
-	struct pool_counts counts;
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		struct pool_counts counts;
 
-	pool_count(d->pool, IP_V4, &counts);
-	return counts.free + counts.leased + counts.pending < d->plan.wanted[0];
+		pool_count(d->pool, ip_family_at(i), &counts);
+		if (pool_serves(d->pool, ip_family_at(i)) &&
+		    counts.free + counts.leased + counts.pending < d->plan.wanted[i])
+			return true;
+	}
+	return false;
 }
 
 static void set_blocked(const struct ipamd *d, json_t *obj)
@@ -162,15 +194,13 @@ struct json_t *state_json(struct ipamd *d, int64_t now_us)
 	if (!obj)
 		return NULL;
 	set_node(d, obj);
+	(void)json_object_set_new(obj, "access", json_string(config_access_name(c->access)));
 	(void)json_object_set_new(obj, "pause", json_string(pause_name(d->pause)));
 	(void)json_object_set_new(obj, "targets",
 				  json_pack("{s:i,s:b,s:i,s:i,s:i}", "warm_ips", (int)d->warm_ips, "warm_auto",
 					    c->warm_ips == CONFIG_WARM_AUTO, "min_ips", (int)c->min_ips, "max_nics",
 					    (int)c->max_nics, "max_pods", (int)c->max_pods));
-	(void)json_object_set_new(obj, "addresses", addresses_json(d));
-	(void)json_object_set_new(obj, "plan",
-				  json_pack("{s:i,s:i}", "wanted", (int)d->plan.wanted[0], "supply",
-					    (int)d->plan.supply[0]));
+	set_families(d, obj);
 	(void)json_object_set_new(obj, "nics", nics_json(&b));
 	set_blocked(d, obj);
 	return obj;

@@ -16,58 +16,8 @@
 #include "berth/clock.h"
 #include "berth/log.h"
 #include "berth/str.h"
-#include "berth/version.h"
 
 #define METADATA_LAG_US (30 * USEC_PER_SEC) /* a few seconds as measured by others; rarely tens of seconds */
-
-#define ADOPTED_IFNAME "adopted" /* no runtime asks for an interface of that name in a pod that it names by our link */
-
-/* ---- leases ---- */
-
-/* The address by which a lease is named in the log. */
-static const struct ipaddr *first_addr(const struct lease *lease)
-{
-	return &lease->addrs[lease->addrs[0].family == IP_NONE];
-}
-
-static int hold_lost(struct ipamd *d, const struct lease *lease, const struct ipaddr *addr, int64_t now_us)
-{
-	const struct pool_nic *primary = pool_nic_next(d->pool, NULL);
-	struct prefix prefix = prefix_host(addr);
-	char text[IPADDR_STRLEN];
-	int r = primary ? pool_block_add(d->pool, primary->slot, &prefix, now_us) : -ENOENT;
-
-	if (r < 0)
-		return r;
-	log_error("a running pod has an address that the cloud does not show", "addr=%s container=%s",
-		  ipaddr_str(addr, text), lease->key.container);
-	pool_block_set_state(d->pool, &prefix, BLOCK_LOST, now_us);
-	return 0;
-}
-
-/* A lease whose address no block holds: the cloud took it while we were away. The pod runs on, so does its lease. */
-static int restore_lost(struct ipamd *d, const struct lease *lease, int64_t now_us)
-{
-	struct pool_block_view block;
-	int r = 0;
-
-	for (unsigned i = 0; i < IP_FAMILIES && r == 0; i++)
-		if (lease->addrs[i].family != IP_NONE && !pool_block_of(d->pool, &lease->addrs[i], &block))
-			r = hold_lost(d, lease, &lease->addrs[i], now_us);
-	return r < 0 ? r : pool_lease_restore(d->pool, lease);
-}
-
-static void restore_lease(struct ipamd *d, const struct lease *lease, int64_t now_us)
-{
-	char text[IPADDR_STRLEN];
-	int r = pool_lease_restore(d->pool, lease);
-
-	if (r == -ENOENT)
-		r = restore_lost(d, lease, now_us);
-	if (r < 0)
-		log_error("cannot restore a lease", "addr=%s container=%s err=\"%s\"",
-			  ipaddr_str(first_addr(lease), text), lease->key.container, errno_str(-r));
-}
 
 /* ---- NICs and blocks ---- */
 
@@ -210,8 +160,29 @@ static void merge_block(struct ipamd *d, const struct pool_nic *nic, const struc
 	d->host_dirty = d->host_dirty || r == 0;
 }
 
-static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t submitted_us, int64_t now_us)
+/* Where pods have subnets of their own, they get nothing of the primary NIC. */
+static struct cloud_nic as_used_here(const struct ipamd *d, const struct cloud_nic *listed)
 {
+	struct cloud_nic nic = *listed;
+
+	nic.closed = nic.closed || (nic.primary && d->config.pod_subnets.count > 0);
+	return nic;
+}
+
+static void update_nic(struct ipamd *d, const struct pool_nic *nic, const struct cloud_nic *seen)
+{
+	bool was_closed = nic->closed;
+
+	if (pool_nic_update(d->pool, nic->slot, seen))
+		d->host_dirty = true;
+	if (nic->closed != was_closed)
+		log_info(nic->closed ? "NIC closed to new pods" : "NIC open to new pods", "nic=%s slot=%u pods=%u",
+			 nic->id, nic->slot, nic->leased_count);
+}
+
+static void merge_nic(struct ipamd *d, const struct cloud_nic *listed, int64_t submitted_us, int64_t now_us)
+{
+	const struct cloud_nic here = as_used_here(d, listed), *seen = &here;
 	const struct pool_nic *nic = pool_nic_by_id(d->pool, seen->id);
 
 	if (!nic) {
@@ -229,7 +200,10 @@ static void merge_nic(struct ipamd *d, const struct cloud_nic *seen, int64_t sub
 		d->host_dirty = true;
 		log_info("NIC found", "nic=%s slot=%u foreign=%d", seen->id, seen->slot, seen->foreign);
 	}
-	if (nic->state == NIC_FOREIGN || !is_current(d, nic, submitted_us))
+	if (nic->state == NIC_FOREIGN)
+		return;
+	update_nic(d, nic, seen);
+	if (!is_current(d, nic, submitted_us))
 		return;
 	if (d->taken_us[nic->slot] < submitted_us) {
 		if (nic->state == NIC_LOST || (nic->state == NIC_DETACHING && seen->attached))
@@ -422,138 +396,4 @@ bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t 
 			return true;
 	(void)pool_blocks(d->pool, count_unseen, &u);
 	return u.count > 0;
-}
-
-/* ---- leases after a start ---- */
-
-void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_key *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	(void)str_copy(ret->network, sizeof(ret->network), d->config.network);
-	(void)str_copy(ret->container, sizeof(ret->container), host_ifname);
-	(void)str_copy(ret->ifname, sizeof(ret->ifname), ADOPTED_IFNAME);
-}
-
-bool lease_is_adopted(const struct lease *lease)
-{
-	return str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS);
-}
-
-void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE])
-{
-	if (lease_is_adopted(lease))
-		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->key.container);
-	else
-		proto_host_ifname(&lease->key, ret);
-}
-
-static int restore_cooldown(const struct ipaddr *addr, int64_t until_us, void *arg)
-{
-	struct ipamd *d = arg;
-
-	(void)pool_cooldown_restore(d->pool, addr, until_us); /* not ours any more, or leased: nothing rests */
-	return 0;
-}
-
-struct adopt {
-	struct ipamd *d;
-	int64_t now_us;
-};
-
-struct rest {
-	const struct ipaddr *addr;
-	bool found;
-};
-
-static int find_rest(const struct ipaddr *addr, int64_t until_us, void *arg)
-{
-	struct rest *rest = arg;
-
-	(void)until_us;
-	rest->found = rest->found || ipaddr_equal(addr, rest->addr);
-	return rest->found;
-}
-
-/* The store knows that the address was given back: a daemon before us ended before it took the pod's route away. */
-static bool was_released(struct ipamd *d, const struct ipaddr *addr)
-{
-	struct rest rest = { addr, false };
-	struct err err;
-
-	(void)store_cooldowns(d->store, find_rest, &rest, &err);
-	return rest.found;
-}
-
-/* A pod's route without a lease: the store was lost, the pod was not. */
-static int adopt_route(const struct net_route *route, void *arg)
-{
-	struct adopt *a = arg;
-	struct lease lease = { .state = LEASE_BOUND, .since_us = a->now_us, .addrs[0] = route->dst.addr };
-	struct net_link link;
-	char text[IPADDR_STRLEN];
-	struct err err;
-
-	if (route->protocol != BERTH_RTPROT || route->type != NET_ROUTE_UNICAST || !route->oif ||
-	    route->dst.len != ipaddr_bits(&route->dst.addr) || pool_lease_by_addr(a->d->pool, &route->dst.addr))
-		return 0;
-	if (net_link_by_index(a->d->net, route->oif, &link, &err) < 0 || !str_starts(link.name, HOSTNET_POD_LINKS))
-		return 0;
-	if (was_released(a->d, &route->dst.addr)) {
-		hostwork_pod_down(a->d, lease.addrs, link.name);
-		return 0;
-	}
-	adopted_key(a->d, link.name, &lease.key);
-	restore_lease(a->d, &lease, a->now_us);
-	if (store_lease_put(a->d->store, &lease, &err) < 0)
-		log_error("cannot store an adopted lease", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-	a->d->stats.adopted++;
-	log_warn("adopted a pod that only the kernel knew", "addr=%s link=%s", ipaddr_str(&route->dst.addr, text),
-		 link.name);
-	return 0;
-}
-
-/* net_link_by_index() must not run inside a dump of the same socket: collect first. */
-#define ADOPT_MAX 4096 /* routes; no node runs more pods */
-struct routes {
-	struct net_route *list;
-	unsigned count;
-};
-
-static int collect_route(const struct net_route *route, void *arg)
-{
-	struct routes *r = arg;
-
-	if (r->count < ADOPT_MAX)
-		r->list[r->count++] = *route;
-	return 0;
-}
-
-static void adopt_pods(struct ipamd *d, int64_t now_us)
-{
-	struct adopt a = { d, now_us };
-	struct routes r = { calloc(ADOPT_MAX, sizeof(struct net_route)), 0 };
-	struct err err;
-
-	if (!r.list || net_routes(d->net, IP_V4, NET_TABLE_LOCAL, collect_route, &r, &err) < 0)
-		log_error("cannot look for pods that only the kernel knows", "");
-	for (unsigned i = 0; r.list && i < r.count; i++)
-		(void)adopt_route(&r.list[i], &a);
-	free(r.list);
-}
-
-void view_restore(struct ipamd *d, int64_t now_us)
-{
-	for (unsigned i = 0; i < d->early_count; i++)
-		restore_lease(d, &d->early[i], now_us);
-	free(take_ptr(d->early));
-	d->early_count = 0;
-}
-
-void view_adopt(struct ipamd *d, int64_t now_us)
-{
-	struct err err;
-
-	if (store_cooldowns(d->store, restore_cooldown, d, &err) < 0)
-		log_warn("cannot load cooldowns", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-	adopt_pods(d, now_us);
 }

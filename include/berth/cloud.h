@@ -168,6 +168,13 @@ enum cloud_access {
 	CLOUD_ACCESS_COUNT
 };
 
+/* The strictest cloud's limits (EC2: 50 tags on a resource, of which berth has some for itself). */
+#define CLOUD_TAGS_MAX      40
+#define CLOUD_TAG_KEY_MAX   127 /* bytes */
+#define CLOUD_TAG_VALUE_MAX 255
+/* No key of an operator's starts so: a cloud's own, ours, and what another pod network takes for a NIC of its own. */
+#define CLOUD_TAGS_RESERVED "aws:", "node.berth.io/", "node.k8s.amazonaws.com/", "cluster.k8s.amazonaws.com/"
+
 /** struct cloud_tag - what an operator wants on every NIC that berth makes. */
 struct cloud_tag {
 	const char *key, *value;
@@ -193,23 +200,31 @@ struct cloud_config {
 	const char *(*getenv)(const char *name); /* NULL: the process environment */
 };
 
-/** enum cloud_var_rule - what becomes of a variable that users of another pod network have set. */
+/** enum cloud_var_rule - what becomes of a variable that users of another pod network have set. An empty one is not set. */
 enum cloud_var_rule {
-	CLOUD_VAR_SETTING, /* sets the setting @setting, its value taken as it is */
-	CLOUD_VAR_INVERSE, /* the same of a boolean, turned round */
-	CLOUD_VAR_VALUE,   /* "true" sets @setting to @value; false is the default */
-	CLOUD_VAR_PASSED,  /* nothing to do: berth does so anyway, or it means nothing here; @note says which */
-	CLOUD_VAR_WARNED,  /* not supported; the daemon says so by name, with @note, and starts */
-	CLOUD_VAR_REFUSED, /* not supported, and pods would be wrong without it: does not start when it is "true" */
+	CLOUD_VAR_SETTING, /* sets @setting, its value taken as it is; @value: "A=a,B=b", values that are called otherwise */
+	CLOUD_VAR_COUNT,  /* sets @setting if it is a number above 0; else it is as if it were not set */
+	CLOUD_VAR_VALUE,  /* "true" sets @setting to @value; false is the default */
+	CLOUD_VAR_MEMBER, /* "true" adds @value to @setting, a list which starts empty */
+	CLOUD_VAR_PASSED, /* nothing to do: berth does so anyway, or it means nothing here; @note says which */
+	CLOUD_VAR_WARNED, /* not supported: the daemon says so by name, with @note, and starts; not for values in @value */
+	CLOUD_VAR_REFUSED, /* not supported, and pods would be wrong without it: does not start unless its value is in
+			      @value, or @setting, which does the same here, is set */
+	CLOUD_VAR_STEM,    /* no variable: how others of that pod network start; one that is in no row is warned of */
 	CLOUD_VAR_RULE_COUNT
 };
 
-/** struct cloud_var - one such variable. */
+/** struct cloud_var - one such variable. A later row wins where two set the same. */
 struct cloud_var {
 	const char *name;
 	enum cloud_var_rule rule;
-	const char *setting, *value; /* NULL where the rule has none */
-	const char *note;            /* what is different, or what to do instead; may be NULL */
+	const char *setting;
+	const char *value; /* WARNED, REFUSED: words that do no harm, with commas between them; NULL: false */
+	/* Other variables that are "true" or a number above 0, or settings that are true, also by a row before this one.
+	 * Passed over where one of ... */
+	const char *unless;   /* ... these is so; with blanks between them; may be NULL */
+	const char *requires; /* ... this one is not; may be NULL */
+	const char *note;     /* what is different, or what to do instead; may be NULL */
 };
 
 /** cloud_vars() - of the provider called @name. Return: static, *ret_count of them; NULL: none, or no such provider. */

@@ -111,7 +111,7 @@ enum fail_reason {
 	FAIL_STARTING,   /* the daemon does not know its node yet */
 	FAIL_PENDING,    /* asked for, not there in time */
 	FAIL_STATE,      /* the daemon cannot keep its own state (store) */
-	FAIL_PAUSED,     /* an operator paused every change in the cloud */
+	FAIL_PAUSED,     /* every change in the cloud is paused, or forbidden by the setting access */
 	FAIL_REASON_COUNT
 };
 /** fail_reason_name() - "subnet_full", ...; "none" for FAIL_NONE, "?" for a value that is no reason. */

@@ -89,9 +89,9 @@ static const struct {
 			   "recurs, raise the warm pool and read berth-ipamd's log." },
 	[FAIL_STATE] = { "state",
 			 "The daemon cannot write its own state: check space and rights of its run directory." },
-	[FAIL_PAUSED] = { "paused", "An operator paused every change in the cloud: `berthctl pause none` ends it, and "
-				    "so does the "
-				    "setting `pause` with the next start." },
+	[FAIL_PAUSED] = { "paused",
+			  "Changes in the cloud are paused: `berthctl pause none` ends it, and so does the "
+			  "setting `pause` with the next start; not where the setting `access` forbids them." },
 };
 static_assert(ARRAY_SIZE(reasons) == FAIL_REASON_COUNT, "every reason has a name and a hint");
 

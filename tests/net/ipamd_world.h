@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -467,6 +468,41 @@ static inline bool has_conflist(struct world *w)
 	char path[PATH_MAX];
 
 	return fs_exists(check_path(path, sizeof(path), w->config.conflist_dir, w->config.conflist_name));
+}
+
+/* ---- what Prometheus sees ---- */
+
+#define METRICS_PORT 9479
+#define PAGE_MAX     (1U << 20)
+
+/* Return: the body, owned. */
+static inline char *metrics_page(void)
+{
+	static const char get[] = "GET /metrics HTTP/1.0\r\n\r\n";
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(METRICS_PORT),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char *page = NULL, *body;
+
+	assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
+	assert_int_equal(fs_write_all(fd, get, sizeof(get) - 1), 0);
+	assert_int_equal(fs_read_fd(fd, PAGE_MAX, &page, NULL), 0);
+	(void)close(fd);
+	assert_true(str_starts(page, "HTTP/1."));
+	body = strstr(page, "\r\n\r\n");
+	assert_non_null(body);
+	memmove(page, body + 4, strlen(body + 4) + 1);
+	return page;
+}
+
+static inline void assert_sample(const char *page, const char *series, long long value)
+{
+	char line[192];
+
+	(void)snprintf(line, sizeof(line), "\n%s %lld\n", series, value);
+	if (!strstr(page, line))
+		fail_msg("no '%s %lld' in %s", series, value, page);
 }
 
 #endif

@@ -2,8 +2,6 @@
 /* The daemon as plugin, operator and supervisor meet it, under a cloud that answers late, badly or not at all. */
 #include "tests/net/ipamd_world.h"
 
-#include <netinet/in.h>
-
 /* ---- ADD ---- */
 
 static void test_add__again_with_the_same_key__aws_40_26(void **state)
@@ -352,39 +350,6 @@ static void test_conflist__only_with_an_address__gcp_18(void **state)
 
 /* ---- /metrics ---- */
 
-#define METRICS_PORT 9479
-#define PAGE_MAX     (1U << 20)
-
-/* Return: the body, owned. */
-static char *metrics_page(void)
-{
-	static const char get[] = "GET /metrics HTTP/1.0\r\n\r\n";
-	struct sockaddr_in to = { .sin_family = AF_INET,
-				  .sin_port = htons(METRICS_PORT),
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	char *page = NULL, *body;
-
-	assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof(to)), 0);
-	assert_int_equal(fs_write_all(fd, get, sizeof(get) - 1), 0);
-	assert_int_equal(fs_read_fd(fd, PAGE_MAX, &page, NULL), 0);
-	(void)close(fd);
-	assert_true(str_starts(page, "HTTP/1."));
-	body = strstr(page, "\r\n\r\n");
-	assert_non_null(body);
-	memmove(page, body + 4, strlen(body + 4) + 1);
-	return page;
-}
-
-static void assert_sample(const char *page, const char *series, long long value)
-{
-	char line[192];
-
-	(void)snprintf(line, sizeof(line), "\n%s %lld\n", series, value);
-	if (!strstr(page, line))
-		fail_msg("no '%s %lld' in %s", series, value, page);
-}
-
 static unsigned occurrences(const char *text, const char *part)
 {
 	unsigned n = 0;
@@ -444,10 +409,10 @@ static void test_page__agrees_with_the_state(void **state)
 	page = metrics_page();
 	check_page(page);
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
-		(void)snprintf(series, sizeof(series), "berth_addresses{state=\"%s\"}", states[i]);
+		(void)snprintf(series, sizeof(series), "berth_addresses{family=\"ipv4\",state=\"%s\"}", states[i]);
 		assert_sample(page, series, count_of(w, states[i]));
 	}
-	assert_sample(page, "berth_addresses{state=\"leased\"}", 1);
+	assert_sample(page, "berth_addresses{family=\"ipv4\",state=\"leased\"}", 1);
 	assert_sample(page, "berth_nics{state=\"ready\"}", 1);
 	assert_sample(page, "berth_pods_waiting", 0);
 	assert_sample(page, "berth_ready", 1);

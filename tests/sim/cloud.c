@@ -396,6 +396,7 @@ int cloud_show(const struct world *w, const struct mnic *nic, struct cloud_nic *
 	ret->primary = nic->slot == 0;
 	ret->attached = nic->state == MNIC_ATTACHED;
 	ret->foreign = nic->foreign;
+	ret->closed = nic->closed;
 	ret->primary_addr = nic->addr;
 	ret->subnet = prefix_of(&base, w->scenario.shape.subnet_len);
 	ret->gateway = subnet_addr(1);
@@ -512,6 +513,25 @@ static void attach_foreign(struct world *w)
 	w->counters.foreign_deeds++;
 }
 
+/* An operator excludes the subnet of a NIC, or takes that back. */
+static void close_nic(struct world *w)
+{
+	struct mnic *nic = some_nic(w, false);
+
+	if (!nic)
+		return;
+	keep_past(w);
+	nic->closed = !nic->closed;
+	world_note(w, "others: %s %s", nic->closed ? "close" : "open", nic->id);
+	w->counters.foreign_deeds++;
+}
+
+void cloud_reopen(struct world *w)
+{
+	for (unsigned i = 0; i < MODEL_NICS; i++)
+		w->cloud.now.nics[i].closed = false;
+}
+
 /* Other nodes come and go. */
 static void churn_subnet(struct world *w)
 {
@@ -529,7 +549,8 @@ void world_others(struct world *w, enum other_deed deed)
 	static void (*const deeds[])(struct world *) = { [OTHER_STEAL_BLOCK] = steal_block,
 							 [OTHER_ADD_BLOCK] = add_block,
 							 [OTHER_ATTACH_NIC] = attach_foreign,
-							 [OTHER_SUBNET] = churn_subnet };
+							 [OTHER_SUBNET] = churn_subnet,
+							 [OTHER_CLOSE_NIC] = close_nic };
 
 	sim_world = w;
 	w->surprised = true;
@@ -542,7 +563,8 @@ static int64_t deed_mean_us(const struct world *w, uint64_t deed)
 	const int64_t means[] = { [OTHER_STEAL_BLOCK] = o->steal_block_us,
 				  [OTHER_ADD_BLOCK] = o->add_block_us,
 				  [OTHER_ATTACH_NIC] = o->attach_nic_us,
-				  [OTHER_SUBNET] = o->subnet_us };
+				  [OTHER_SUBNET] = o->subnet_us,
+				  [OTHER_CLOSE_NIC] = o->close_nic_us };
 
 	return means[deed];
 }

@@ -77,7 +77,8 @@ static bool surprises(const struct world *w)
 	const struct sim_others *o = &w->scenario.others;
 
 	return w->surprised || f->lost_request || f->lost_answer || f->unavailable || f->stale_read || f->no_effect ||
-	       f->denied || f->crash || f->crash_mean_us || o->attach_nic_us || o->add_block_us || o->steal_block_us;
+	       f->denied || f->crash || f->crash_mean_us || o->attach_nic_us || o->add_block_us || o->steal_block_us ||
+	       o->close_nic_us;
 }
 
 static void check_limits(struct world *w)

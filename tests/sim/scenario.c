@@ -147,15 +147,19 @@ static void draw_config(struct rng *rng, struct config *config)
 void scenario_draw(uint64_t seed, struct scenario *ret)
 {
 	struct rng rng = { seed * UINT64_C(0x2545f4914f6cdd1d) + 1 };
+	bool calm;
 
 	scenario_quiet(ret);
 	ret->seed = seed;
 	draw_config(&rng, &ret->config);
 	draw_shape(&rng, &ret->shape);
 	/* One run in eight without any trouble: what must hold there is stricter. */
-	if (!rng_chance(&rng, 125000)) {
+	calm = rng_chance(&rng, 125000);
+	if (!calm) {
 		draw_faults(&rng, &ret->faults);
 		draw_others(&rng, &ret->others);
 	}
 	draw_load(&rng, ret, &ret->load);
+	if (!calm)
+		ret->others.close_nic_us = maybe_us(&rng, 200000, 2 * MN, 30 * MN);
 }

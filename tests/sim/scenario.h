@@ -53,6 +53,7 @@ struct sim_faults {
 /** struct sim_others - whoever else uses the same account; mean times between deeds, 0 = never. */
 struct sim_others {
 	int64_t attach_nic_us, steal_block_us, add_block_us, subnet_us;
+	int64_t close_nic_us; /* closes a NIC of ours to pods, or opens it */
 };
 
 /** struct sim_load - the pods. */

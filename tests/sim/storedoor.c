@@ -145,6 +145,19 @@ static void ledger_release(struct world *w, const struct lease_key *key, const s
 
 /* ---- calls ---- */
 
+/* A list that the daemon has taken in said that pods get nothing of that NIC. */
+static void check_open(struct world *w, const struct lease *lease)
+{
+	const struct pool_nic *nic;
+	struct pool_block_view block;
+
+	if (lease->state != LEASE_RESERVED || !pool_block_of(w->d->pool, &lease->addrs[0], &block))
+		return;
+	nic = pool_nic_by_slot(w->d->pool, block.nic_slot);
+	if (nic->closed)
+		world_fail(w, "nothing new of a closed NIC", "%s of %s", lease->key.container, nic->id);
+}
+
 int __wrap_store_lease_put(struct store *store, const struct lease *lease, struct err *err)
 {
 	struct world *w = sim_world;
@@ -156,6 +169,7 @@ int __wrap_store_lease_put(struct store *store, const struct lease *lease, struc
 	if (__real_store_lease_put(store, lease, err) < 0)
 		return -1;
 	ledger_lease(w, lease);
+	check_open(w, lease);
 	(void)world_crash_at(w, CRASH_LEASE_PUT_AFTER);
 	return 0;
 }

@@ -365,6 +365,7 @@ bool world_settle(struct world *w)
 {
 	w->settling = true;
 	world_note(w, "settling");
+	cloud_reopen(w);
 	if (!w->d && !w->failed)
 		world_daemon_start(w);
 	if (!world_run(w, SETTLE_US))

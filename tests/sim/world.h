@@ -168,7 +168,7 @@ void world_fate_next(struct world *w, enum job_kind kind, unsigned stage, enum f
 unsigned world_cloud_nics(const struct world *w, bool attached);
 unsigned world_cloud_blocks(const struct world *w);
 /** world_others() - another writer does something now: take a block away from a NIC of ours, add one, attach a NIC. */
-enum other_deed { OTHER_STEAL_BLOCK, OTHER_ADD_BLOCK, OTHER_ATTACH_NIC, OTHER_SUBNET, OTHER_COUNT };
+enum other_deed { OTHER_STEAL_BLOCK, OTHER_ADD_BLOCK, OTHER_ATTACH_NIC, OTHER_SUBNET, OTHER_CLOSE_NIC, OTHER_COUNT };
 void world_others(struct world *w, enum other_deed deed);
 /** world_answered_us() - when the last answer of a mutation reached the daemon. */
 int64_t world_answered_us(const struct world *w);

@@ -51,7 +51,7 @@ struct mnic {
 	enum mnic_state state;
 	char id[24];
 	char token[64];
-	bool foreign;
+	bool foreign, closed;
 	unsigned slot;
 	struct macaddr mac;
 	struct ipaddr addr;
@@ -256,6 +256,8 @@ static inline bool world_chance(struct world *w, unsigned ppm)
 
 void cloud_init(struct world *w);
 void cloud_others_start(struct world *w);
+/** cloud_reopen() - no NIC is closed to pods any more. */
+void cloud_reopen(struct world *w);
 struct mnic *cloud_nic(struct world *w, const char *id);
 /** cloud_create() - a NIC that hangs on nothing. Errors: EXHAUSTED. */
 struct mnic *cloud_create(struct world *w, const struct cloud_want *want, const char *token, struct err *err);

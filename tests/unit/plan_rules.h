@@ -84,7 +84,9 @@ static inline struct on_nic blocks_on(const struct world *w, unsigned slot)
 /* Pods must get nothing of it. */
 static inline bool is_unused(const struct world *w, unsigned slot)
 {
-	return w->targets.primary_unused && pool_nic_by_slot(w->pool, slot)->primary;
+	const struct pool_nic *nic = pool_nic_by_slot(w->pool, slot);
+
+	return nic->closed || (w->targets.primary_unused && nic->primary);
 }
 
 /* ---- one action ---- */
@@ -261,22 +263,29 @@ static inline struct plan_sums sums_of(const struct world *w, unsigned family)
 }
 
 /* Free addresses of a NIC that pods must get nothing of: they are on their way out, and keep nobody from buying others. */
+struct parting {
+	const struct world *w;
+	unsigned counts[IP_FAMILIES];
+};
+
 static inline int add_parting(const struct pool_block_view *block, void *arg)
 {
-	unsigned *counts = arg;
-	bool is_owned = block->state != BLOCK_LOST && block->state != BLOCK_RELEASING;
+	struct parting *parting = arg;
+	enum nic_state nic = pool_nic_by_slot(parting->w->pool, block->nic_slot)->state;
+	bool is_owned = block->state != BLOCK_LOST && block->state != BLOCK_RELEASING && nic != NIC_LOST &&
+			nic != NIC_DETACHING;
 
-	counts[ip_index(block->prefix.addr.family)] += is_owned && block->nic_slot == 0 ? block->free_count : 0;
+	if (is_owned && is_unused(parting->w, block->nic_slot))
+		parting->counts[ip_index(block->prefix.addr.family)] += block->free_count;
 	return 0;
 }
 
 static inline unsigned parting_of(const struct world *w, unsigned family)
 {
-	unsigned counts[IP_FAMILIES] = { 0 };
+	struct parting parting = { .w = w };
 
-	if (w->targets.primary_unused)
-		(void)pool_blocks(w->pool, add_parting, counts);
-	return counts[family];
+	(void)pool_blocks(w->pool, add_parting, &parting);
+	return parting.counts[family];
 }
 
 /* Whoever drains leaves enough that may be leased this moment, not only on its way. */

@@ -50,6 +50,7 @@ struct model_pod {
 struct model {
 	unsigned serves;
 	enum nic_state nics[MODEL_NICS];
+	bool closed[MODEL_NICS];
 	struct model_block blocks[MODEL_BLOCKS];
 	struct model_addr addrs[MODEL_ADDRS];
 	struct model_pod pods[MODEL_PODS];
@@ -71,7 +72,7 @@ static inline bool is_served(const struct model *m, unsigned family)
 static inline bool is_leasable(const struct model *m, const struct model_block *block)
 {
 	return block->held && is_served(m, block->family) && block->state == BLOCK_READY &&
-	       m->nics[block->nic] == NIC_READY;
+	       m->nics[block->nic] == NIC_READY && !m->closed[block->nic];
 }
 
 static inline unsigned in_state(const struct model *m, const struct model_block *block, enum addr_state state)
@@ -273,7 +274,8 @@ static inline struct pool_counts model_count(const struct model *m, unsigned fam
 		c.total += size_of(block);
 		if (is_leasable(m, block))
 			c.free += free_in(m, block);
-		else if (block->state == BLOCK_DRAINING || nic == NIC_DRAINING || !is_served(m, family))
+		else if (block->state == BLOCK_DRAINING || nic == NIC_DRAINING || m->closed[block->nic] ||
+			 !is_served(m, family))
 			c.unleasable += free_in(m, block);
 		else
 			c.pending += free_in(m, block);

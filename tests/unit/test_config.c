@@ -72,6 +72,12 @@ static void test_config_defaults__are_what_the_header_says(void **state)
 	assert_int_equal(c.min_ips, 0);
 	assert_int_equal(c.max_nics, 0);
 	assert_int_equal(c.max_pods, 110);
+	assert_true(c.families.serves[0]);
+	assert_false(c.families.serves[1]);
+	assert_false(c.prefixes);
+	assert_int_equal(c.access, CLOUD_ACCESS_FULL);
+	assert_true(c.subnet_discovery);
+	assert_int_equal(c.pod_subnets.count + c.pod_groups.count + c.nic_tags.count, 0);
 	assert_int_equal(c.pause, PAUSE_NONE);
 	assert_int_equal(c.cooldown_us, 30 * USEC_PER_SEC);
 	assert_int_equal(c.release_delay_us, 600 * USEC_PER_SEC);
@@ -166,6 +172,132 @@ static void test_config_load__pause(void **state)
 	assert_int_equal(load_text("{\"pause\": true}", &c, &err), -1);
 }
 
+static void test_config_load__families(void **state)
+{
+	static const struct {
+		const char *text;
+		int v4, v6; /* -1: refused */
+	} cases[] = { { "ipv4", 1, 0 }, { "ipv6", 0, 1 },       { "ipv4,ipv6", 1, 1 }, { "ipv6, ipv4", 1, 1 },
+		      { "", -1, 0 },    { "ipv4,ipv4", -1, 0 }, { "IPv4", -1, 0 },     { "ipv", -1, 0 },
+		      { "v4", -1, 0 },  { "ipv46", -1, 0 } };
+	struct config c;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int r = load_env(ENV("BERTH_FAMILIES", cases[i].text), &c, &err);
+
+		if ((r == 0) != (cases[i].v4 >= 0))
+			fail_msg("%s: %s", cases[i].text, r ? err.msg : "accepted");
+		if (r == 0) {
+			assert_int_equal(c.families.serves[ip_index(IP_V4)], cases[i].v4);
+			assert_int_equal(c.families.serves[ip_index(IP_V6)], cases[i].v6);
+		}
+	}
+	assert_int_equal(load_text("{\"families\": [\"ipv4\", \"ipv6\"]}", &c, &err), 0);
+	assert_true(c.families.serves[0] && c.families.serves[1]);
+}
+
+static void test_config_load__modes_of_the_cloud(void **state)
+{
+	struct config c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(load_env(ENV("BERTH_PREFIXES", "true", "BERTH_ACCESS", "read", "BERTH_SUBNET_DISCOVERY",
+				      "false", "BERTH_POD_SUBNETS", "subnet-1, subnet-2,subnet-1",
+				      "BERTH_POD_SECURITY_GROUPS", "sg-1"),
+				  &c, &err),
+			 0);
+	assert_true(c.prefixes);
+	assert_int_equal(c.access, CLOUD_ACCESS_READ);
+	assert_false(c.subnet_discovery);
+	assert_int_equal(c.pod_subnets.count, 2); /* one of them was there twice */
+	assert_string_equal(c.pod_subnets.list[1], "subnet-2");
+	assert_int_equal(c.pod_groups.count, 1);
+	assert_string_equal(c.pod_groups.list[0], "sg-1");
+	assert_int_equal(load_text("{\"access\": \"metadata\", \"podSubnets\": [\"a/b\", \"c:d\"]}", &c, &err), 0);
+	assert_int_equal(c.access, CLOUD_ACCESS_METADATA);
+	assert_int_equal(c.pod_subnets.count, 2);
+	for (enum cloud_access a = 0; a < CLOUD_ACCESS_COUNT; a++) {
+		assert_int_equal(load_env(ENV("BERTH_ACCESS", config_access_name(a)), &c, &err), 0);
+		assert_int_equal(c.access, a);
+	}
+}
+
+static void test_config_load__ids_that_are_too_many(void **state)
+{
+	char text[64 * 8] = "", long_id[CLOUD_ID_SIZE + 1];
+	struct config c;
+	struct err err;
+
+	(void)state;
+	for (unsigned i = 0; i <= CONFIG_IDS_MAX; i++) {
+		size_t len = strlen(text);
+
+		if (i == CONFIG_IDS_MAX) {
+			assert_int_equal(load_env(ENV("BERTH_POD_SUBNETS", text), &c, &err), 0);
+			assert_int_equal(c.pod_subnets.count, CONFIG_IDS_MAX);
+		}
+		(void)snprintf(text + len, sizeof(text) - len, "%ssubnet-%u", i ? "," : "", i);
+	}
+	assert_int_equal(load_env(ENV("BERTH_POD_SUBNETS", text), &c, &err), -1);
+	memset(long_id, 'a', sizeof(long_id));
+	long_id[CLOUD_ID_SIZE] = '\0';
+	assert_int_equal(load_env(ENV("BERTH_POD_SUBNETS", long_id), &c, &err), -1);
+	assert_int_equal(load_env(ENV("BERTH_POD_SUBNETS", long_id + 1), &c, &err), 0);
+}
+
+static void test_config_load__tags(void **state)
+{
+	struct config c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(load_env(ENV("BERTH_NIC_TAGS", "team=blue, cost=a=b,empty="), &c, &err), 0);
+	assert_int_equal(c.nic_tags.count, 3);
+	assert_string_equal(c.nic_tags.list[0].key, "team");
+	assert_string_equal(c.nic_tags.list[1].key, "cost");
+	assert_string_equal(c.nic_tags.list[1].value, "a=b");
+	assert_string_equal(c.nic_tags.list[2].value, "");
+	assert_int_equal(load_env(ENV("BERTH_NIC_TAGS", "{\"a b\": \"x,y\"}"), &c, &err), 0);
+	assert_int_equal(c.nic_tags.count, 1);
+	assert_string_equal(c.nic_tags.list[0].key, "a b");
+	assert_string_equal(c.nic_tags.list[0].value, "x,y");
+	assert_int_equal(load_text("{\"nicTags\": {\"team\": \"blue\", \"Name\": \"n\"}}", &c, &err), 0);
+	assert_int_equal(c.nic_tags.count, 2);
+	assert_int_equal(load_env(ENV("BERTH_NIC_TAGS", "{}"), &c, &err), 0);
+	assert_int_equal(load_env(ENV("BERTH_NIC_TAGS", ""), &c, &err), 0);
+	assert_int_equal(c.nic_tags.count, 0);
+}
+
+/* @count tags whose keys have @key_size bytes and whose values @value_size. */
+static int load_tags(unsigned count, unsigned key_size, unsigned value_size, struct config *ret, struct err *err)
+{
+	static char text[64 << 10];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%0*u=%0*u", i ? "," : "", (int)key_size, i,
+					(int)value_size, i);
+	return load_env(ENV("BERTH_NIC_TAGS", text), ret, err);
+}
+
+static void test_config_load__tags_at_their_limits(void **state)
+{
+	struct config c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(load_tags(40, 127, 255, &c, &err), 0);
+	assert_int_equal(c.nic_tags.count, 40);
+	assert_int_equal(strlen(c.nic_tags.list[39].key), 127);
+	assert_int_equal(strlen(c.nic_tags.list[39].value), 255);
+	assert_int_equal(load_tags(41, 4, 4, &c, &err), -1);
+	assert_int_equal(load_tags(1, 128, 4, &c, &err), -1);
+	assert_int_equal(load_tags(1, 4, 256, &c, &err), -1);
+}
+
 static void test_config_load__durations(void **state)
 {
 	static const struct {
@@ -222,6 +354,18 @@ static void test_config_load__values_that_are_refused(void **state)
 		{ "BERTH_TABLE_BASE", "255", "256" },
 		{ "BERTH_MTU", "70000", "65535" },
 		{ "BERTH_LIST_PERIOD", "500ms", "1s" },
+		{ "BERTH_FAMILIES", "ipx", "ipv4, ipv6 or ipv4,ipv6" },
+		{ "BERTH_ACCESS", "none", "full, read or metadata" },
+		{ "BERTH_POD_SUBNETS", "subnet-1;subnet-2", "IDs" },
+		{ "BERTH_NIC_TAGS", "team", "key=value" },
+		{ "BERTH_NIC_TAGS", "=blue", "key=value" },
+		{ "BERTH_NIC_TAGS", "a=1,a=2", "key=value" },
+		{ "BERTH_NIC_TAGS", "aws:x=1", "aws:" },
+		{ "BERTH_NIC_TAGS", "AWS:x=1", "aws:" },
+		{ "BERTH_NIC_TAGS", "node.berth.io/instance_id=i-1", "node.berth.io/" },
+		{ "BERTH_NIC_TAGS", "node.k8s.amazonaws.com/no_manage=true", "cluster.k8s.amazonaws.com/" },
+		{ "BERTH_NIC_TAGS", "{\"a\": 1}", "key=value" },
+		{ "BERTH_NIC_TAGS", "{\"a\": \"1\"", "key=value" },
 	};
 
 	(void)state;
@@ -326,6 +470,9 @@ static void test_config_load__bad_files(void **state)
 					     "{\"snatExclude\": [3]}",
 					     "{\"snatExclude\": [\"1.2.3.4,1.2.3.5\"]}",
 					     "{\"warmIPs\": 1, \"warmIPs\": 2}",
+					     "{\"nicTags\": [\"a=b\"]}",
+					     "{\"podSubnets\": {\"a\": \"b\"}}",
+					     "{\"families\": []}",
 					     "{\"externalSNAT\": 1}" };
 	struct config c;
 	struct err err;
@@ -379,6 +526,11 @@ int main(void)
 		check_unit_test(test_config_load__warm_pool),
 		check_unit_test(test_config_load__environment_wins),
 		check_unit_test(test_config_load__pause),
+		check_unit_test(test_config_load__families),
+		check_unit_test(test_config_load__modes_of_the_cloud),
+		check_unit_test(test_config_load__ids_that_are_too_many),
+		check_unit_test(test_config_load__tags),
+		check_unit_test(test_config_load__tags_at_their_limits),
 		check_unit_test(test_config_load__durations),
 		check_unit_test(test_config_load__values_that_are_refused),
 		check_unit_test(test_config_load__checks_over_several_settings),

@@ -295,6 +295,7 @@ static void random_nic(struct world *w, unsigned slot)
 		assert_non_null(pool_nic_attaching(w->pool, slot, random_wants(w).units, w->now_us));
 		return;
 	}
+	from.closed = roll(w, 8) == 0;
 	assert_non_null(pool_nic_add(w->pool, &from, w->now_us - roll(w, 200) * USEC_PER_SEC));
 	if (from.foreign)
 		return;
@@ -497,6 +498,16 @@ static void converge(struct world *w)
 
 /* ---- lives in a subnet that is fragmented now and then, on a node whose mode is changed now and then ---- */
 
+/* An operator excludes the subnet of one of the NICs, or takes that back. */
+static void change_closed(struct world *w)
+{
+	const struct pool_nic *nic = pool_nic_by_slot(w->pool, roll(w, w->limits.nics_max));
+	struct cloud_nic now = { .closed = nic && !nic->closed };
+
+	if (nic)
+		(void)pool_nic_update(w->pool, nic->slot, &now);
+}
+
 static void change_mode(struct world *w)
 {
 	struct cloud_units *units = &w->limits.units[V4];
@@ -509,6 +520,8 @@ static void change_mode(struct world *w)
 		units->len = 28;
 	if (roll(w, 40) == 0)
 		w->targets.primary_unused = !w->targets.primary_unused;
+	if (roll(w, 30) == 0)
+		change_closed(w);
 }
 
 static void change_pods(struct world *w)

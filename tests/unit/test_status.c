@@ -85,6 +85,13 @@ static void test_status_draw__blocked(void **state)
 	check_screen("blocked", "blocked-colour", true);
 }
 
+/* A node that may only read, with pods of both families and a NIC that pods get nothing more of. */
+static void test_status_draw__modes(void **state)
+{
+	(void)state;
+	check_screen("modes", "modes", false);
+}
+
 /* What an operator did must not be forgotten; what is not paused is not mentioned. */
 static void test_status_draw__paused(void **state)
 {
@@ -145,11 +152,17 @@ static void test_status_draw__no_state_document(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		check_unit_test(test_status_draw__serving),       check_unit_test(test_status_draw__serving_in_colour),
-		check_unit_test(test_status_draw__starting),      check_unit_test(test_status_draw__empty_pool),
-		check_unit_test(test_status_draw__lost_block),    check_unit_test(test_status_draw__blocked),
-		check_unit_test(test_status_draw__paused),        check_unit_test(test_status_draw__long_row),
-		check_unit_test(test_status_draw__unknown_words), check_unit_test(test_status_draw__no_state_document),
+		check_unit_test(test_status_draw__serving),
+		check_unit_test(test_status_draw__serving_in_colour),
+		check_unit_test(test_status_draw__starting),
+		check_unit_test(test_status_draw__empty_pool),
+		check_unit_test(test_status_draw__lost_block),
+		check_unit_test(test_status_draw__blocked),
+		check_unit_test(test_status_draw__modes),
+		check_unit_test(test_status_draw__paused),
+		check_unit_test(test_status_draw__long_row),
+		check_unit_test(test_status_draw__unknown_words),
+		check_unit_test(test_status_draw__no_state_document),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,129 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists of the cloud against a pool that a test has filled; store and kernel are real, the rest of the daemon is not there. */
-#include "tests/unit/stores.h"
-
-#include <limits.h>
-#include <sched.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "berth/net.h"
-#include "berth/str.h"
-#include "berth/version.h"
-#include "ipamd/ipamd.h"
-#include "tests/unit/pools.h"
-
-#define PRIMARY 0U
-#define SECOND  1U
-#define LIST_US (START_US + USEC_PER_SEC) /* when the first list of a test is asked for */
-
-struct world {
-	struct ipamd d;
-	int64_t now_us; /* of the last list */
-};
-
-#define must(call)                                                                                                     \
-	do {                                                                                                           \
-		struct err err = { 0 };                                                                                \
-		if ((call) < 0)                                                                                        \
-			fail_msg("%s: %s", #call, err.msg);                                                            \
-	} while (0)
-
-static int world_setup(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-	struct store_aside aside;
-	char path[PATH_MAX];
-
-	if (!w || check_fds_setup(state) < 0 || unshare(CLONE_NEWNET) < 0)
-		return -1;
-	*state = w;
-	(void)str_copy(w->d.config.network, sizeof(w->d.config.network), "berth");
-	w->now_us = LIST_US;
-	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
-	if (!w->d.pool || store_open(check_path(path, sizeof(path), check_tmpdir(), "leases.db"), BOOT, &w->d.store,
-				     &aside, NULL) < 0)
-		return -1;
-	return net_open(&w->d.net, NULL);
-}
-
-static int world_teardown(void **state)
-{
-	struct world *w = *state;
-	struct err err = { 0 };
-	int rc = pool_check(w->d.pool, &err);
-
-	if (rc < 0)
-		print_error("pool_check: %s\n", err.msg);
-	net_close(w->d.net);
-	store_close(w->d.store);
-	pool_free(w->d.pool);
-	free(w->d.early);
-	free(w);
-	*state = NULL;
-	return check_fds_teardown(state) < 0 ? -1 : rc;
-}
-
-#define view_test(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
-
-/* ---- lists ---- */
-
-static struct cloud_nic *show_nic(struct cloud_view *view, unsigned slot)
-{
-	struct cloud_nic *nic = cloud_view_add_nic(view);
-
-	assert_non_null(nic);
-	*nic = cloud_nic_of(slot);
-	return nic;
-}
-
-static void show_block(struct cloud_nic *nic, const char *text)
-{
-	struct prefix prefix = pfx(text);
-
-	assert_int_equal(cloud_nic_add_block(nic, &prefix), 0);
-}
-
-/* A list, asked for a second after the last one and answered half a second later. Takes @view. */
-static void list(struct world *w, struct cloud_view *view)
-{
-	w->now_us += USEC_PER_SEC;
-	view_merge(&w->d, view, w->now_us, w->now_us + USEC_PER_SEC / 2);
-	cloud_view_done(view);
-	assert_sound(w->d.pool);
-}
-
-/* A list of the primary with these blocks, and of the second NIC with those; NULL: the NIC is not in it. */
-static void list_of(struct world *w, const char *const *blocks, const char *const *second)
-{
-	struct cloud_view view = { 0 };
-	struct cloud_nic *nic = show_nic(&view, PRIMARY);
-
-	for (; blocks && *blocks; blocks++)
-		show_block(nic, *blocks);
-	if (second)
-		nic = show_nic(&view, SECOND);
-	for (; second && *second; second++)
-		show_block(nic, *second);
-	list(w, &view);
-}
-
-#define BLOCKS(...) ((const char *const[]){ __VA_ARGS__, NULL })
-#define NO_BLOCKS   ((const char *const[]){ NULL })
-
-static const char *state_of(const struct world *w, const char *text)
-{
-	struct prefix prefix = pfx(text);
-	struct pool_block_view block;
-
-	return pool_block_get(w->d.pool, &prefix, &block) ? block_state_name(block.state) : "gone";
-}
-
-static void make_node(struct world *w, const char *block)
-{
-	add_nic(w->d.pool, PRIMARY);
-	add_block(w->d.pool, PRIMARY, block);
-}
+/* Lists of the cloud, and what metadata says, against a pool that a test has filled. */
+#include "tests/unit/view_world.h"
 
 /* ---- blocks ---- */
 
@@ -295,6 +172,61 @@ static void test_merge__mutation_in_flight(void **state)
 	list_of(w, BLOCKS("10.0.1.99/32"), NULL);
 	assert_string_equal(state_of(w, "10.0.1.21/32"), "ready");
 	assert_string_equal(state_of(w, "10.0.1.99/32"), "gone");
+}
+
+/* A list that says so counts at once, also for a NIC with a call in flight; what is leased stays. */
+static void test_merge__closed_nic(void **state)
+{
+	struct world *w = *state;
+	struct cloud_view view = { 0 };
+	struct cloud_nic *nic;
+
+	make_node(w, "10.0.1.16/30");
+	assert_string_not_equal(take(w->d.pool, 1, START_US), "-");
+	pool_nic_set_busy(w->d.pool, PRIMARY, NIC_BUSY_RELEASE, NULL);
+	nic = show_nic(&view, PRIMARY);
+	nic->closed = true;
+	show_block(nic, "10.0.1.16/30");
+	list(w, &view);
+	assert_true(pool_nic_by_slot(w->d.pool, PRIMARY)->closed);
+	assert_string_equal(take(w->d.pool, 2, START_US), "-");
+	assert_int_equal(count(w->d.pool).leased, 1);
+	list_of(w, BLOCKS("10.0.1.16/30"), NULL);
+	assert_false(pool_nic_by_slot(w->d.pool, PRIMARY)->closed);
+	assert_string_not_equal(take(w->d.pool, 2, START_US), "-");
+}
+
+static void test_merge__primary_beside_subnets_for_pods(void **state)
+{
+	struct world *w = *state;
+
+	w->d.config.pod_subnets.count = 1;
+	list_of(w, BLOCKS("10.0.1.16/30"), BLOCKS("10.0.2.16/30"));
+	assert_true(pool_nic_by_slot(w->d.pool, PRIMARY)->closed);
+	assert_false(pool_nic_by_slot(w->d.pool, SECOND)->closed);
+	w->d.config.pod_subnets.count = 0;
+	list_of(w, BLOCKS("10.0.1.16/30"), BLOCKS("10.0.2.16/30"));
+	assert_false(pool_nic_by_slot(w->d.pool, PRIMARY)->closed);
+}
+
+/* It may come later than the NIC: the host is looked at again then. */
+static void test_merge__ipv6_side_of_a_nic(void **state)
+{
+	struct world *w = *state;
+	struct cloud_view view = { 0 };
+	struct cloud_nic *nic;
+
+	list_of(w, NO_BLOCKS, NULL);
+	w->d.host_dirty = false;
+	list_of(w, NO_BLOCKS, NULL);
+	assert_false(w->d.host_dirty);
+	nic = show_nic(&view, PRIMARY);
+	nic->primary_addr6 = ip("2600::10");
+	nic->subnet6 = pfx("2600::/64");
+	nic->gateway6 = ip("fe80::1");
+	list(w, &view);
+	assert_true(w->d.host_dirty);
+	assert_int_equal(pool_nic_by_slot(w->d.pool, PRIMARY)->gateway6.family, IP_V6);
 }
 
 static void test_merge__stale_nic_has_been_read_back(void **state)
@@ -526,143 +458,6 @@ static void test_view_differs__changes_nothing__aws_3887(void **state)
 	assert_int_equal(w->d.missing_count, 0);
 }
 
-/* ---- after a start ---- */
-
-static void remember(struct world *w, const struct lease *lease)
-{
-	struct lease *grown = realloc(w->d.early, (w->d.early_count + 1) * sizeof(*grown));
-
-	assert_non_null(grown);
-	w->d.early = grown;
-	grown[w->d.early_count++] = *lease;
-	must(store_lease_put(w->d.store, lease, &err));
-}
-
-static void test_restore__leases_and_cooldowns(void **state)
-{
-	struct lease lease = lease_of(1);
-	const struct ipaddr cooling[IP_FAMILIES] = { ip("10.0.1.22") };
-	struct world *w = *state;
-
-	lease.addrs[0] = ip("10.0.1.21");
-	remember(w, &lease);
-	must(store_lease_release(w->d.store, &(struct lease_key){ .container = "gone" }, cooling,
-				 LIST_US + 5 * COOLDOWN_US, &err));
-	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL);
-	view_restore(&w->d, w->now_us);
-	view_adopt(&w->d, w->now_us);
-	assert_int_equal(w->d.early_count, 0);
-	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
-	assert_int_equal(count(w->d.pool).leased, 1);
-	assert_int_equal(count(w->d.pool).cooling, 1);
-	assert_true(pool_tick(w->d.pool, w->now_us) == LIST_US + 5 * COOLDOWN_US);
-}
-
-static void restore_lost_lease(struct world *w, struct lease *lease)
-{
-	*lease = lease_of(1);
-	lease->addrs[0] = ip("10.0.1.31");
-	remember(w, lease);
-	list_of(w, BLOCKS("10.0.1.21/32"), NULL);
-	view_restore(&w->d, w->now_us);
-	assert_string_equal(state_of(w, "10.0.1.31/32"), "lost");
-	assert_non_null(pool_lease_find(w->d.pool, &lease->key));
-	assert_int_equal(count(w->d.pool).lost, 1);
-	assert_sound(w->d.pool);
-}
-
-static void test_restore__lease_on_a_block_that_nobody_shows(void **state)
-{
-	struct world *w = *state;
-	struct lease lease;
-
-	restore_lost_lease(w, &lease);
-	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.31/32"), NULL);
-	assert_string_equal(state_of(w, "10.0.1.31/32"), "pending");
-	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
-}
-
-/* The first list was older than that NIC: the pod leaves by the NIC that the next one shows. */
-static void test_restore__lost_block_turns_up_on_another_nic(void **state)
-{
-	struct pool_block_view block;
-	struct world *w = *state;
-	struct lease lease;
-
-	restore_lost_lease(w, &lease);
-	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.31/32"));
-	assert_string_equal(state_of(w, "10.0.1.31/32"), "pending");
-	assert_true(pool_block_of(w->d.pool, &lease.addrs[0], &block));
-	assert_int_equal(block.nic_slot, SECOND);
-	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
-	assert_int_equal(count(w->d.pool).lost, 0);
-	assert_int_equal(count(w->d.pool).leased, 1);
-}
-
-static void test_restore__lost_block_turns_up_inside_a_larger_one(void **state)
-{
-	struct world *w = *state;
-	struct lease lease;
-
-	restore_lost_lease(w, &lease);
-	list_of(w, BLOCKS("10.0.1.21/32"), BLOCKS("10.0.1.16/28"));
-	assert_string_equal(state_of(w, "10.0.1.16/28"), "gone"); /* .21 is ours on the primary, and live */
-	list_of(w, NO_BLOCKS, BLOCKS("10.0.1.16/28"));
-	list_of(w, NO_BLOCKS, BLOCKS("10.0.1.16/28"));
-	list_of(w, NO_BLOCKS, BLOCKS("10.0.1.16/28"));
-	assert_string_equal(state_of(w, "10.0.1.16/28"), "pending");
-	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
-	assert_int_equal(count(w->d.pool).lost, 0);
-}
-
-static void make_route(struct world *w, const char *link_name, const char *address, uint8_t protocol)
-{
-	struct net_veth veth = { .name = link_name, .peer_netns_fd = -1, .up = true };
-	struct net_route route = {
-		.dst = pfx(address), .type = NET_ROUTE_UNICAST, .table = NET_TABLE_LOCAL, .protocol = protocol
-	};
-	struct net_link link;
-	char peer[NET_IFNAME_SIZE];
-
-	(void)snprintf(peer, sizeof(peer), "p-%s", link_name);
-	veth.peer_name = peer;
-	must(net_veth_add(w->d.net, &veth, &err));
-	must(net_link_by_name(w->d.net, link_name, &link, &err));
-	must(net_link_set_up(w->d.net, link.index, true, &err));
-	route.oif = link.index;
-	must(net_route_replace(w->d.net, &route, &err));
-}
-
-static void test_restore__pods_that_only_the_kernel_knows(void **state)
-{
-	struct lease known = lease_of(1);
-	char ifname[LEASE_IFNAME_SIZE];
-	const struct lease *lease;
-	struct world *w = *state;
-	struct lease_key key;
-	struct contents seen;
-
-	known.addrs[0] = ip("10.0.1.21");
-	remember(w, &known);
-	make_route(w, "bth00000001", "10.0.1.21/32", BERTH_RTPROT);
-	make_route(w, "bth00000002", "10.0.1.22/32", BERTH_RTPROT);
-	make_route(w, "other", "10.0.1.23/32", BERTH_RTPROT); /* no pod's link */
-	make_route(w, "bth00000004", "10.0.1.24/32", 4);      /* not our route */
-	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32", "10.0.1.23/32", "10.0.1.24/32"), NULL);
-	view_restore(&w->d, w->now_us);
-	view_adopt(&w->d, w->now_us);
-	assert_int_equal(count(w->d.pool).leased, 2);
-	assert_int_equal(w->d.stats.adopted, 1);
-	adopted_key(&w->d, "bth00000002", &key);
-	lease = pool_lease_find(w->d.pool, &key);
-	assert_non_null(lease);
-	assert_int_equal(lease->state, LEASE_BOUND);
-	lease_host_ifname(lease, ifname);
-	assert_string_equal(ifname, "bth00000002");
-	must(look(w->d.store, &seen, &err));
-	assert_int_equal(seen.lease_count, 2);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -691,11 +486,9 @@ int main(void)
 		view_test(test_view_differs__what_metadata_shows_and_we_lack),
 		view_test(test_view_differs__what_we_hold_and_metadata_lacks),
 		view_test(test_view_differs__changes_nothing__aws_3887),
-		view_test(test_restore__leases_and_cooldowns),
-		view_test(test_restore__lease_on_a_block_that_nobody_shows),
-		view_test(test_restore__lost_block_turns_up_on_another_nic),
-		view_test(test_restore__lost_block_turns_up_inside_a_larger_one),
-		view_test(test_restore__pods_that_only_the_kernel_knows),
+		view_test(test_merge__closed_nic),
+		view_test(test_merge__primary_beside_subnets_for_pods),
+		view_test(test_merge__ipv6_side_of_a_nic),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
