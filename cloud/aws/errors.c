@@ -9,6 +9,7 @@
 #define SLOT_TAKEN "already has an interface attached at device index"
 #define IN_USE     "is currently in use"
 #define ADDR_TAKEN "already assigned"
+#define TOO_FEW    "There aren't sufficient free Ipv4 addresses or prefixes"
 
 static const struct ec2_error_row rows[] = {
 	/* Too fast. */
@@ -35,7 +36,7 @@ static const struct ec2_error_row rows[] = {
 	/* No room. */
 	{ "InsufficientFreeAddressesInSubnet", NULL, ERR_EXHAUSTED },
 	{ "InsufficientCidrBlocks", NULL, ERR_EXHAUSTED },
-	{ PARAMETER, "There aren't sufficient free Ipv4 addresses or prefixes", ERR_EXHAUSTED },
+	{ PARAMETER, TOO_FEW, ERR_EXHAUSTED },
 	{ "AttachmentLimitExceeded", NULL, ERR_EXHAUSTED },
 	{ "NetworkInterfaceLimitExceeded", NULL, ERR_EXHAUSTED },
 
@@ -181,6 +182,13 @@ bool ec2_is_addr_taken(const struct err *err)
 {
 	return str_equal(err->ident, "InvalidIPAddress.InUse") ||
 	       (str_equal(err->ident, PARAMETER) && strstr(err->msg, ADDR_TAKEN));
+}
+
+bool ec2_is_subnet_full(const struct err *err)
+{
+	return str_equal(err->ident, "InsufficientFreeAddressesInSubnet") ||
+	       str_equal(err->ident, "InsufficientCidrBlocks") ||
+	       (str_equal(err->ident, PARAMETER) && strstr(err->msg, TOO_FEW));
 }
 
 bool ec2_is_in_use(const struct err *err)

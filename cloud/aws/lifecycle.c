@@ -2,10 +2,14 @@
 /*
  * DOC: making and removing an interface
  *
- *   describe own ─ Create(token, tags, addresses) ─ Attach(index, card 0) ─ Modify(delete on termination) ─ until
- * attached │                               │        │ │                               │        └─ index taken, perhaps
- * by one that we cannot see: next │                               └─ no answer: read back; attached: go on; available:
- * again └─ token known with other parameters: an earlier attempt made it; find it by its tag and go on
+ *   describe own ─ Create ─ Attach(index, card 0) ─ Modify(delete on termination) ─ until attached
+ *                    │        ├─ index taken, perhaps by one that we cannot see: next
+ *                    │        └─ no answer: read back; attached: go on; available: again
+ *                    ├─ no room: in the next subnet, with another ClientToken
+ *                    └─ token known with other parameters: an earlier try made it; find it by its tag and go on
+ *
+ * While it is open whether a Create made something, its attach tries that subnet only, with that ClientToken: another
+ * subnet would be another interface.
  *
  * Any failure after Create: detach if attached, wait until available, delete, within a part of the deadline that is
  * kept back for it. What even that leaves behind carries our owner tag, is available, and is found by a sweep.
@@ -26,13 +30,14 @@
 
 #define DOMAIN "aws"
 
-#define POLL_FIRST_US  (150 * USEC_PER_MSEC) /* attaching takes 1-5 s, detaching 2-3 s */
-#define POLL_MAX_US    (2 * USEC_PER_SEC)
-#define POLLS_MAX      256                 /* the deadline ends it earlier */
-#define ATTACHES_MAX   16                  /* attempts: taken slots, lost answers, "not found" right after Create */
-#define READ_BACKS     3                   /* that must agree before a lost Attach is taken for not done */
-#define CLEANUP_MAX_US (20 * USEC_PER_SEC) /* kept back of an attach's deadline; detach and delete take 3-10 s */
-#define CREATED_SIZE   24                  /* "2026-01-01T00:00:00Z" */
+#define POLL_FIRST_US     (150 * USEC_PER_MSEC) /* attaching takes 1-5 s, detaching 2-3 s */
+#define POLL_MAX_US       (2 * USEC_PER_SEC)
+#define POLLS_MAX         256                 /* the deadline ends it earlier */
+#define ATTACHES_MAX      16                  /* attempts: taken slots, lost answers, "not found" right after Create */
+#define READ_BACKS        3                   /* that must agree before a lost Attach is taken for not done */
+#define CLEANUP_MAX_US    (20 * USEC_PER_SEC) /* kept back of an attach's deadline; detach and delete take 3-10 s */
+#define CREATED_SIZE      24                  /* "2026-01-01T00:00:00Z" */
+#define CLIENT_TOKEN_SIZE 65                  /* EC2 takes 64 characters */
 
 /* ---- waiting ---- */
 
@@ -108,7 +113,7 @@ static int until_available(struct aws *aws, const char *id, int64_t deadline_us,
 	}
 }
 
-static int delete_nic(struct aws *aws, const char *id, int64_t deadline_us, struct err *err)
+int aws_remove_nic(struct aws *aws, const char *id, int64_t deadline_us, struct err *err)
 {
 	struct poll poll = poll_start(aws, deadline_us);
 	struct err why;
@@ -134,7 +139,7 @@ static int detach_and_delete(struct aws *aws, const char *id, const char *attach
 		if (until_available(aws, id, deadline_us, err) < 0)
 			return -1;
 	}
-	return delete_nic(aws, id, deadline_us, err);
+	return aws_remove_nic(aws, id, deadline_us, err);
 }
 
 static int remove_known(struct aws *aws, const struct ec2_nic *nic, int64_t deadline_us, struct err *err)
@@ -143,8 +148,8 @@ static int remove_known(struct aws *aws, const struct ec2_nic *nic, int64_t dead
 
 	if (aws_identity(aws, deadline_us, &self, err) < 0)
 		return -1;
-	if (!str_equal(nic->owner, self.instance) || nic->requester_managed || nic->operator_managed ||
-	    nic->no_manage || (nic->instance[0] && (nic->nic.slot == 0 || !str_equal(nic->instance, self.instance))))
+	if (!str_equal(nic->owner, self.instance) || aws_is_hands_off(nic) ||
+	    (nic->instance[0] && (nic->nic.slot == 0 || !str_equal(nic->instance, self.instance))))
 		return err_set(err, ERR_INVALID, DOMAIN, "not made by berth for this instance");
 	return detach_and_delete(aws, nic->nic.id,
 				 str_equal(nic->attachment_status, "detaching") ? "" : nic->nic.handle, deadline_us,
@@ -245,25 +250,130 @@ static int adopt(struct attaching *a, struct err *err)
 	return 0;
 }
 
-static int create(struct attaching *a, struct err *err)
+/* What is remembered of this attach, by its token; the oldest makes room for a new one. Under the lock. */
+static struct aws_attempt *attempt_of(struct aws *aws, const char *token)
 {
-	char when[CREATED_SIZE];
+	struct aws_attempt *oldest = &aws->attempts[0];
+
+	for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
+		if (str_equal(aws->attempts[i].token, token))
+			return &aws->attempts[i];
+		if (aws->attempts[i].used < oldest->used)
+			oldest = &aws->attempts[i];
+	}
+	*oldest = (struct aws_attempt){ 0 };
+	(void)str_copy(oldest->token, sizeof(oldest->token), token);
+	return oldest;
+}
+
+/* Before a Create: from here on there may be an interface there. Its ClientToken into @ret. */
+static void attempt_begin(struct attaching *a, const char *subnet, char ret[static CLIENT_TOKEN_SIZE])
+{
+	struct aws *aws = a->aws;
+	struct aws_attempt *attempt;
+
+	pthread_mutex_lock(&aws->lock);
+	attempt = attempt_of(aws, a->want->token);
+	attempt->used = ++aws->attempts_made;
+	(void)str_copy(attempt->subnet, sizeof(attempt->subnet), subnet);
+	if (attempt->number == 0)
+		(void)str_copy(ret, CLIENT_TOKEN_SIZE, a->want->token);
+	else
+		(void)snprintf(ret, CLIENT_TOKEN_SIZE, "%.50s-%u", a->want->token, attempt->number);
+	pthread_mutex_unlock(&aws->lock);
+}
+
+/* EC2 said no: nothing was made, and the next request is another one. */
+static void attempt_refused(struct attaching *a)
+{
+	struct aws_attempt *attempt;
+
+	pthread_mutex_lock(&a->aws->lock);
+	attempt = attempt_of(a->aws, a->want->token);
+	attempt->number++;
+	attempt->subnet[0] = '\0';
+	pthread_mutex_unlock(&a->aws->lock);
+}
+
+/* Where an earlier try of this attach may have made one: nowhere else, or there would be two. */
+static bool attempt_open(struct attaching *a, char ret[static EC2_ID_SIZE])
+{
+	pthread_mutex_lock(&a->aws->lock);
+	memcpy(ret, attempt_of(a->aws, a->want->token)->subnet, EC2_ID_SIZE);
+	pthread_mutex_unlock(&a->aws->lock);
+	return ret[0];
+}
+
+static int create_in(struct attaching *a, const char *subnet, struct err *err)
+{
+	const struct aws_settings *settings = &a->aws->settings;
+	char when[CREATED_SIZE], client_token[CLIENT_TOKEN_SIZE];
 	const struct ec2_create want = {
-		.subnet = a->primary->subnet,
-		.groups_of = a->primary,
+		.subnet = subnet,
+		.like = a->primary,
+		.group_count = settings->group_count,
+		.groups = settings->groups,
 		.instance = a->self.instance,
-		.cluster = a->aws->cluster,
+		.cluster = settings->cluster,
 		.created_at = when,
 		.token = a->want->token,
+		.client_token = client_token,
+		.tag_count = settings->tag_count,
+		.tags = settings->tags,
 		.unit_count = a->want->wants[0].count,
 	};
 
 	created_at(a->aws, when);
+	attempt_begin(a, subnet, client_token);
 	if (ec2_nic_create(&a->aws->ec2, &want, a->deadline_us, &a->made, err) == 0)
 		return 0;
 	if (str_equal(err->ident, "IdempotentParameterMismatch"))
 		return adopt(a, err);
+	/* Had an earlier request of that ClientToken made one, EC2 would have shown it instead of refusing. */
+	if (err->class == ERR_EXHAUSTED || err->class == ERR_INVALID || err->class == ERR_NOTFOUND)
+		attempt_refused(a);
+	if (ec2_is_subnet_full(err))
+		aws_subnets_full(&a->aws->subnets, subnet);
+	if (ec2_is_denied(err->ident))
+		return err_wrap(err, "allow ec2:CreateNetworkInterface and, with it, ec2:CreateTags");
 	return -1;
+}
+
+static int places(struct attaching *a, struct aws_places *ret, struct err *err)
+{
+	const struct aws_here here = { .vpc = a->primary->vpc, .zone = a->self.zone, .subnet = a->primary->subnet };
+
+	if (attempt_open(a, ret->ids[0])) {
+		ret->count = 1;
+		return 0;
+	}
+	return aws_subnets_places(&a->aws->subnets, &here, a->deadline_us, ret, err);
+}
+
+static int no_room(const struct aws_places *places, struct err *err)
+{
+	_cleanup_strbuf_ struct strbuf names = { 0 };
+
+	for (unsigned i = 0; i < places->count; i++)
+		strbuf_printf(&names, "%s%s", i > 0 ? ", " : "", places->ids[i]);
+	return err_wrap(err, "no room in %s; a subnet tagged " EC2_TAG_SUBNET "=1, or in `subnets`, would give some",
+			names.text ? names.text : "any subnet");
+}
+
+static int create(struct attaching *a, struct err *err)
+{
+	struct aws_places where = { 0 };
+	unsigned i = 0;
+
+	if (places(a, &where, err) < 0)
+		return -1;
+	while (create_in(a, where.ids[i], err) < 0) {
+		if (!ec2_is_subnet_full(err))
+			return -1;
+		if (++i >= where.count)
+			return no_room(&where, err);
+	}
+	return 0;
 }
 
 /* After a lost answer. Sets the attachment when there is one; several readings must agree that there is none. */
@@ -366,7 +476,9 @@ static void clean_up(struct attaching *a, int64_t deadline_us)
 	if (!a->attachment[0] && describe_id(a->aws, a->made.nic.id, deadline_us, &nic, &found, &err) == 0 && found)
 		memcpy(a->attachment, nic.nic.handle, sizeof(a->attachment));
 	ec2_nic_done(&nic);
-	(void)detach_and_delete(a->aws, a->made.nic.id, a->attachment, deadline_us, &err);
+	/* Nothing is left of it, and its ClientToken would be refused from now on. */
+	if (detach_and_delete(a->aws, a->made.nic.id, a->attachment, deadline_us, &err) == 0)
+		attempt_refused(a);
 }
 
 static int64_t forward_deadline(const struct aws *aws, int64_t deadline_us)
@@ -402,58 +514,4 @@ int aws_attach(struct cloud *cloud, const struct cloud_attach *want, int64_t dea
 	if (err)
 		*err = why;
 	return err_wrap(err, "attach");
-}
-
-/* ---- leftovers ---- */
-
-static bool is_leftover(const struct ec2_nic *nic, const char *instance)
-{
-	return str_equal(nic->status, "available") && !nic->instance[0] && str_equal(nic->owner, instance) &&
-	       !nic->requester_managed && !nic->operator_managed && !nic->no_manage &&
-	       str_starts(nic->description, EC2_DESCRIPTION);
-}
-
-static int delete_leftovers(struct aws *aws, const struct ec2_nics *nics, const char *instance, int64_t deadline_us,
-			    unsigned *ret, struct err *err)
-{
-	unsigned deleted = 0;
-
-	for (unsigned i = 0; i < nics->count; i++) {
-		if (!is_leftover(&nics->nics[i], instance))
-			continue;
-		if (delete_nic(aws, nics->nics[i].nic.id, deadline_us, err) < 0)
-			return err_wrap(err, "sweep %s", nics->nics[i].nic.id);
-		deleted++;
-	}
-	*ret = deleted;
-	return 0;
-}
-
-int aws_sweep(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct err *err)
-{
-	struct aws *aws = aws_of(cloud);
-	struct cloud_identity self;
-	struct ec2_nics nics;
-	struct err why;
-	uint64_t started;
-	int r;
-
-	if (aws_identity(aws, deadline_us, &self, err) < 0)
-		return -1;
-	started = aws->attaches_started;
-	const struct ec2_filter filters[] = { { "tag:" EC2_TAG_OWNER, self.instance }, { "status", "available" } };
-	if (ec2_nics_describe(&aws->ec2, filters, ARRAY_SIZE(filters), deadline_us, &nics, err) < 0)
-		return -1;
-	/* What an attach has just made looks like a leftover: next time. One that starts now makes what we have not
-	 * read. */
-	if (started != aws->attaches_started || started != aws->attaches_ended) {
-		*ret = 0;
-		ec2_nics_done(&nics);
-		return 0;
-	}
-	r = delete_leftovers(aws, &nics, self.instance, deadline_us, ret, &why);
-	ec2_nics_done(&nics);
-	if (r < 0 && err)
-		*err = why;
-	return r;
 }
