@@ -211,16 +211,17 @@ void aws_subnets_look(struct aws_subnets *subnets, const struct aws_here *here, 
 static int must_ask(struct aws_subnets *subnets, int64_t since_us, struct err *err)
 {
 	int64_t now = now_us(subnets);
-	int r = 1;
+	bool known_enough;
+	int r = 0;
 
 	pthread_mutex_lock(&subnets->lock);
-	if (subnets->read_us != 0 && now - subnets->read_us < FRESH_US)
-		r = 0;
-	else if (now < subnets->denied_us && aws_settings_discovers(subnets->settings))
-		r = 0;
-	else if (subnets->failed_us > since_us) {
+	known_enough = (subnets->read_us != 0 && now - subnets->read_us < FRESH_US) ||
+		       (now < subnets->denied_us && aws_settings_discovers(subnets->settings));
+	if (!known_enough && subnets->failed_us > since_us) {
 		*err = subnets->failure;
 		r = -1;
+	} else if (!known_enough) {
+		r = 1;
 	}
 	pthread_mutex_unlock(&subnets->lock);
 	return r;
