@@ -16,6 +16,18 @@
 #define PAGE_SIZE_TEXT "100" /* interfaces; EC2 allows 5-1000; an answer of 100 is below 2 MiB */
 #define PAGES_MAX      64    /* pages may be short or empty */
 
+/* What the two families call the same things. */
+static const struct {
+	const char *assign, *unassign;
+	const char *addr_count, *prefix_count; /* when creating, too */
+	const char *addr, *prefix;
+} words[IP_FAMILIES] = {
+	{ "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "SecondaryPrivateIpAddressCount", "Ipv4PrefixCount",
+	  "PrivateIpAddress", "Ipv4Prefix" },
+	{ "AssignIpv6Addresses", "UnassignIpv6Addresses", "Ipv6AddressCount", "Ipv6PrefixCount", "Ipv6Addresses",
+	  "Ipv6Prefix" },
+};
+
 static void add_numbered(struct strbuf *form, const char *before, unsigned number, const char *after, const char *value)
 {
 	char name[64];
@@ -200,6 +212,15 @@ static void add_tracking(struct strbuf *form, const struct ec2_tracking *trackin
 	}
 }
 
+/* One parameter: EC2 takes addresses and prefixes of one family in one call for a contradiction. */
+static void add_want(struct strbuf *form, unsigned family, const struct cloud_want *want)
+{
+	bool single = want->len == (ip_family_at(family) == IP_V6 ? 128 : 32);
+
+	if (want->count > 0)
+		ec2_form_add_uint(form, single ? words[family].addr_count : words[family].prefix_count, want->count);
+}
+
 static void create_form(struct strbuf *form, const struct ec2_create *want)
 {
 	char text[EC2_TEXT_SIZE];
@@ -208,8 +229,8 @@ static void create_form(struct strbuf *form, const struct ec2_create *want)
 	(void)snprintf(text, sizeof(text), EC2_DESCRIPTION "%s", want->instance);
 	ec2_form_add(form, "Description", text);
 	add_groups(form, want);
-	if (want->unit_count > 0)
-		ec2_form_add_uint(form, "SecondaryPrivateIpAddressCount", want->unit_count);
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		add_want(form, i, &want->wants[i]);
 	add_tracking(form, &want->like->tracking);
 	add_tags(form, want);
 	ec2_form_add(form, "ClientToken", want->client_token);
@@ -299,66 +320,69 @@ int ec2_nic_delete(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct
 	return mutate(ec2, "DeleteNetworkInterface", &form, deadline_us, err);
 }
 
-static int assign(struct ec2 *ec2, const struct strbuf *form, int64_t deadline_us, struct cloud_nic *ret,
-		  struct err *err)
+static int assign(struct ec2 *ec2, unsigned family, const struct strbuf *form, int64_t deadline_us,
+		  struct cloud_nic *ret, struct err *err)
 {
 	_cleanup_http_ struct http_response response = { 0 };
 	const struct ec2_call call = {
-		.action = "AssignPrivateIpAddresses", .form = form, .class = BUDGET_MUTATE, .idempotent = false
+		.action = words[family].assign, .form = form, .class = BUDGET_MUTATE, .idempotent = false
 	};
 
 	if (ec2_call(ec2, &call, deadline_us, &response, err) < 0)
 		return -1;
-	if (ec2_decode_assign(response.body, response.body_size, ret, err) < 0)
+	if (ec2_decode_assign(response.body, response.body_size, ip_family_at(family), ret, err) < 0)
 		return unreadable(&call, err);
 	return 0;
 }
 
-static void assign_form(struct strbuf *form, const char *action, const char *nic)
+static void nic_form(struct strbuf *form, const char *action, const char *nic)
 {
 	ec2_form_begin(form, action);
 	ec2_form_add(form, "NetworkInterfaceId", nic);
 }
 
-static void add_blocks(struct strbuf *form, const struct prefix *blocks, unsigned count)
+static void add_blocks(struct strbuf *form, unsigned family, const struct prefix *blocks, unsigned count)
 {
 	unsigned addrs = 0, prefixes = 0;
 	char text[PREFIX_STRLEN];
 
 	for (unsigned i = 0; i < count; i++) {
 		if (blocks[i].len == ipaddr_bits(&blocks[i].addr))
-			add_numbered(form, "PrivateIpAddress", ++addrs, "", ipaddr_str(&blocks[i].addr, text));
+			add_numbered(form, words[family].addr, ++addrs, "", ipaddr_str(&blocks[i].addr, text));
 		else
-			add_numbered(form, "Ipv4Prefix", ++prefixes, "", prefix_str(&blocks[i], text));
+			add_numbered(form, words[family].prefix, ++prefixes, "", prefix_str(&blocks[i], text));
 	}
 }
 
-int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadline_us, struct cloud_nic *ret,
-	       struct err *err)
+int ec2_assign(struct ec2 *ec2, const char *nic, enum ip_family family, const struct cloud_want *want,
+	       int64_t deadline_us, struct cloud_nic *ret, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
+	unsigned index = ip_index(family);
 
-	assign_form(&form, "AssignPrivateIpAddresses", nic);
-	ec2_form_add_uint(&form, "SecondaryPrivateIpAddressCount", count);
-	return assign(ec2, &form, deadline_us, ret, err);
+	nic_form(&form, words[index].assign, nic);
+	add_want(&form, index, want);
+	return assign(ec2, index, &form, deadline_us, ret, err);
 }
 
 int ec2_assign_these(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count, int64_t deadline_us,
 		     struct cloud_nic *ret, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
+	unsigned index = ip_index(blocks[0].addr.family);
 
-	assign_form(&form, "AssignPrivateIpAddresses", nic);
-	add_blocks(&form, blocks, count);
-	return assign(ec2, &form, deadline_us, ret, err);
+	nic_form(&form, words[index].assign, nic);
+	add_blocks(&form, index, blocks, count);
+	return assign(ec2, index, &form, deadline_us, ret, err);
 }
 
 int ec2_unassign(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count, int64_t deadline_us,
 		 struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
+	unsigned index = ip_index(blocks[0].addr.family);
 
-	assign_form(&form, "UnassignPrivateIpAddresses", nic);
-	add_blocks(&form, blocks, count);
-	return mutate(ec2, "UnassignPrivateIpAddresses", &form, deadline_us, err);
+	nic_form(&form, words[index].unassign, nic);
+	add_blocks(&form, index, blocks, count);
+	return mutate(ec2, words[index].unassign, &form, deadline_us, err);
 }

@@ -66,14 +66,14 @@ struct ec2_create {
 	const struct ec2_nic *like; /* whose security groups, unless @groups says others, and timeouts it gets */
 	unsigned group_count;
 	const char *const *groups;
-	const char *instance;   /* owner tag and description */
-	const char *cluster;    /* "" = no tag */
-	const char *created_at; /* ISO 8601 */
-	const char *token;      /* of the attach: a tag */
-	const char *client_token;
+	const char *instance;     /* owner tag and description */
+	const char *cluster;      /* "" = no tag */
+	const char *created_at;   /* ISO 8601 */
+	const char *token;        /* a tag, by which it is found again */
+	const char *client_token; /* of this very request: other parameters need another one */
 	unsigned tag_count;
 	const struct cloud_tag *tags; /* an operator's; none has a key of ours */
-	unsigned unit_count;          /* secondary addresses */
+	struct cloud_want wants[IP_FAMILIES];
 };
 
 _must_check_ int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count,
@@ -99,11 +99,14 @@ _must_check_ int ec2_groups_set(struct ec2 *ec2, const char *nic, unsigned count
 				int64_t deadline_us, struct err *err);
 _must_check_ int ec2_nic_detach(struct ec2 *ec2, const char *attachment, int64_t deadline_us, struct err *err);
 _must_check_ int ec2_nic_delete(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err);
-_must_check_ int ec2_assign(struct ec2 *ec2, const char *nic, unsigned count, int64_t deadline_us,
-			    struct cloud_nic *ret, struct err *err);
-/** ec2_assign_these() - exactly these addresses and /28 prefixes, all or none; never taken from another interface. */
+/** ec2_assign() - units of one family, all or none; which, is EC2's choice. */
+_must_check_ int ec2_assign(struct ec2 *ec2, const char *nic, enum ip_family family, const struct cloud_want *want,
+			    int64_t deadline_us, struct cloud_nic *ret, struct err *err);
+/** ec2_assign_these() - exactly these addresses or these prefixes of one family, all or none; never taken from another
+ *  interface. */
 _must_check_ int ec2_assign_these(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,
 				  int64_t deadline_us, struct cloud_nic *ret, struct err *err);
+/** ec2_unassign() - addresses and prefixes of one family, all or none. */
 _must_check_ int ec2_unassign(struct ec2 *ec2, const char *nic, const struct prefix *blocks, unsigned count,
 			      int64_t deadline_us, struct err *err);
 

@@ -50,13 +50,13 @@ static void entry_reset(struct xml_decoder *d)
 	entry->key[0] = entry->value[0] = '\0';
 }
 
-static int entry_addr_end(struct xml_decoder *d, _unused_ const char *text)
+static int entry_end(struct xml_decoder *d, enum ip_family family)
 {
 	const struct entry *entry = d->scratch;
 	struct ec2_nic *n = d->item;
 	int r = 0;
 
-	if (!entry->has_addr)
+	if (!entry->has_addr || entry->addr.addr.family != family)
 		r = -EINVAL;
 	else if (!entry->primary)
 		r = cloud_nic_add_block(&n->nic, &entry->addr);
@@ -64,12 +64,36 @@ static int entry_addr_end(struct xml_decoder *d, _unused_ const char *text)
 	return r;
 }
 
-static int entry_prefix_end(struct xml_decoder *d, const char *text)
+static int entry_addr_end(struct xml_decoder *d, _unused_ const char *text)
+{
+	return entry_end(d, IP_V4);
+}
+
+/* The one that EC2 calls primary is the interface's own. */
+static int entry_addr6_end(struct xml_decoder *d, _unused_ const char *text)
+{
+	const struct entry *entry = d->scratch;
+	struct ec2_nic *n = d->item;
+
+	if (entry->has_addr && entry->primary)
+		n->nic.primary_addr6 = entry->addr.addr;
+	return entry_end(d, IP_V6);
+}
+
+static int entry_prefix_end(struct xml_decoder *d, _unused_ const char *text)
 {
 	struct entry *entry = d->scratch;
 
 	entry->primary = false;
-	return entry_addr_end(d, text);
+	return entry_end(d, IP_V4);
+}
+
+static int entry_prefix6_end(struct xml_decoder *d, _unused_ const char *text)
+{
+	struct entry *entry = d->scratch;
+
+	entry->primary = false;
+	return entry_end(d, IP_V6);
 }
 
 static int entry_key(struct xml_decoder *d, const char *text)
@@ -103,6 +127,8 @@ static int entry_tag_end(struct xml_decoder *d, _unused_ const char *text)
 
 	if (str_equal(entry->key, EC2_TAG_OWNER))
 		(void)str_copy(n->owner, sizeof(n->owner), entry->value);
+	else if (str_equal(entry->key, EC2_TAG_TOKEN))
+		(void)str_copy(n->token, sizeof(n->token), entry->value);
 	else if (str_equal(entry->key, "node.berth.io/no_manage") ||
 		 str_equal(entry->key, "node.k8s.amazonaws.com/no_manage"))
 		n->no_manage = hands_off(entry->value);
@@ -165,6 +191,11 @@ static const struct xml_field nic_fields[] = {
 	FIELD_CALLS("privateIpAddressesSet/item", entry_addr_end),
 	FIELD_CALLS("ipv4PrefixSet/item/ipv4Prefix", entry_addr),
 	FIELD_CALLS("ipv4PrefixSet/item", entry_prefix_end),
+	FIELD_CALLS("ipv6AddressesSet/item/ipv6Address", entry_addr),
+	FIELD_CALLS("ipv6AddressesSet/item/isPrimaryIpv6", entry_primary),
+	FIELD_CALLS("ipv6AddressesSet/item", entry_addr6_end),
+	FIELD_CALLS("ipv6PrefixSet/item/ipv6Prefix", entry_addr),
+	FIELD_CALLS("ipv6PrefixSet/item", entry_prefix6_end),
 	FIELD_CALLS("tagSet/item/key", entry_key),
 	FIELD_CALLS("tagSet/item/value", entry_value),
 	FIELD_CALLS("tagSet/item", entry_tag_end),
@@ -310,7 +341,7 @@ static int assigned(struct xml_decoder *d, const char *text)
 	return cloud_nic_add_block(d->out, &prefix);
 }
 
-int ec2_decode_assign(const char *xml, size_t size, struct cloud_nic *ret, struct err *err)
+int ec2_decode_assign(const char *xml, size_t size, enum ip_family family, struct cloud_nic *ret, struct err *err)
 {
 	static const struct xml_field fields[] = {
 		{ .path = "networkInterfaceId",
@@ -319,15 +350,18 @@ int ec2_decode_assign(const char *xml, size_t size, struct cloud_nic *ret, struc
 		  .size = EC2_ID_SIZE },
 		FIELD_CALLS("assignedPrivateIpAddressesSet/item/privateIpAddress", assigned),
 		FIELD_CALLS("assignedIpv4PrefixSet/item/ipv4Prefix", assigned),
+		FIELD_CALLS("assignedIpv6Addresses/item", assigned),
+		FIELD_CALLS("assignedIpv6PrefixSet/item", assigned),
 		FIELD_END,
 	};
-	static const struct xml_shape shape = { .action = "AssignPrivateIpAddresses",
-						.item = "",
-						.root_fields = fields };
+	static const struct xml_shape shapes[IP_FAMILIES] = {
+		{ .action = "AssignPrivateIpAddresses", .item = "", .root_fields = fields },
+		{ .action = "AssignIpv6Addresses", .item = "", .root_fields = fields },
+	};
 	struct cloud_nic nic = { 0 };
 	struct xml_decoder d = { .out = &nic };
 
-	if (xml_decode(&d, &shape, xml, size, err) < 0) {
+	if (xml_decode(&d, &shapes[ip_index(family)], xml, size, err) < 0) {
 		cloud_nic_done(&nic);
 		return -1;
 	}

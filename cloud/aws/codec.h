@@ -41,7 +41,9 @@ struct ec2_tracking {
 
 /** struct ec2_nic - one network interface; @nic's slot is the device index and its handle the attachment. */
 struct ec2_nic {
-	struct cloud_nic nic;       /* owned; foreign, subnet, gateway, primary and attached are left to the caller */
+	/* Owned; foreign, subnets, gateways, primary and attached are left to the caller. Its blocks hold every IPv6 address
+	 * but the one that EC2 calls primary: which of them is the NIC's own is not EC2's to say. */
+	struct cloud_nic nic;
 	char instance[EC2_ID_SIZE]; /* attached to; "" = none */
 	char attachment_status[16]; /* "attached", ...; "" = not attached */
 	bool delete_on_termination;
@@ -58,6 +60,7 @@ struct ec2_nic {
 	char owner[EC2_TEXT_SIZE]; /* value of EC2_TAG_OWNER; "" = no such tag */
 	int64_t created_us;        /* wall clock, by EC2_TAG_CREATED; 0 = no such tag, or not a time */
 	struct ec2_tracking tracking;
+	char token[EC2_ID_SIZE]; /* of EC2_TAG_TOKEN */
 	unsigned group_count;
 	char groups[EC2_GROUPS_MAX][EC2_ID_SIZE];
 };
@@ -114,8 +117,9 @@ int ec2_decode_nics(const char *xml, size_t size, struct ec2_nics *ret, char **r
 int ec2_decode_create(const char *xml, size_t size, struct ec2_nic *ret, struct err *err);
 /** ec2_decode_attach() - AttachNetworkInterface: the attachment ID. */
 int ec2_decode_attach(const char *xml, size_t size, char ret[static EC2_ID_SIZE], struct err *err);
-/** ec2_decode_assign() - AssignPrivateIpAddresses: id and blocks of @ret, which the caller zeroed and releases. */
-int ec2_decode_assign(const char *xml, size_t size, struct cloud_nic *ret, struct err *err);
+/** ec2_decode_assign() - AssignPrivateIpAddresses or AssignIpv6Addresses, by @family: id and blocks of @ret, which the
+ *  caller zeroed and releases. */
+int ec2_decode_assign(const char *xml, size_t size, enum ip_family family, struct cloud_nic *ret, struct err *err);
 /** ec2_decode_type() - DescribeInstanceTypes: the type called @name. */
 int ec2_decode_type(const char *xml, size_t size, const char *name, struct ec2_type *ret, struct err *err);
 /** ec2_decode_subnets() - DescribeSubnets; appends to @ret, nothing on failure. @cluster: whose tags are ours; "" = none.

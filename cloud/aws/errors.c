@@ -9,7 +9,7 @@
 #define SLOT_TAKEN "already has an interface attached at device index"
 #define IN_USE     "is currently in use"
 #define ADDR_TAKEN "already assigned"
-#define TOO_FEW    "There aren't sufficient free Ipv4 addresses or prefixes"
+#define TOO_FEW    "There aren't sufficient free" /* "Ipv4 addresses or prefixes" */
 
 static const struct ec2_error_row rows[] = {
 	/* Too fast. */
@@ -184,7 +184,7 @@ bool ec2_is_addr_taken(const struct err *err)
 	       (str_equal(err->ident, PARAMETER) && strstr(err->msg, ADDR_TAKEN));
 }
 
-bool ec2_is_subnet_full(const struct err *err)
+bool ec2_is_subnet_short(const struct err *err)
 {
 	return str_equal(err->ident, "InsufficientFreeAddressesInSubnet") ||
 	       str_equal(err->ident, "InsufficientCidrBlocks") ||

@@ -38,8 +38,8 @@ bool ec2_is_denied(const char *ident);
 bool ec2_is_slot_taken(const struct err *err);
 /** ec2_is_addr_taken() - Assign by name: somebody has one of the addresses; perhaps the interface itself. */
 bool ec2_is_addr_taken(const struct err *err);
-/** ec2_is_subnet_full() - no room, and in another subnet there may be. */
-bool ec2_is_subnet_full(const struct err *err);
+/** ec2_is_subnet_short() - the subnet has not what was asked for: too few addresses, or no free prefix among them. */
+bool ec2_is_subnet_short(const struct err *err);
 /** ec2_is_in_use() - Delete: the interface is still attached. */
 bool ec2_is_in_use(const struct err *err);
 

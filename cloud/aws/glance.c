@@ -9,6 +9,8 @@
  * A new interface shows up key by key, up to 30 s late, and an old one stays as long after it has gone. Its device number
  * reads 0 until it is known, so that 0 is believed of the primary's MAC only. What is not known yet is left empty and
  * the interface counts as not attached; that a key vanishes between two requests is no error.
+ *
+ * A provider that may ask EC2 of nothing has its list from here: then with subnets, and without what is not complete.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,37 +23,24 @@
 
 #define DOMAIN "aws"
 
-#define MACS           "network/interfaces/macs/"
-#define MACS_MAX       128 /* listed by one instance: the largest type has 68, and those that have gone stay for a while */
-#define ITEM_PATH_SIZE 128U
+#define MACS     "network/interfaces/macs/"
+#define MACS_MAX 128 /* listed by one instance: the largest type has 68, and those that have gone stay for a while */
 
 struct glance {
 	struct aws *aws;
 	int64_t deadline_us;
 	struct cloud_identity self;
 	struct cloud_view view; /* owned */
+	bool routes;            /* subnets are wanted too, and only interfaces that are known completely */
 };
 
 /** struct half - an interface while its keys are being read. */
 struct half {
-	struct cloud_nic nic; /* owned */
+	struct cloud_nic nic;     /* owned */
+	struct ec2_subnet subnet; /* ranges alone */
 	uint64_t device, card;
 	bool has_device;
 };
-
-/* Text of one key or folder; *ret stays NULL when there is none. */
-static int fetch(struct glance *g, const char *mac, const char *key, char **ret, struct err *err)
-{
-	char path[ITEM_PATH_SIZE];
-	struct err why;
-
-	(void)snprintf(path, sizeof(path), MACS "%s%s%s", mac, *mac ? "/" : "", key);
-	if (aws_meta_get(&g->aws->meta, path, g->deadline_us, ret, &why) == 0 || why.class == ERR_NOTFOUND)
-		return 0;
-	if (err)
-		*err = why;
-	return err_wrap(err, "%s", path);
-}
 
 /* ---- keys: each reads its text, which it may cut up; 0 or -errno ---- */
 
@@ -97,33 +86,39 @@ static int add_ipv4s(struct half *h, char *text)
 	return add_blocks(h, others);
 }
 
+static int set_subnet4(struct half *h, char *text)
+{
+	return prefix_parse(text, &h->subnet.prefix);
+}
+
+static int set_subnet6(struct half *h, char *text)
+{
+	text[strcspn(text, "\r\n")] = '\0';
+	return prefix_parse(text, &h->subnet.prefix6);
+}
+
 static const struct {
 	const char *name;
 	int (*read)(struct half *h, char *text);
+	bool is_route;
 } keys[] = {
-	{ "network-card", set_card },  { "interface-id", set_id },    { "device-number", set_device },
-	{ "local-ipv4s", add_ipv4s },  { "ipv4-prefix", add_blocks }, { "ipv6s", add_blocks },
-	{ "ipv6-prefix", add_blocks },
+	{ "network-card", set_card, false },
+	{ "interface-id", set_id, false },
+	{ "device-number", set_device, false },
+	{ "local-ipv4s", add_ipv4s, false },
+	{ "ipv4-prefix", add_blocks, false },
+	{ "ipv6s", add_blocks, false },
+	{ "ipv6-prefix", add_blocks, false },
+	{ "subnet-ipv4-cidr-block", set_subnet4, true },
+	{ "subnet-ipv6-cidr-blocks", set_subnet6, true },
 };
-
-static bool has_line(const char *text, const char *line)
-{
-	size_t len = strlen(line);
-
-	for (const char *at = text; at; at = strchr(at, '\n')) {
-		at += *at == '\n';
-		if (strncmp(at, line, len) == 0 && strcspn(at, "\r\n") == len)
-			return true;
-	}
-	return false;
-}
 
 static int read_key(struct glance *g, const char *mac, size_t key, struct half *h, struct err *err)
 {
 	_cleanup_wiped_ char *text = NULL;
 	int r;
 
-	if (fetch(g, mac, keys[key].name, &text, err) < 0)
+	if (aws_meta_item(g->aws, mac, keys[key].name, g->deadline_us, &text, err) < 0)
 		return -1;
 	r = text ? keys[key].read(h, text) : 0;
 	if (r == -ENOMEM)
@@ -136,30 +131,46 @@ static int read_key(struct glance *g, const char *mac, size_t key, struct half *
 static int read_keys(struct glance *g, const char *mac, struct half *h, struct err *err)
 {
 	_cleanup_wiped_ char *names = NULL;
-	int r = fetch(g, mac, "", &names, err);
+	int r = aws_meta_item(g->aws, mac, "", g->deadline_us, &names, err);
 
 	for (size_t i = 0; r == 0 && names && i < ARRAY_SIZE(keys); i++)
-		if (has_line(names, keys[i].name))
+		if ((g->routes || !keys[i].is_route) && aws_has_line(names, keys[i].name))
 			r = read_key(g, mac, i, h, err);
 	return r;
 }
 
 /* ---- interfaces ---- */
 
+static void settle(struct glance *g, struct half *h)
+{
+	bool primary = macaddr_equal(&h->nic.mac, &g->self.primary_mac);
+
+	h->nic.primary = primary;
+	h->nic.slot = (unsigned)h->device;
+	h->nic.attached = h->nic.id[0] && h->has_device && (h->device != 0) == !primary;
+	aws_nic_settle6(g->aws, &h->nic);
+	if (g->routes && h->subnet.prefix.addr.family == IP_V4)
+		aws_nic_route(g->aws, &h->subnet, &h->nic);
+}
+
+static bool is_complete(const struct half *h)
+{
+	return h->nic.attached && h->nic.primary_addr.family == IP_V4 && h->nic.subnet.addr.family == IP_V4;
+}
+
 /* Card 0 only, as in the list. */
 static int keep_take(struct glance *g, struct half *h, struct err *err)
 {
-	bool primary = macaddr_equal(&h->nic.mac, &g->self.primary_mac);
 	struct cloud_nic *added;
 
 	if (h->card != 0)
 		return 0;
+	settle(g, h);
+	if (g->routes && !is_complete(h))
+		return 0;
 	added = cloud_view_add_nic(&g->view);
 	if (!added)
 		return err_set(err, ERR_RETRY, DOMAIN, "no memory, or more than %d interfaces", CLOUD_NICS_MAX);
-	h->nic.primary = primary;
-	h->nic.slot = (unsigned)h->device;
-	h->nic.attached = h->nic.id[0] && h->has_device && (h->device != 0) == !primary;
 	*added = h->nic;
 	memset(&h->nic, 0, sizeof(h->nic));
 	return 0;
@@ -184,7 +195,7 @@ static int read_nics(struct glance *g, struct err *err)
 	_cleanup_wiped_ char *macs = NULL;
 	char *rest = NULL;
 	unsigned count = 0;
-	int r = fetch(g, "", "", &macs, err);
+	int r = aws_meta_item(g->aws, "", "", g->deadline_us, &macs, err);
 
 	if (r == 0 && !macs)
 		return err_set(err, ERR_RETRY, DOMAIN, "metadata " MACS ": nothing there");
@@ -197,16 +208,40 @@ static int read_nics(struct glance *g, struct err *err)
 	return r;
 }
 
+static int look(struct glance *g, struct cloud_view *ret, struct err *err)
+{
+	if (aws_identity(g->aws, g->deadline_us, &g->self, err) < 0)
+		return -1;
+	if (read_nics(g, err) < 0) {
+		cloud_view_done(&g->view);
+		return err_wrap(err, "glance");
+	}
+	*ret = g->view;
+	return 0;
+}
+
 int aws_glance(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err)
 {
 	struct glance g = { .aws = aws_of(cloud), .deadline_us = deadline_us };
 
-	if (aws_identity(g.aws, deadline_us, &g.self, err) < 0)
+	return look(&g, ret, err);
+}
+
+int aws_list_metadata(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err)
+{
+	struct glance g = { .aws = aws_of(cloud), .deadline_us = deadline_us, .routes = true };
+	struct cloud_view view;
+
+	if (look(&g, &view, err) < 0)
 		return -1;
-	if (read_nics(&g, err) < 0) {
-		cloud_view_done(&g.view);
-		return err_wrap(err, "glance");
+	for (unsigned i = 0; i < view.nic_count; i++) {
+		if (!view.nics[i].primary)
+			continue;
+		*ret = view;
+		return 0;
 	}
-	*ret = g.view;
-	return 0;
+	/* As from EC2: believing this would declare every pod's address lost. */
+	cloud_view_done(&view);
+	return err_set(err, ERR_RETRY, DOMAIN, "metadata does not show the primary interface of %s completely",
+		       g.self.instance);
 }

@@ -60,14 +60,15 @@ static bool is_due(struct aws *aws, int64_t now_us)
 	return due;
 }
 
-void aws_groups_follow(struct aws *aws, const struct ec2_nics *nics, const struct cloud_view *view)
+void aws_groups_follow(struct aws *aws, const struct ec2_nics *nics, const struct cloud_view *view, int64_t deadline_us)
 {
 	int64_t now_us = clock_now(aws->base.boot);
+	int64_t until_us = clock_earlier(deadline_us, now_us + GROUPS_US);
 	const struct ec2_nic *primary = NULL;
 	unsigned changed = 0;
 	int r = 0;
 
-	if (aws->settings.access != CLOUD_ACCESS_FULL || aws->settings.group_count > 0 || !is_due(aws, now_us))
+	if (aws->access != CLOUD_ACCESS_FULL || aws->settings.group_count > 0 || !is_due(aws, now_us))
 		return;
 	/* The list was made of these, one by one. */
 	for (unsigned i = 0; i < view->nic_count; i++) {
@@ -77,7 +78,7 @@ void aws_groups_follow(struct aws *aws, const struct ec2_nics *nics, const struc
 	if (!primary || primary->group_count == 0)
 		return;
 	for (unsigned i = 0; r >= 0 && i < view->nic_count; i++) {
-		r = follow(aws, primary, &nics->nics[i], &view->nics[i], now_us + GROUPS_US);
+		r = follow(aws, primary, &nics->nics[i], &view->nics[i], until_us);
 		changed += r > 0;
 	}
 	pthread_mutex_lock(&aws->lock);

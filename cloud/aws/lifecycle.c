@@ -5,11 +5,13 @@
  *   describe own ─ Create ─ Attach(index, card 0) ─ Modify(delete on termination) ─ until attached
  *                    │        ├─ index taken, perhaps by one that we cannot see: next
  *                    │        └─ no answer: read back; attached: go on; available: again
- *                    ├─ no room: in the next subnet, with another ClientToken
+ *                    ├─ no room: in the next subnet, then for fewer addresses
  *                    └─ token known with other parameters: an earlier try made it; find it by its tag and go on
  *
- * While it is open whether a Create made something, its attach tries that subnet only, with that ClientToken: another
- * subnet would be another interface.
+ * Create brings the first units. When no subnet has as many, the one with most room is asked again: for half, one, none, so
+ * that an interface is had; its units are then bought as on any other. Each of these is another request to EC2 and has a
+ * ClientToken of its own, derived from ours, but only once the one before was refused: while it is open whether that made
+ * something, the same one has EC2 say so. The tag is the same on all, so that what any of them made is found again.
  *
  * Any failure after Create: detach if attached, wait until available, delete, within a part of the deadline that is
  * kept back for it. What even that leaves behind carries our owner tag, is available, and is found by a sweep.
@@ -36,8 +38,8 @@
 #define ATTACHES_MAX      16                  /* attempts: taken slots, lost answers, "not found" right after Create */
 #define READ_BACKS        3                   /* that must agree before a lost Attach is taken for not done */
 #define CLEANUP_MAX_US    (20 * USEC_PER_SEC) /* kept back of an attach's deadline; detach and delete take 3-10 s */
+#define CLIENT_TOKEN_SIZE 65                  /* EC2 takes 64 bytes */
 #define CREATED_SIZE      24                  /* "2026-01-01T00:00:00Z" */
-#define CLIENT_TOKEN_SIZE 65                  /* EC2 takes 64 characters */
 
 /* ---- waiting ---- */
 
@@ -187,7 +189,8 @@ struct attaching {
 	struct ec2_nic made;
 	char attachment[EC2_ID_SIZE]; /* "" = not attached yet */
 	unsigned slot;
-	bool lost; /* the answer to an Attach */
+	bool lost;  /* the answer to an Attach */
+	bool again; /* an earlier attach with this token got as far as attaching one */
 };
 
 static bool slot_used(const struct attaching *a, unsigned slot)
@@ -216,6 +219,7 @@ static int look(struct attaching *a, struct err *err)
 	for (unsigned i = 0; i < a->own.count; i++) {
 		if (a->own.nics[i].nic.slot == 0)
 			a->primary = &a->own.nics[i];
+		a->again = a->again || str_equal(a->own.nics[i].token, a->want->token);
 	}
 	a->slot = slot_free(a, a->want->slot);
 	return 0;
@@ -266,8 +270,8 @@ static struct aws_attempt *attempt_of(struct aws *aws, const char *token)
 	return oldest;
 }
 
-/* Before a Create: from here on there may be an interface there. Its ClientToken into @ret. */
-static void attempt_begin(struct attaching *a, const char *subnet, char ret[static CLIENT_TOKEN_SIZE])
+/* The ClientToken of the next Create. */
+static void attempt_begin(struct attaching *a, char ret[static CLIENT_TOKEN_SIZE])
 {
 	struct aws *aws = a->aws;
 	struct aws_attempt *attempt;
@@ -275,7 +279,6 @@ static void attempt_begin(struct attaching *a, const char *subnet, char ret[stat
 	pthread_mutex_lock(&aws->lock);
 	attempt = attempt_of(aws, a->want->token);
 	attempt->used = ++aws->attempts_made;
-	(void)str_copy(attempt->subnet, sizeof(attempt->subnet), subnet);
 	if (attempt->number == 0)
 		(void)str_copy(ret, CLIENT_TOKEN_SIZE, a->want->token);
 	else
@@ -283,32 +286,38 @@ static void attempt_begin(struct attaching *a, const char *subnet, char ret[stat
 	pthread_mutex_unlock(&aws->lock);
 }
 
-/* EC2 said no: nothing was made, and the next request is another one. */
+/* Nothing was made of it, or nothing is left: the next request is another one. */
 static void attempt_refused(struct attaching *a)
 {
-	struct aws_attempt *attempt;
-
 	pthread_mutex_lock(&a->aws->lock);
-	attempt = attempt_of(a->aws, a->want->token);
-	attempt->number++;
-	attempt->subnet[0] = '\0';
+	attempt_of(a->aws, a->want->token)->number++;
 	pthread_mutex_unlock(&a->aws->lock);
 }
 
-/* Where an earlier try of this attach may have made one: nowhere else, or there would be two. */
-static bool attempt_open(struct attaching *a, char ret[static EC2_ID_SIZE])
+/* IPv6 where the subnet has it. Whoever asks for an IPv6 unit of the new interface later is told that it has none. */
+static int first_units(struct attaching *a, const char *subnet, struct cloud_want wants[static IP_FAMILIES],
+		       struct err *err)
 {
-	pthread_mutex_lock(&a->aws->lock);
-	memcpy(ret, attempt_of(a->aws, a->want->token)->subnet, EC2_ID_SIZE);
-	pthread_mutex_unlock(&a->aws->lock);
-	return ret[0];
+	struct cloud_want *wants6 = &wants[ip_index(IP_V6)];
+	struct ec2_subnet is;
+
+	if (wants6->count == 0)
+		return 0;
+	if (aws_subnet_get(a->aws, subnet, a->deadline_us, &is, err) < 0)
+		return err_wrap(err, "subnet of the new interface");
+	if (is.prefix6.addr.family == IP_V6)
+		return 0;
+	if (wants[ip_index(IP_V4)].count == 0)
+		return err_set(err, ERR_INVALID, DOMAIN, "subnet %s has no IPv6 range", subnet);
+	wants6->count = 0;
+	return 0;
 }
 
-static int create_in(struct attaching *a, const char *subnet, struct err *err)
+static int create_in(struct attaching *a, const char *subnet, unsigned count4, struct err *err)
 {
 	const struct aws_settings *settings = &a->aws->settings;
 	char when[CREATED_SIZE], client_token[CLIENT_TOKEN_SIZE];
-	const struct ec2_create want = {
+	struct ec2_create want = {
 		.subnet = subnet,
 		.like = a->primary,
 		.group_count = settings->group_count,
@@ -320,11 +329,14 @@ static int create_in(struct attaching *a, const char *subnet, struct err *err)
 		.client_token = client_token,
 		.tag_count = settings->tag_count,
 		.tags = settings->tags,
-		.unit_count = a->want->wants[0].count,
 	};
 
+	memcpy(want.wants, a->want->wants, sizeof(want.wants));
+	want.wants[ip_index(IP_V4)].count = count4;
+	if (first_units(a, subnet, want.wants, err) < 0)
+		return -1;
 	created_at(a->aws, when);
-	attempt_begin(a, subnet, client_token);
+	attempt_begin(a, client_token);
 	if (ec2_nic_create(&a->aws->ec2, &want, a->deadline_us, &a->made, err) == 0)
 		return 0;
 	if (str_equal(err->ident, "IdempotentParameterMismatch"))
@@ -332,8 +344,6 @@ static int create_in(struct attaching *a, const char *subnet, struct err *err)
 	/* Had an earlier request of that ClientToken made one, EC2 would have shown it instead of refusing. */
 	if (err->class == ERR_EXHAUSTED || err->class == ERR_INVALID || err->class == ERR_NOTFOUND)
 		attempt_refused(a);
-	if (ec2_is_subnet_full(err))
-		aws_subnets_full(&a->aws->subnets, subnet);
 	if (ec2_is_denied(err->ident))
 		return err_wrap(err, "allow ec2:CreateNetworkInterface and, with it, ec2:CreateTags");
 	return -1;
@@ -341,12 +351,11 @@ static int create_in(struct attaching *a, const char *subnet, struct err *err)
 
 static int places(struct attaching *a, struct aws_places *ret, struct err *err)
 {
-	const struct aws_here here = { .vpc = a->primary->vpc, .zone = a->self.zone, .subnet = a->primary->subnet };
+	const struct aws_here here = { .vpc = a->primary->vpc,
+				       .zone = a->self.zone,
+				       .subnet = a->primary->subnet,
+				       .v6 = a->want->wants[ip_index(IP_V6)].count > 0 };
 
-	if (attempt_open(a, ret->ids[0])) {
-		ret->count = 1;
-		return 0;
-	}
 	return aws_subnets_places(&a->aws->subnets, &here, a->deadline_us, ret, err);
 }
 
@@ -360,20 +369,39 @@ static int no_room(const struct aws_places *places, struct err *err)
 			names.text ? names.text : "any subnet");
 }
 
+/* All that is wanted, wherever there is room for it. */
+static int create_anywhere(struct attaching *a, const struct aws_places *where, unsigned count4, struct err *err)
+{
+	for (unsigned i = 0; i < where->count; i++) {
+		if (create_in(a, where->ids[i], count4, err) == 0)
+			return 0;
+		if (!ec2_is_subnet_short(err))
+			return -1;
+		aws_subnets_full(&a->aws->subnets, where->ids[i]);
+	}
+	return -1;
+}
+
+/* Less and less of IPv4 where there was most room; IPv6 is never short. */
 static int create(struct attaching *a, struct err *err)
 {
+	unsigned count4 = a->want->wants[ip_index(IP_V4)].count;
+	const unsigned fewer[] = { aws_fewer(count4), 1, 0 };
 	struct aws_places where = { 0 };
-	unsigned i = 0;
+	int r;
 
+	if (a->again)
+		return adopt(a, err);
 	if (places(a, &where, err) < 0)
 		return -1;
-	while (create_in(a, where.ids[i], err) < 0) {
-		if (!ec2_is_subnet_full(err))
-			return -1;
-		if (++i >= where.count)
-			return no_room(&where, err);
+	r = create_anywhere(a, &where, count4, err);
+	for (unsigned i = 0; i < ARRAY_SIZE(fewer) && r < 0 && ec2_is_subnet_short(err); i++) {
+		if (fewer[i] >= count4)
+			continue;
+		count4 = fewer[i];
+		r = create_in(a, where.ids[0], count4, err);
 	}
-	return 0;
+	return r < 0 && ec2_is_subnet_short(err) ? no_room(&where, err) : r;
 }
 
 /* After a lost answer. Sets the attachment when there is one; several readings must agree that there is none. */

@@ -37,9 +37,85 @@ bool aws_is_foreign(const struct ec2_nic *nic, const char *instance, enum cloud_
 	return access == CLOUD_ACCESS_FULL || str_equal(nic->type, "efa");
 }
 
-void aws_subnet_remember(struct aws *aws, const char *id, const struct prefix *prefix)
+void aws_subnet_remember(struct aws *aws, const struct ec2_subnet *subnet)
 {
-	aws_subnets_remember(&aws->subnets, id, prefix);
+	aws_subnets_remember(&aws->subnets, subnet);
+}
+
+int aws_subnet_get(struct aws *aws, const char *id, int64_t deadline_us, struct ec2_subnet *ret, struct err *err)
+{
+	struct ec2_subnet subnet;
+
+	if (aws_subnets_find(&aws->subnets, id, aws->serves[ip_index(IP_V6)], deadline_us, &subnet, err) < 0)
+		return -1;
+	if (subnet.prefix.addr.family != IP_V4)
+		return err_set(err, ERR_PROTOCOL, DOMAIN, "subnet %s has no IPv4 range", id);
+	*ret = subnet;
+	return 0;
+}
+
+static bool has_blocks6(const struct cloud_nic *nic)
+{
+	for (unsigned i = 0; i < nic->block_count; i++)
+		if (nic->blocks[i].prefix.addr.family == IP_V6)
+			return true;
+	return false;
+}
+
+void aws_nic_route(const struct aws *aws, const struct ec2_subnet *subnet, struct cloud_nic *nic)
+{
+	bool wants6 = aws->serves[ip_index(IP_V6)] || has_blocks6(nic);
+
+	nic->subnet = subnet->prefix;
+	nic->gateway = ipaddr_add(&subnet->prefix.addr, 1);
+	if (!wants6)
+		nic->primary_addr6 = (struct ipaddr){ 0 };
+	if (!wants6 || subnet->prefix6.addr.family == IP_NONE)
+		return;
+	nic->subnet6 = subnet->prefix6;
+	/* The router of every subnet answers on it; what amazon-vpc-cni-k8s routes IPv6 of its interfaces through. */
+	(void)ipaddr_parse("fe80:ec2::1", &nic->gateway6);
+}
+
+/* Single IPv6 addresses that are no blocks, taken out of them: all, or the own one alone. */
+static void drop_singles6(struct cloud_nic *nic, bool all)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < nic->block_count; i++) {
+		const struct prefix *prefix = &nic->blocks[i].prefix;
+		bool single = prefix->addr.family == IP_V6 && prefix->len == AWS_SINGLE6_LEN;
+
+		if (single && all && nic->primary_addr6.family == IP_NONE)
+			nic->primary_addr6 = prefix->addr;
+		if (!single || !(all || ipaddr_equal(&prefix->addr, &nic->primary_addr6)))
+			nic->blocks[kept++] = nic->blocks[i];
+	}
+	nic->block_count = kept;
+}
+
+static bool has_block(const struct cloud_nic *nic, const struct prefix *block)
+{
+	for (unsigned i = 0; i < nic->block_count; i++)
+		if (prefix_cmp(&nic->blocks[i].prefix, block) == 0)
+			return true;
+	return false;
+}
+
+void aws_nic_settle6(struct aws *aws, struct cloud_nic *nic)
+{
+	struct ipaddr own6;
+
+	pthread_mutex_lock(&aws->lock);
+	own6 = aws->own6;
+	pthread_mutex_unlock(&aws->lock);
+	if (nic->primary && nic->primary_addr6.family == IP_NONE && own6.family == IP_V6) {
+		const struct prefix host = prefix_host(&own6);
+
+		if (has_block(nic, &host))
+			nic->primary_addr6 = own6;
+	}
+	drop_singles6(nic, aws_has_prefixes(aws));
 }
 
 int aws_nic_finish(struct aws *aws, struct ec2_nic *nic, int64_t deadline_us, struct err *err)
@@ -51,15 +127,15 @@ int aws_nic_finish(struct aws *aws, struct ec2_nic *nic, int64_t deadline_us, st
 		return -1;
 	nic->nic.primary = nic->nic.slot == 0;
 	nic->nic.attached = str_equal(nic->attachment_status, "attached");
-	nic->nic.foreign = aws_is_foreign(nic, self.instance, aws->settings.access);
+	nic->nic.foreign = aws_is_foreign(nic, self.instance, aws->access);
+	aws_nic_settle6(aws, &nic->nic);
 	/* Its range is nobody's business, and it may be in a subnet that we may not describe. */
 	if (nic->nic.foreign)
 		return 0;
-	if (aws_subnets_find(&aws->subnets, nic->subnet, deadline_us, &subnet, err) < 0)
+	if (aws_subnet_get(aws, nic->subnet, deadline_us, &subnet, err) < 0)
 		return err_wrap(err, "subnet of %s", nic->nic.id);
 	nic->nic.closed = aws_subnets_closed(&aws->subnets, nic->subnet, nic->nic.primary);
-	nic->nic.subnet = subnet.prefix;
-	nic->nic.gateway = ipaddr_add(&nic->nic.subnet.addr, 1);
+	aws_nic_route(aws, &subnet, &nic->nic);
 	return 0;
 }
 
@@ -167,7 +243,7 @@ static void learn(struct aws *aws, const struct ec2_nics *nics, const struct clo
 	pthread_mutex_unlock(&aws->lock);
 }
 
-static int aws_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err)
+int aws_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err)
 {
 	struct aws *aws = aws_of(cloud);
 	struct cloud_view view = { 0 };
@@ -182,7 +258,7 @@ static int aws_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view 
 	for (unsigned i = 0; r == 0 && i < nics.count; i++)
 		r = view_add(aws, &nics.nics[i], deadline_us, &view, err);
 	if (r == 0)
-		aws_groups_follow(aws, &nics, &view);
+		aws_groups_follow(aws, &nics, &view, deadline_us);
 	ec2_nics_done(&nics);
 	if (r < 0) {
 		cloud_view_done(&view);
@@ -194,18 +270,15 @@ static int aws_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view 
 
 bool aws_nics_have(const struct ec2_nics *nics, const struct prefix *block)
 {
-	for (unsigned i = 0; i < nics->count; i++) {
-		for (unsigned j = 0; j < nics->nics[i].nic.block_count; j++) {
-			if (prefix_cmp(&nics->nics[i].nic.blocks[j].prefix, block) == 0)
-				return true;
-		}
-	}
+	for (unsigned i = 0; i < nics->count; i++)
+		if (has_block(&nics->nics[i].nic, block))
+			return true;
 	return false;
 }
 
 /* ---- life of the provider ---- */
 
-static void aws_stats(struct cloud *cloud, struct cloud_stats *ret)
+void aws_stats(struct cloud *cloud, struct cloud_stats *ret)
 {
 	const struct aws_counters *counters = &aws_of(cloud)->base.counters;
 	struct cloud_stats stats = {
@@ -221,12 +294,12 @@ static void aws_stats(struct cloud *cloud, struct cloud_stats *ret)
 	*ret = stats;
 }
 
-static void aws_stop(struct cloud *cloud)
+void aws_stop(struct cloud *cloud)
 {
 	stop_set(&aws_of(cloud)->stop);
 }
 
-static void aws_free(struct cloud *cloud)
+void aws_free(struct cloud *cloud)
 {
 	struct aws *aws = aws_of(cloud);
 
@@ -241,23 +314,6 @@ static void aws_free(struct cloud *cloud)
 	aws_settings_done(&aws->settings);
 	free(aws);
 }
-
-static const struct cloud_ops aws_ops = {
-	.name = "aws",
-	.identify = aws_identify,
-	.limits = aws_limits,
-	.list = aws_list,
-	.assign = aws_assign,
-	.recover = aws_recover,
-	.glance = aws_glance,
-	.release = aws_release,
-	.attach = aws_attach,
-	.detach = aws_detach,
-	.sweep = aws_sweep,
-	.stats = aws_stats,
-	.stop = aws_stop,
-	.free = aws_free,
-};
 
 static int calls_init(struct aws *aws, const struct cloud_config *config, struct err *err)
 {
@@ -302,7 +358,10 @@ static int base_init(struct aws *aws, const struct cloud_config *config, struct 
 		stop_done(&aws->stop);
 		return err_set(err, ERR_RETRY, DOMAIN, "no mutex");
 	}
-	aws->cloud.ops = &aws_ops;
+	aws->cloud.ops = aws_ops(config->access);
+	aws->access = config->access;
+	memcpy(aws->serves, config->serves, sizeof(aws->serves));
+	aws->prefixes = config->prefixes;
 	aws->base.boot = config->boot;
 	aws->base.wall = config->wall;
 	aws->base.random = &random_kernel;

@@ -8,7 +8,7 @@
  *        └─ one of them is taken: read the interface; what it has came by an earlier call
  *              └─ the rest in halves, down to the single one that is refused
  *
- * Addresses and prefixes are never named in one call (InvalidParameterCombination). Nothing is ever taken from another
+ * Addresses and prefixes are never named in one call (InvalidParameterCombination), and each family has its own. Nothing is ever taken from another
  * interface: AllowReassignment would break the pod that has the address now.
  */
 #include <string.h>
@@ -28,7 +28,7 @@ struct recovery {
 	struct err refused;   /* of the last block that somebody else has */
 };
 
-/* struct group - blocks that one call may name. */
+/* struct group - blocks that one call may name: of one family, addresses or prefixes. */
 struct group {
 	unsigned count;
 	struct prefix blocks[CLOUD_BLOCKS_MAX];
@@ -119,51 +119,39 @@ static int recover_group(struct recovery *r, struct group *group, struct err *er
 	return group->count == 1 ? 0 : assign_some(r, group->blocks, group->count, err);
 }
 
-static int split(const struct prefix *blocks, unsigned count, struct group *addrs, struct group *prefixes,
-		 struct err *err)
+static void pick(const struct prefix *blocks, unsigned count, enum ip_family family, bool single, struct group *ret)
 {
-	for (unsigned i = 0; i < count; i++) {
-		struct group *group = blocks[i].len == ipaddr_bits(&blocks[i].addr) ? addrs : prefixes;
-
-		if (blocks[i].addr.family != IP_V4)
-			return err_set(err, ERR_INVALID, DOMAIN, "only IPv4 blocks can be taken back");
-		group->blocks[group->count++] = blocks[i];
-	}
-	return 0;
+	ret->count = 0;
+	for (unsigned i = 0; i < count; i++)
+		if (blocks[i].addr.family == family && (blocks[i].len == ipaddr_bits(&blocks[i].addr)) == single)
+			ret->blocks[ret->count++] = blocks[i];
 }
 
-static int finish_take(struct recovery *r, int rc, struct cloud_nic *ret, struct err *err)
+static int recover_all(struct recovery *r, const struct prefix *blocks, unsigned count, struct err *err)
 {
-	/* What came before a later part failed is a success, unless nobody knows how that part ended. */
-	if (r->got.block_count > 0 && (rc == 0 || err->class != ERR_AMBIGUOUS)) {
-		(void)str_copy(r->got.id, sizeof(r->got.id), r->nic);
-		*ret = r->got;
-		return 0;
+	struct group group;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < 2 * IP_FAMILIES; i++) {
+		pick(blocks, count, ip_family_at(i / 2), i % 2 == 0, &group);
+		rc = recover_group(r, &group, err);
 	}
-	cloud_nic_done(&r->got);
-	if (rc == 0)
-		*err = r->refused;
-	return -1;
+	return rc;
 }
 
 int aws_recover(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count, int64_t deadline_us,
 		struct cloud_nic *ret, struct err *err)
 {
 	struct recovery r = { .aws = aws_of(cloud), .nic = nic, .deadline_us = deadline_us };
-	struct group addrs = { 0 }, prefixes = { 0 };
 	struct err why;
 	int rc;
 
 	if (count == 0 || count > CLOUD_BLOCKS_MAX)
 		return err_set(err, ERR_BUG, DOMAIN, "recovery of %u blocks of %s", count, nic);
-	rc = split(blocks, count, &addrs, &prefixes, &why);
-	if (rc == 0)
-		rc = recover_group(&r, &addrs, &why);
-	if (rc == 0)
-		rc = recover_group(&r, &prefixes, &why);
-	if (finish_take(&r, rc, ret, &why) == 0)
+	rc = recover_all(&r, blocks, count, &why);
+	if (aws_end_partial(&r.got, nic, rc, &why, ret) == 0)
 		return 0;
 	if (err)
-		*err = why;
+		*err = rc == 0 ? r.refused : why;
 	return err_wrap(err, "take back %u of %s", count, nic);
 }

@@ -99,7 +99,6 @@ static int tags_dup(struct aws_settings *settings, const struct cloud_config *co
 
 static int fill(struct aws_settings *settings, const struct cloud_config *config, struct err *err)
 {
-	settings->access = config->access;
 	settings->no_discovery = config->no_discovery;
 	settings->cluster = strdup(config->cluster);
 	if (!settings->cluster)
@@ -150,5 +149,5 @@ bool aws_settings_has_subnet(const struct aws_settings *settings, const char *id
 
 bool aws_settings_discovers(const struct aws_settings *settings)
 {
-	return !settings->no_discovery && settings->subnet_count == 0 && settings->access != CLOUD_ACCESS_METADATA;
+	return !settings->no_discovery && settings->subnet_count == 0;
 }

@@ -16,7 +16,6 @@ struct err;
 /** struct aws_settings - all owned; embedded in the provider. */
 struct aws_settings {
 	char *cluster;
-	enum cloud_access access;
 	bool no_discovery;
 	unsigned subnet_count;
 	const char **subnets;

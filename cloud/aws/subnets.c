@@ -7,7 +7,7 @@
  *   else                    the primary interface's unless tagged kubernetes.io/role/cni=0, and all of this VPC and zone
  *                           that carry that tag with anything but 0; of those that are tagged for clusters only ours
  *
- * The one with most free addresses first; one that had no room lately comes last.
+ * Where IPv6 is wanted, those that have it first; the one with most free addresses first; one that had no room lately last.
  *
  * All of it is one question (DescribeSubnets of VPC and zone), asked by the whole account within 20 a second. An attach
  * wants an answer of the last minute, because of the free addresses; all attaches of a burst share one. A list wants the
@@ -31,6 +31,7 @@
 #define MARKS_US  (1800 * USEC_PER_SEC) /* between two looks of lists, 80 to 120 % */
 #define AGAIN_US  (300 * USEC_PER_SEC)  /* after a look that failed, also jittered */
 #define DENIED_US (1800 * USEC_PER_SEC) /* after a refusal; permissions are given by people */
+#define USED_US   (7200 * USEC_PER_SEC) /* age at which the number of free addresses says nothing any more */
 #define LOOK_US   (2 * USEC_PER_SEC)    /* that a list waits; pods wait for the first one */
 #define READ_US   (10 * USEC_PER_SEC)   /* that an attach waits, and all others behind it */
 /* amazon-vpc-cni-k8s leaves a subnet alone for as long after InsufficientCidrBlocks (pkg/ipamd/ipamd.go). */
@@ -81,14 +82,16 @@ static struct aws_subnet *find(struct aws_subnets *subnets, const char *id)
 }
 
 /* Beyond the limit nothing new is remembered: it is asked for again each time. */
-static void put(struct aws_subnets *subnets, const struct ec2_subnet *subnet)
+static void put(struct aws_subnets *subnets, const struct ec2_subnet *subnet, int64_t read_us)
 {
 	struct aws_subnet *known = find(subnets, subnet->id);
 
 	if (!known && subnets->count < SUBNETS_MAX)
 		known = &subnets->known[subnets->count++];
-	if (known)
-		known->is = *subnet;
+	if (!known)
+		return;
+	known->is = *subnet;
+	known->read_us = read_us;
 }
 
 static bool is_of_use(struct aws_subnets *subnets, const struct ec2_subnet *subnet)
@@ -96,38 +99,44 @@ static bool is_of_use(struct aws_subnets *subnets, const struct ec2_subnet *subn
 	return subnet->tagged || aws_settings_has_subnet(subnets->settings, subnet->id) || find(subnets, subnet->id);
 }
 
-void aws_subnets_remember(struct aws_subnets *subnets, const char *id, const struct prefix *prefix)
+void aws_subnets_remember(struct aws_subnets *subnets, const struct ec2_subnet *subnet)
 {
-	struct ec2_subnet subnet = { .prefix = *prefix };
-
-	if (str_copy(subnet.id, sizeof(subnet.id), id) < 0)
-		return;
 	pthread_mutex_lock(&subnets->lock);
-	if (!find(subnets, id))
-		put(subnets, &subnet);
+	if (!find(subnets, subnet->id))
+		put(subnets, subnet, 0);
 	pthread_mutex_unlock(&subnets->lock);
 }
 
-static bool known(struct aws_subnets *subnets, const char *id, struct ec2_subnet *ret)
+static bool known(struct aws_subnets *subnets, const char *id, struct aws_subnet *ret)
 {
 	const struct aws_subnet *subnet;
 
 	pthread_mutex_lock(&subnets->lock);
 	subnet = find(subnets, id);
 	if (subnet)
-		*ret = subnet->is;
+		*ret = *subnet;
 	pthread_mutex_unlock(&subnets->lock);
 	return subnet;
 }
 
-int aws_subnets_find(struct aws_subnets *subnets, const char *id, int64_t deadline_us, struct ec2_subnet *ret,
+/* A range never changes. One of IPv6 may be added while we run. */
+static bool is_enough(const struct aws_subnet *subnet, bool v6, int64_t now)
+{
+	return !v6 || subnet->is.prefix6.addr.family == IP_V6 ||
+	       (subnet->read_us != 0 && now - subnet->read_us < FRESH_US);
+}
+
+int aws_subnets_find(struct aws_subnets *subnets, const char *id, bool v6, int64_t deadline_us, struct ec2_subnet *ret,
 		     struct err *err)
 {
 	const struct ec2_filter filter = { "subnet-id", id };
+	struct aws_subnet subnet;
 	struct ec2_subnets got;
 
-	if (known(subnets, id, ret))
+	if (known(subnets, id, &subnet) && is_enough(&subnet, v6, now_us(subnets))) {
+		*ret = subnet.is;
 		return 0;
+	}
 	if (ec2_subnets_describe(subnets->ec2, &filter, 1, subnets->settings->cluster, deadline_us, &got, err) < 0)
 		return -1;
 	if (got.count == 0 || !str_equal(got.subnets[0].id, id)) {
@@ -135,7 +144,7 @@ int aws_subnets_find(struct aws_subnets *subnets, const char *id, int64_t deadli
 		return err_set(err, ERR_NOTFOUND, DOMAIN, "EC2 does not show %s", id);
 	}
 	pthread_mutex_lock(&subnets->lock);
-	put(subnets, &got.subnets[0]);
+	put(subnets, &got.subnets[0], now_us(subnets));
 	pthread_mutex_unlock(&subnets->lock);
 	*ret = got.subnets[0];
 	ec2_subnets_done(&got);
@@ -160,13 +169,12 @@ static void note_failure(struct aws_subnets *subnets, const struct err *err)
 static void note_answer(struct aws_subnets *subnets, const struct ec2_subnets *got)
 {
 	pthread_mutex_lock(&subnets->lock);
+	subnets->read_us = now_us(subnets);
 	for (unsigned i = 0; i < got->count; i++) {
 		if (is_of_use(subnets, &got->subnets[i]))
-			put(subnets, &got->subnets[i]);
+			put(subnets, &got->subnets[i], subnets->read_us);
 	}
-	subnets->read_us = now_us(subnets);
 	subnets->next_us = subnets->read_us + jittered(subnets, MARKS_US);
-	subnets->denied_us = 0;
 	pthread_mutex_unlock(&subnets->lock);
 }
 
@@ -282,10 +290,13 @@ static bool is_candidate(const struct ec2_subnet *subnet, const struct aws_setti
 	return primary || (near && subnet->tagged);
 }
 
-static bool is_better(const struct aws_subnet *a, const struct aws_subnet *b, int64_t now)
+static bool is_better(const struct aws_subnet *a, const struct aws_subnet *b, bool v6, int64_t now)
 {
 	bool a_full = now < a->full_until_us, b_full = now < b->full_until_us;
+	bool a_v6 = a->is.prefix6.addr.family == IP_V6, b_v6 = b->is.prefix6.addr.family == IP_V6;
 
+	if (v6 && a_v6 != b_v6)
+		return a_v6;
 	if (a_full != b_full)
 		return b_full;
 	if (a->is.free != b->is.free)
@@ -295,11 +306,11 @@ static bool is_better(const struct aws_subnet *a, const struct aws_subnet *b, in
 
 /* Keeps the best of them, in order. */
 static void insert(const struct aws_subnet *best[static SUBNET_TRIES_MAX], unsigned *count,
-		   const struct aws_subnet *subnet, int64_t now)
+		   const struct aws_subnet *subnet, bool v6, int64_t now)
 {
 	unsigned at = *count;
 
-	while (at > 0 && is_better(subnet, best[at - 1], now))
+	while (at > 0 && is_better(subnet, best[at - 1], v6, now))
 		at--;
 	if (at == SUBNET_TRIES_MAX)
 		return;
@@ -333,7 +344,7 @@ int aws_subnets_choose(const struct aws_subnet *known_, unsigned count, const st
 
 	for (unsigned i = 0; i < count; i++) {
 		if (is_candidate(&known_[i].is, settings, here))
-			insert(best, &found, &known_[i], now);
+			insert(best, &found, &known_[i], here->v6, now);
 	}
 	if (found == 0)
 		return nowhere(settings, here, err);
@@ -377,20 +388,23 @@ void aws_subnets_full(struct aws_subnets *subnets, const char *id)
 bool aws_subnets_closed(struct aws_subnets *subnets, const char *id, bool primary)
 {
 	const struct aws_settings *settings = subnets->settings;
-	struct ec2_subnet subnet;
+	struct aws_subnet subnet;
 
 	if (settings->subnet_count > 0)
 		return primary || !aws_settings_has_subnet(settings, id);
-	return aws_settings_discovers(settings) && known(subnets, id, &subnet) && subnet.excluded;
+	return aws_settings_discovers(settings) && known(subnets, id, &subnet) && subnet.is.excluded;
 }
 
 uint64_t aws_subnets_used(struct aws_subnets *subnets, const char *id)
 {
-	struct ec2_subnet subnet;
+	struct aws_subnet subnet;
 	uint64_t all;
 
-	if (!known(subnets, id, &subnet) || subnet.prefix.addr.family != IP_V4 || subnet.prefix.len > SUBNET_LEN_MAX)
+	if (!known(subnets, id, &subnet) || subnet.is.prefix.addr.family != IP_V4 ||
+	    subnet.is.prefix.len > SUBNET_LEN_MAX)
 		return UINT64_MAX;
-	all = (UINT64_C(1) << (ipaddr_bits(&subnet.prefix.addr) - subnet.prefix.len)) - RESERVED_ADDR;
-	return subnet.vpc[0] && subnet.free < all ? all - subnet.free : all;
+	all = (UINT64_C(1) << (ipaddr_bits(&subnet.is.prefix.addr) - subnet.is.prefix.len)) - RESERVED_ADDR;
+	if (subnet.read_us == 0 || now_us(subnets) - subnet.read_us > USED_US || subnet.is.free >= all)
+		return all;
+	return all - subnet.is.free;
 }

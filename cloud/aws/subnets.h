@@ -25,7 +25,8 @@ struct ec2;
 
 /** struct aws_subnet - one that is of use; its range never changes while it exists. */
 struct aws_subnet {
-	struct ec2_subnet is;  /* vpc "": only its range is known, by metadata */
+	struct ec2_subnet is;  /* vpc "": only its ranges are known, by metadata */
+	int64_t read_us;       /* boot clock, when EC2 told of it; 0 = never */
 	int64_t full_until_us; /* boot clock; it had no room, and is asked last until then */
 };
 
@@ -54,6 +55,7 @@ struct aws_places {
 struct aws_here {
 	const char *vpc, *zone;
 	const char *subnet; /* of the primary interface */
+	bool v6;            /* the new interface is to have IPv6: subnets with a range of it come first */
 };
 
 /** aws_subnets_init() - all borrowed; no I/O. Errors: RETRY (no mutex). */
@@ -61,11 +63,12 @@ _must_check_ int aws_subnets_init(struct aws_subnets *subnets, struct ec2 *ec2, 
 				  struct err *err);
 void aws_subnets_done(struct aws_subnets *subnets);
 
-/** aws_subnets_remember() - the range of a subnet, so that nobody asks for it. */
-void aws_subnets_remember(struct aws_subnets *subnets, const char *id, const struct prefix *prefix);
+/** aws_subnets_remember() - the ranges of a subnet, as metadata tells them, so that nobody asks for them. */
+void aws_subnets_remember(struct aws_subnets *subnets, const struct ec2_subnet *subnet);
 
-/** aws_subnets_find() - one of them, from memory or from EC2. Errors: NOTFOUND. */
-_must_check_ int aws_subnets_find(struct aws_subnets *subnets, const char *id, int64_t deadline_us,
+/** aws_subnets_find() - one of them, from memory or from EC2. @v6: its IPv6 range is wanted; one that has none may have got
+ *  it since. Errors: NOTFOUND. */
+_must_check_ int aws_subnets_find(struct aws_subnets *subnets, const char *id, bool v6, int64_t deadline_us,
 				  struct ec2_subnet *ret, struct err *err);
 
 /** aws_subnets_look() - have the marks read again when that is due; short, and a failure is no matter. */

@@ -156,10 +156,6 @@ int aws_sweep(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct er
 	struct err why;
 	int r = 0;
 
-	if (aws->settings.access != CLOUD_ACCESS_FULL) {
-		*ret = 0;
-		return 0;
-	}
 	if (aws_identity(aws, deadline_us, &self, err) < 0)
 		return -1;
 	r = sweep_own(aws, self.instance, deadline_us, &deleted, &why);

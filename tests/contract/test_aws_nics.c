@@ -192,16 +192,87 @@ static void test_attach__failure_after_attaching_leaves_nothing(void **state)
 	end(&w);
 }
 
-static void test_attach__subnet_full(void **state)
+/* A subnet that cannot give all units gives fewer, and an interface as long as it has an address for that. */
+static void test_attach__subnet_fills_up__aws_12(void **state)
+{
+	static const struct {
+		unsigned units, creates;
+	} rows[] = { { 6, 2 }, { 1, 3 }, { 0, 4 } };
+	struct cloud_nic nic;
+	struct world w;
+	unsigned creates = 0;
+
+	(void)state;
+	/* 16 addresses, 5 of them the cloud's own, one the primary's: 10 are free. */
+	start(&w, SEED("10.0.1.0/28", "m5.24xlarge", ""), false);
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		char token[8];
+
+		(void)snprintf(token, sizeof(token), "t%u", i);
+		attached(&w, token, i + 1, 12, &nic);
+		assert_int_equal(nic.block_count, rows[i].units);
+		creates += rows[i].creates;
+		assert_int_equal(calls(&w, "CreateNetworkInterface"), creates);
+		cloud_nic_done(&nic);
+	}
+	assert_int_equal(attach_with(&w, "t9", 9, 12, &nic), -1);
+	assert_int_equal(w.err.class, ERR_EXHAUSTED);
+	assert_int_equal(nic_count(&w), 4);
+	end(&w);
+}
+
+/* What a request for fewer units made is found again by the token of the attach, though all could be had by now. */
+static void test_attach__repeated_token_after_fewer_units(void **state)
+{
+	struct cloud_nic first, again;
+	struct world w;
+
+	(void)state;
+	start(&w, PLAIN, false);
+	fault(&w, "CreateNetworkInterface", FAULT_ERROR, 1, "InsufficientFreeAddressesInSubnet", "full");
+	attached(&w, "t1", 1, 9, &first);
+	attached(&w, "t1", 1, 9, &again);
+	assert_string_equal(first.id, again.id);
+	assert_int_equal(again.slot, 1);
+	assert_int_equal(again.block_count, 4);
+	assert_int_equal(nic_count(&w), 2);
+	cloud_nic_done(&first);
+	cloud_nic_done(&again);
+	end(&w);
+}
+
+/* The interface is there, attached to nothing: another request of the same attach finds it. */
+static void test_attach__repeated_token_finds_what_is_not_attached(void **state)
 {
 	struct cloud_nic nic;
 	struct world w;
 
 	(void)state;
 	start(&w, SEED("10.0.1.0/28", "m5.24xlarge", ""), false);
+	fault(&w, "AttachNetworkInterface", FAULT_ERROR, FAULT_FOREVER, "UnauthorizedOperation", "no");
+	fault(&w, "DeleteNetworkInterface", FAULT_ERROR, FAULT_FOREVER, "UnauthorizedOperation", "no");
 	assert_int_equal(attach_with(&w, "t1", 1, 12, &nic), -1);
+	assert_int_equal(nic_count(&w), 2);
+	aws_mock_faults_clear(w.mock);
+	attached(&w, "t1", 1, 12, &nic);
+	assert_int_equal(nic.block_count, 6);
+	assert_int_equal(nic_count(&w), 2);
+	cloud_nic_done(&nic);
+	end(&w);
+}
+
+/* The account may have no more interfaces: asking for smaller ones does not help. */
+static void test_attach__quota_is_not_asked_again(void **state)
+{
+	struct cloud_nic nic;
+	struct world w;
+
+	(void)state;
+	start(&w, PLAIN, false);
+	fault(&w, "CreateNetworkInterface", FAULT_ERROR, FAULT_FOREVER, "NetworkInterfaceLimitExceeded", "quota");
+	assert_int_equal(attach_with(&w, "t1", 1, 9, &nic), -1);
 	assert_int_equal(w.err.class, ERR_EXHAUSTED);
-	assert_int_equal(nic_count(&w), 1);
+	assert_int_equal(calls(&w, "CreateNetworkInterface"), 1);
 	end(&w);
 }
 
@@ -332,7 +403,10 @@ int main(void)
 		check_unit_test(test_attach__stale_reads),
 		check_unit_test(test_attach__failure_leaves_nothing__aws_40_10),
 		check_unit_test(test_attach__failure_after_attaching_leaves_nothing),
-		check_unit_test(test_attach__subnet_full),
+		check_unit_test(test_attach__subnet_fills_up__aws_12),
+		check_unit_test(test_attach__repeated_token_after_fewer_units),
+		check_unit_test(test_attach__repeated_token_finds_what_is_not_attached),
+		check_unit_test(test_attach__quota_is_not_asked_again),
 		check_unit_test(test_attach__repeated_token_makes_no_second_one),
 		check_unit_test(test_detach__not_ours),
 		check_unit_test(test_detach__answers_lost),

@@ -57,8 +57,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		ec2_nic_done(&nic);
 	if (ec2_decode_attach(xml, size, id, NULL) == 0)
 		require(id[0] && memchr(id, '\0', sizeof(id)));
-	if (ec2_decode_assign(xml, size, &assigned, NULL) == 0)
-		cloud_nic_done(&assigned);
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		if (ec2_decode_assign(xml, size, ip_family_at(i), &assigned, NULL) == 0)
+			cloud_nic_done(&assigned);
 	(void)ec2_decode_type(xml, size, "m5.large", &type, NULL);
 	subnets(xml, size);
 	(void)ec2_decode_ack(xml, size, "DeleteNetworkInterface", NULL);

@@ -87,13 +87,39 @@ static void test_nics__by_path_not_by_name(void **state)
 	assert_string_equal(n->description, "berth-i-0abc1234567890def & <more> caf\xc3\xa9");
 	assert_string_equal(n->owner, "i-0abc1234567890def");
 	assert_string_equal(macaddr_str(&n->nic.mac, mac), "02:aa:bb:cc:dd:ee");
-	assert_int_equal(n->nic.block_count, 3);
+	assert_int_equal(n->nic.block_count, 5);
 	assert_prefix(&n->nic, 0, "10.0.1.21/32");
 	assert_prefix(&n->nic, 1, "10.0.1.22/32");
 	assert_prefix(&n->nic, 2, "10.0.1.64/28");
+	assert_prefix(&n->nic, 3, "2600:1f14:aa:bb00::20/128");
+	assert_prefix(&n->nic, 4, "2600:1f14:aa:bb00:1768::/80");
+	assert_int_equal(n->nic.primary_addr6.family, IP_NONE);
 	assert_false(n->requester_managed || n->operator_managed || n->no_manage);
 	free(next);
 	ec2_nics_done(&nics);
+}
+
+/* The one that is called primary is none of the blocks. */
+static void test_nics__blocks_of_both_families(void **state)
+{
+	char *xml = check_golden(ROOT "nic6.xml", NULL), *next = NULL;
+	struct ec2_nics nics = { 0 };
+	const struct cloud_nic *nic;
+
+	(void)state;
+	assert_int_equal(ec2_decode_nics(xml, strlen(xml), &nics, &next, NULL), 0);
+	assert_int_equal(nics.count, 1);
+	nic = &nics.nics[0].nic;
+	assert_string_equal(nics.nics[0].token, "t1");
+	assert_addr(&nic->primary_addr6, "2600:1f14:aa:bb00::21");
+	assert_int_equal(nic->block_count, 5);
+	assert_prefix(nic, 0, "10.0.1.64/28");
+	assert_prefix(nic, 1, "10.0.1.96/28");
+	assert_prefix(nic, 2, "2600:1f14:aa:bb00::20/128");
+	assert_prefix(nic, 3, "2600:1f14:aa:bb00::22/128");
+	assert_prefix(nic, 4, "2600:1f14:aa:bb00:1768::/80");
+	ec2_nics_done(&nics);
+	free(xml);
 }
 
 static void test_nics__managed_by_others(void **state)
@@ -157,6 +183,16 @@ static void test_nics__refused(void **state)
 	       "value");
 	refuse(ITEM("<networkInterfaceId>e</networkInterfaceId><privateIpAddressesSet><item><primary>false</primary>"
 		    "</item></privateIpAddressesSet>"),
+	       "value");
+	refuse(ITEM("<networkInterfaceId>e</networkInterfaceId><ipv6AddressesSet><item><isPrimaryIpv6>false"
+		    "</isPrimaryIpv6></item></ipv6AddressesSet>"),
+	       "value");
+	/* A family under the other's name. */
+	refuse(ITEM("<networkInterfaceId>e</networkInterfaceId><ipv6PrefixSet><item><ipv6Prefix>10.0.0.0/28"
+		    "</ipv6Prefix></item></ipv6PrefixSet>"),
+	       "value");
+	refuse(ITEM("<networkInterfaceId>e</networkInterfaceId><ipv4PrefixSet><item><ipv4Prefix>2600::/80"
+		    "</ipv4Prefix></item></ipv4PrefixSet>"),
 	       "value");
 	/* The first item is whole; nothing of a document that is cut is kept. */
 	refuse("<" R "><networkInterfaceSet><item><networkInterfaceId>e</networkInterfaceId></item><item>",
@@ -266,12 +302,29 @@ static void test_assign__golden(void **state)
 	struct cloud_nic nic;
 
 	(void)state;
-	assert_int_equal(ec2_decode_assign(xml, strlen(xml), &nic, NULL), 0);
+	assert_int_equal(ec2_decode_assign(xml, strlen(xml), IP_V4, &nic, NULL), 0);
 	assert_string_equal(nic.id, "eni-0cc11111111111111");
 	assert_int_equal(nic.block_count, 3);
 	assert_prefix(&nic, 0, "10.0.1.30/32");
 	assert_prefix(&nic, 1, "10.0.1.31/32");
 	assert_prefix(&nic, 2, "10.0.1.64/28");
+	cloud_nic_done(&nic);
+	/* An answer to another question. */
+	assert_int_equal(ec2_decode_assign(xml, strlen(xml), IP_V6, &nic, NULL), -1);
+	free(xml);
+}
+
+static void test_assign__ipv6_golden(void **state)
+{
+	char *xml = check_golden(ROOT "assign6.xml", NULL);
+	struct cloud_nic nic;
+
+	(void)state;
+	assert_int_equal(ec2_decode_assign(xml, strlen(xml), IP_V6, &nic, NULL), 0);
+	assert_string_equal(nic.id, "eni-0cc11111111111111");
+	assert_int_equal(nic.block_count, 2);
+	assert_prefix(&nic, 0, "2600:1f14:aa:bb00::31/128");
+	assert_prefix(&nic, 1, "2600:1f14:aa:bb00:1768::/80");
 	cloud_nic_done(&nic);
 	free(xml);
 }
@@ -335,6 +388,23 @@ static void test_subnets__golden(void **state)
 	assert_int_equal(subnets.subnets[4].prefix.addr.family, IP_NONE);
 	ec2_subnets_done(&subnets);
 	free(next);
+	free(xml);
+}
+
+static void test_subnets__ipv6_range_that_was_taken_back(void **state)
+{
+	char *xml = check_golden(ROOT "subnet6.xml", NULL), *only, *next = NULL;
+	struct ec2_subnets subnets = { 0 };
+	char buf[PREFIX_STRLEN];
+
+	(void)state;
+	assert_int_equal(ec2_decode_subnets(xml, strlen(xml), "", &subnets, &next, NULL), 0);
+	assert_string_equal(prefix_str(&subnets.subnets[0].prefix6, buf), "2600:1f14:aa:bb00::/64");
+	only = strstr(xml, ">associated");
+	only[1] = 'd'; /* some other state */
+	assert_int_equal(ec2_decode_subnets(xml, strlen(xml), "", &subnets, &next, NULL), 0);
+	assert_int_equal(subnets.subnets[1].prefix6.addr.family, IP_NONE);
+	ec2_subnets_done(&subnets);
 	free(xml);
 }
 
@@ -561,6 +631,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		check_unit_test(test_nics__pretty_printed_primary),
 		check_unit_test(test_nics__by_path_not_by_name),
+		check_unit_test(test_nics__blocks_of_both_families),
 		check_unit_test(test_nics__managed_by_others),
 		check_unit_test(test_nics__refused),
 		check_unit_test(test_nics__limits),
@@ -569,8 +640,10 @@ int main(void)
 		check_unit_test(test_create__no_interface),
 		check_unit_test(test_attach__golden),
 		check_unit_test(test_assign__golden),
+		check_unit_test(test_assign__ipv6_golden),
 		check_unit_test(test_type__limits_of_card_0),
 		check_unit_test(test_subnets__golden),
+		check_unit_test(test_subnets__ipv6_range_that_was_taken_back),
 		check_unit_test(test_subnets__without_a_cluster),
 		check_unit_test(test_subnets__refused_whole),
 		check_unit_test(test_nic__marks),

@@ -136,8 +136,8 @@ static void glanced(struct world *w, const struct item *more, size_t count)
 
 static void test_glance__primary_with_everything(void **state)
 {
-	static const char *const blocks[] = { "10.0.1.20/32", "10.0.1.21/32", "10.0.1.64/28", "10.0.1.80/28",
-					      "2600:1f14::1/128" };
+	/* Its own IPv6 address is none of them. */
+	static const char *const blocks[] = { "10.0.1.20/32", "10.0.1.21/32", "10.0.1.64/28", "10.0.1.80/28" };
 	struct world *w = *state;
 	const struct cloud_nic *nic;
 	char text[PREFIX_STRLEN];
@@ -149,6 +149,7 @@ static void test_glance__primary_with_everything(void **state)
 	assert_true(nic->primary && nic->attached);
 	assert_int_equal(nic->slot, 0);
 	assert_string_equal(ipaddr_str(&nic->primary_addr, text), "10.0.1.10");
+	assert_string_equal(ipaddr_str(&nic->primary_addr6, text), "2600:1f14::1");
 	assert_int_equal(nic->block_count, ARRAY_SIZE(blocks));
 	for (unsigned i = 0; i < nic->block_count; i++)
 		assert_string_equal(prefix_str(&nic->blocks[i].prefix, text), blocks[i]);
@@ -200,7 +201,7 @@ static void test_glance__key_that_vanishes(void **state)
 
 	glanced(w, NULL, 0); /* knows the instance from here on */
 	glanced(w, items, ARRAY_SIZE(items));
-	assert_int_equal(w->view.nics[0].block_count, 3);
+	assert_int_equal(w->view.nics[0].block_count, 2);
 	assert_string_equal(w->view.nics[0].id, "");
 	assert_false(w->view.nics[0].attached);
 	assert_int_equal(w->missing, 2);
@@ -279,6 +280,76 @@ static void test_glance__endless_list(void **state)
 	assert_true(w->stub.requests < 400);
 }
 
+/* ---- the list of a provider that may ask EC2 of nothing ---- */
+
+static int list_by_metadata(struct world *w, const struct item *more, size_t count, struct cloud_view *ret)
+{
+	const struct cloud_config config = { .getenv = fake_env, .access = CLOUD_ACCESS_METADATA };
+	struct cloud *cloud;
+	int rc;
+
+	w->more = more;
+	w->more_count = count;
+	memset(ret, 0, sizeof(*ret));
+	assert_int_equal(cloud_open("aws", &config, &cloud, &w->err), 0);
+	rc = cloud->ops->list(cloud, clock_now(&clock_boot) + 20 * USEC_PER_SEC, ret, &w->err);
+	cloud_free(cloud);
+	return rc;
+}
+
+/* One that is not known completely is not there yet: without its ID, its number, its address or its subnet. */
+static void test_list__new_interface_by_metadata(void **state)
+{
+	const struct item whole[] = {
+		{ BASE, PRIMARY "/\n" SECOND "/" },
+		{ BASE SECOND "/", "device-number\ninterface-id\nlocal-ipv4s\nsubnet-ipv4-cidr-block" },
+		{ BASE SECOND "/device-number", "2" },
+		{ BASE SECOND "/interface-id", "eni-0dd" },
+		{ BASE SECOND "/local-ipv4s", "10.0.2.30\n10.0.2.31" },
+		{ BASE SECOND "/subnet-ipv4-cidr-block", "10.0.2.0/24" },
+	};
+	struct world *w = *state;
+	struct cloud_view view;
+	char text[PREFIX_STRLEN];
+
+	for (size_t lacks = 2; lacks <= ARRAY_SIZE(whole); lacks++) {
+		struct item items[ARRAY_SIZE(whole)];
+
+		memcpy(items, whole, sizeof(items));
+		if (lacks < ARRAY_SIZE(whole))
+			items[lacks].body = NULL;
+		assert_int_equal(list_by_metadata(w, items, ARRAY_SIZE(items), &view), 0);
+		if (view.nic_count != (lacks < ARRAY_SIZE(whole) ? 1 : 2))
+			fail_msg("without %s: %u", whole[lacks].path, view.nic_count);
+		assert_true(view.nics[0].primary);
+		if (view.nic_count == 2) {
+			assert_string_equal(prefix_str(&view.nics[1].subnet, text), "10.0.2.0/24");
+			assert_string_equal(ipaddr_str(&view.nics[1].gateway, text), "10.0.2.1");
+			assert_int_equal(view.nics[1].block_count, 1);
+		}
+		cloud_view_done(&view);
+	}
+}
+
+/* Believing it would declare every pod's address lost. */
+static void test_list__no_primary_by_metadata(void **state)
+{
+	static const struct item gone[] = {
+		{ BASE PRIMARY "/local-ipv4s", NULL },
+		{ BASE, PRIMARY "/\n" SECOND "/" },
+		{ BASE SECOND "/", "device-number\ninterface-id\nlocal-ipv4s\nsubnet-ipv4-cidr-block" },
+		{ BASE SECOND "/device-number", "2" },
+		{ BASE SECOND "/interface-id", "eni-0dd" },
+		{ BASE SECOND "/local-ipv4s", "10.0.2.30" },
+		{ BASE SECOND "/subnet-ipv4-cidr-block", "10.0.2.0/24" },
+	};
+	struct world *w = *state;
+	struct cloud_view view;
+
+	assert_int_equal(list_by_metadata(w, gone, ARRAY_SIZE(gone), &view), -1);
+	assert_int_equal(w->err.class, ERR_RETRY);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -292,6 +363,8 @@ int main(void)
 		T(test_glance__nonsense),
 		T(test_glance__no_list),
 		T(test_glance__endless_list),
+		T(test_list__new_interface_by_metadata),
+		T(test_list__no_primary_by_metadata),
 	};
 
 	return cmocka_run_group_tests_name("aws_glance", tests, NULL, NULL);

@@ -21,7 +21,6 @@ static void test_settings__are_kept(void **state)
 	const char *subnets[] = { subnet }, *groups[] = { group };
 	const struct cloud_tag tags[] = { { key, value } };
 	const struct cloud_config config = { .cluster = "kube",
-					     .access = CLOUD_ACCESS_READ,
 					     .no_discovery = true,
 					     .subnet_count = 1,
 					     .subnets = subnets,
@@ -35,7 +34,7 @@ static void test_settings__are_kept(void **state)
 	assert_int_equal(aws_settings_init(&settings, &config, NULL), 0);
 	subnet[0] = group[0] = key[0] = value[0] = 'X';
 	assert_string_equal(settings.cluster, "kube");
-	assert_true(settings.no_discovery && settings.access == CLOUD_ACCESS_READ);
+	assert_true(settings.no_discovery);
 	assert_string_equal(settings.groups[0], "sg-1");
 	assert_int_equal(settings.tag_count, 1);
 	assert_string_equal(settings.tags[0].key, "team");
@@ -240,6 +239,23 @@ static void test_choose__full_last(void **state)
 	assert_string_equal(chosen(known, 3, &settings, 50), " subnet-1 subnet-2 subnet-p");
 }
 
+static void test_choose__ipv6_first_where_it_is_wanted(void **state)
+{
+	const struct aws_settings settings = named("kube");
+	struct aws_subnet known[] = { subnet_of("subnet-p", ZONE, 10, PLAIN, ANY),
+				      subnet_of("subnet-1", ZONE, 200, FOR_PODS, ANY) };
+	struct aws_here both = here;
+	struct aws_places places;
+
+	(void)state;
+	assert_int_equal(prefix_parse("2600:1f14:aa:bb00::/64", &known[0].is.prefix6), 0);
+	assert_string_equal(chosen(known, 2, &settings, 0), " subnet-1 subnet-p");
+	both.v6 = true;
+	assert_int_equal(aws_subnets_choose(known, 2, &settings, &both, 0, &places, NULL), 0);
+	assert_string_equal(places.ids[0], "subnet-p");
+	assert_int_equal(places.count, 2);
+}
+
 static void test_choose__the_best_few(void **state)
 {
 	const struct aws_settings settings = named("kube");
@@ -408,22 +424,37 @@ static void test_sweep_drawn__edges__aws_3(void **state)
 	}
 }
 
+static int64_t fake_now(void *ctx)
+{
+	return *(int64_t *)ctx;
+}
+
 static void test_used__of_a_subnet(void **state)
 {
 	struct aws_settings settings = named("kube");
+	int64_t now_us = 9000 * USEC_PER_SEC;
+	const struct clock boot = { fake_now, &now_us };
+	struct aws_base base = { .boot = &boot };
+	struct ec2 client = { .base = &base };
 	struct aws_subnets subnets;
-	struct prefix prefix;
+	struct ec2_subnet told = { .id = "subnet-1" };
 
 	(void)state;
-	assert_int_equal(aws_subnets_init(&subnets, NULL, &settings, NULL), 0);
-	assert_int_equal(prefix_parse("10.0.1.0/24", &prefix), 0);
+	assert_int_equal(aws_subnets_init(&subnets, &client, &settings, NULL), 0);
+	assert_int_equal(prefix_parse("10.0.1.0/24", &told.prefix), 0);
 	assert_true(aws_subnets_used(&subnets, "subnet-1") == UINT64_MAX);
-	aws_subnets_remember(&subnets, "subnet-1", &prefix);
+	aws_subnets_remember(&subnets, &told);
 	assert_int_equal(aws_subnets_used(&subnets, "subnet-1"),
 			 251); /* all, as long as nobody says how many are free */
 	subnets.known[0] = subnet_of("subnet-1", ZONE, 240, PLAIN, ANY);
-	subnets.known[0].is.prefix = prefix;
+	subnets.known[0].is.prefix = told.prefix;
+	subnets.known[0].read_us = now_us - 7200 * USEC_PER_SEC;
 	assert_int_equal(aws_subnets_used(&subnets, "subnet-1"), 11);
+	/* What metadata tells takes nothing away. */
+	aws_subnets_remember(&subnets, &told);
+	assert_int_equal(aws_subnets_used(&subnets, "subnet-1"), 11);
+	subnets.known[0].read_us--;
+	assert_int_equal(aws_subnets_used(&subnets, "subnet-1"), 251);
 	aws_subnets_done(&subnets);
 }
 
@@ -631,6 +662,7 @@ int main(void)
 		check_unit_test(test_choose__cluster_without_a_name),
 		check_unit_test(test_choose__no_discovery),
 		check_unit_test(test_choose__full_last),
+		check_unit_test(test_choose__ipv6_first_where_it_is_wanted),
 		check_unit_test(test_choose__the_best_few),
 		check_unit_test(test_choose__configured__aws_19),
 		check_unit_test(test_closed__by_tag),
