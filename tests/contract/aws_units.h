@@ -34,7 +34,8 @@ static inline void open_as(struct world *w, struct served served)
 					     .wall = &w->wall,
 					     .access = served.access,
 					     .serves = { served.v4, served.v6 },
-					     .prefixes = served.prefixes };
+					     .prefixes = served.prefixes,
+					     .no_discovery = true };
 
 	if (cloud_open("aws", &config, &w->cloud, &w->err) < 0)
 		fail_msg("open: %s", w->err.msg);

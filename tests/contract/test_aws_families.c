@@ -274,6 +274,26 @@ static void test_release__gone_and_refused(void **state)
 	end(&w);
 }
 
+/* Done, and nobody said so: asked again, EC2 does not know them, which is the same. */
+static void test_release__answers_lost(void **state)
+{
+	static const char *const actions[] = { "UnassignPrivateIpAddresses", "UnassignIpv6Addresses" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
+		struct prefix blocks[4];
+		struct world w;
+
+		start_as(&w, DUAL, dual_prefixes);
+		buy_all_kinds(&w, blocks);
+		fault(&w, actions[i], FAULT_LOST_ANSWER, 1, "", "");
+		if (release(&w, blocks, 4) < 0)
+			fail_msg("%s: %s %s", actions[i], err_class_name(w.err.class), w.err.msg);
+		assert_left(&w, 0);
+		end(&w);
+	}
+}
+
 static void test_release__the_nic_is_gone(void **state)
 {
 	struct prefix blocks[4];
@@ -349,6 +369,7 @@ int main(void)
 		check_unit_test(test_release__some_are_gone),
 		check_unit_test(test_release__second_family_fails),
 		check_unit_test(test_release__gone_and_refused),
+		check_unit_test(test_release__answers_lost),
 		check_unit_test(test_release__the_nic_is_gone),
 		check_unit_test(test_recover__all_kinds_at_once),
 		check_unit_test(test_recover__a_range_is_held_by_another),
