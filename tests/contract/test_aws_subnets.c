@@ -15,41 +15,36 @@
 #define TAG_FOR "\"kubernetes.io/role/cni\":\"1\""
 #define TAG_NOT "\"kubernetes.io/role/cni\":\"0\""
 
-#define SUBNET(id, cidr, az, tags)                                                                                     \
-	"{\"id\":\"" id "\",\"cidr\":\"" cidr "\",\"az\":\"us-west-2" az "\",\"tags\":{" tags "}}"
+#define RANGE6 "2600:1f14:aa:bb03::/64" /* of SMALL */
 
-#define MANY(home, wide, small, more)                                                                                  \
-	"{\"region\":\"us-west-2\",\"vpc\":{\"id\":\"vpc-0a1\",\"cidrs\":[\"10.0.0.0/16\"]},\"subnets\":[" SUBNET(     \
-		HOME, "10.0.1.0/24", "a",                                                                              \
-		home) "," SUBNET(WIDE, "10.0.16.0/20", "a",                                                            \
-				 wide) "," SUBNET(SMALL, "10.0.3.0/26", "a",                                           \
-						  small) "," SUBNET(FAR, "10.0.128.0/17", "b",                         \
-								    TAG_FOR) "," SUBNET(PLACE, "10.0.5.0/24", "a",     \
-											"") "],"                       \
-											    "\"security_groups\":[{"   \
-											    "\"id\":\"sg-0a1\","       \
-											    "\"name\":\"nodes\"},{"    \
-											    "\"id\":\"sg-0a2\","       \
-											    "\"name\":\"more\"},"      \
-											    "{\"id\":\"sg-0a3\","      \
-											    "\"name\":\"pods\"}],"     \
-											    "\"credentials\":[{"       \
-											    "\"access_key\":"          \
-											    "\"AKIDEXAMPLE\","         \
-											    "\"secret\":\"" SECRET     \
-											    "\"}],"                    \
-											    "\"instances\":[{"         \
-											    "\"name\":\"n1\",\"id\":"  \
-											    "\"" INSTANCE              \
-											    "\",\"type\":\"m5."        \
-											    "4xlarge\",\"subnet\":0}," \
-											    "{\"name\":\"n2\",\"id\":" \
-											    "\"" OTHER                 \
-											    "\",\"type\":\"m5."        \
-											    "4xlarge\",\"subnet\":4}"  \
-											    "]" more "}"
+#define SUBNET "{\"id\":\"%s\",\"cidr\":\"%s\",\"az\":\"us-west-2%s\",\"tags\":{%s}%s}"
+#define GROUP  "{\"id\":\"%s\",\"name\":\"%s\"}"
+#define NODE   "{\"name\":\"%s\",\"id\":\"%s\",\"type\":\"m5.4xlarge\",\"subnet\":%u}"
 
-#define TAGGED MANY("", TAG_FOR, TAG_FOR, "")
+/* A seed with these tags of the subnets, and @more keys. Return: static. */
+static const char *many(const char *home, const char *wide, const char *small, const char *more)
+{
+	static char text[4096];
+	int len = snprintf(text, sizeof(text),
+			   "{\"region\":\"us-west-2\",\"vpc\":{\"id\":\"vpc-0a1\",\"cidrs\":[\"10.0.0.0/16\"]},"
+			   "\"subnets\":[" SUBNET "," SUBNET "," SUBNET "," SUBNET "," SUBNET "],"
+			   "\"security_groups\":[" GROUP "," GROUP "," GROUP "],"
+			   "\"credentials\":[{\"access_key\":\"AKIDEXAMPLE\",\"secret\":\"" SECRET "\"}],"
+			   "\"instances\":[" NODE "," NODE "]%s}",
+			   HOME, "10.0.1.0/24", "a", home, "", WIDE, "10.0.16.0/20", "a", wide, "", SMALL,
+			   "10.0.3.0/26", "a", small, ",\"cidr6\":\"" RANGE6 "\"", FAR, "10.0.128.0/17", "b", TAG_FOR,
+			   "", PLACE, "10.0.5.0/24", "a", "", "", "sg-0a1", "nodes", "sg-0a2", "more", "sg-0a3", "pods",
+			   "n1", INSTANCE, 0U, "n2", OTHER, 4U, more);
+
+	assert_in_range(len, 1, sizeof(text) - 1);
+	return text;
+}
+
+/* The ordinary one. */
+static const char *tagged(void)
+{
+	return many("", TAG_FOR, TAG_FOR, "");
+}
 
 /* One provider whose clocks a test moves: waits pass in no time, and a leftover is old at once. */
 struct node {
@@ -214,7 +209,7 @@ static void test_attach__most_free_tagged_subnet(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	/* Of the zone, not the far one, which has most of all. */
 	assert_string_equal(subnet_of_new(&node, "t1", 1, NULL), WIDE);
 	assert_string_equal(subnet_of_new(&node, "t2", 2, NULL), WIDE);
@@ -228,10 +223,10 @@ static void test_attach__untagged_stays_at_home(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, MANY("", "", "", ""), &plain);
+	one_node(&w, &node, many("", "", "", ""), &plain);
 	assert_string_equal(subnet_of_new(&node, "t1", 1, NULL), HOME);
 	done(&w, &node);
-	one_node(&w, &node, MANY(TAG_NOT, TAG_FOR, "", ""), &no_discovery);
+	one_node(&w, &node, many(TAG_NOT, TAG_FOR, "", ""), &no_discovery);
 	assert_string_equal(subnet_of_new(&node, "t1", 1, NULL), HOME);
 	assert_false(is_closed(&node, 0));
 	assert_int_equal(calls(&w, "DescribeSubnets"), 0);
@@ -245,7 +240,7 @@ static void test_attach__subnets_of_other_clusters(void **state)
 
 	(void)state;
 	one_node(&w, &node,
-		 MANY("", TAG_FOR ",\"cni.networking.k8s.aws/cluster/other\":\"shared\"",
+		 many("", TAG_FOR ",\"cni.networking.k8s.aws/cluster/other\":\"shared\"",
 		      TAG_FOR ",\"cni.networking.k8s.aws/cluster/other\":\"\","
 			      "\"cni.networking.k8s.aws/cluster/kube\":\"shared\"",
 		      ""),
@@ -264,12 +259,32 @@ static void test_attach__nowhere_to_go(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, MANY(TAG_NOT, "", "", ""), &plain);
+	one_node(&w, &node, many(TAG_NOT, "", "", ""), &plain);
 	assert_int_equal(try_attach(&node, "t1", 1, 0, &nic), -1);
 	assert_int_equal(w.err.class, ERR_INVALID);
 	says(&w, "kubernetes.io/role/cni=1");
 	says(&w, "us-west-2a");
 	assert_int_equal(calls(&w, "CreateNetworkInterface"), 0);
+	done(&w, &node);
+}
+
+/* One without IPv6 has more room, and is of no use to pods of both families. */
+static void test_attach__subnet_with_ipv6(void **state)
+{
+	static const struct cloud_config both = { .cluster = "kube", .serves = { true, true } };
+	struct cloud_attach want = { .slot = 1, .wants = { { 1, 32 }, { 1, 80 } }, .token = "t1" };
+	struct cloud_nic nic = { 0 };
+	struct node node;
+	struct world w;
+	char text[PREFIX_STRLEN];
+
+	(void)state;
+	one_node(&w, &node, tagged(), &both);
+	if (node.cloud->ops->attach(node.cloud, &want, until(&node), &nic, &w.err) < 0)
+		fail_msg("attach: %s", w.err.msg);
+	assert_string_equal(prefix_str(&nic.subnet6, text), RANGE6);
+	assert_int_equal(nic.block_count, 2);
+	cloud_nic_done(&nic);
 	done(&w, &node);
 }
 
@@ -281,7 +296,7 @@ static void test_places__one_question_for_a_burst(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	list_only(&node);
 	assert_int_equal(calls(&w, "DescribeSubnets"), 1);
 	(void)subnet_of_new(&node, "t1", 1, NULL);
@@ -343,7 +358,7 @@ static void test_places__one_question_for_all_at_once(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, MANY("", TAG_FOR, "", ",\"timings\":{\"call_ms\":{\"DescribeSubnets\":300}}"), &plain);
+	one_node(&w, &node, many("", TAG_FOR, "", ",\"timings\":{\"call_ms\":{\"DescribeSubnets\":300}}"), &plain);
 	attach_at_once(&node, 4, 0);
 	assert_int_equal(nic_count(&w), 6);
 	assert_int_equal(calls(&w, "DescribeSubnets"), 1);
@@ -357,7 +372,7 @@ static void test_places__one_failure_for_all_at_once(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	identify_node(&node);
 	/* Eight attempts, with waits between them. */
 	fault(&w, "DescribeSubnets", FAULT_ERROR, FAULT_FOREVER, "InternalError", "no");
@@ -374,7 +389,7 @@ static void test_list__asks_for_marks_seldom(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	for (unsigned i = 0; i < 4; i++) {
 		list_only(&node);
 		pass(&node, 300);
@@ -398,7 +413,7 @@ static void test_attach__may_not_see_subnets(void **state)
 		struct world w;
 		unsigned asked;
 
-		one_node(&w, &node, TAGGED, &plain);
+		one_node(&w, &node, tagged(), &plain);
 		fault(&w, "DescribeSubnets", FAULT_ERROR, FAULT_FOREVER, words[i], "no");
 		list_only(&node);
 		asked = calls(&w, "DescribeSubnets");
@@ -424,7 +439,7 @@ static void test_list__does_not_fail_with_subnets(void **state)
 	unsigned asked;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	fault(&w, "DescribeSubnets", FAULT_GARBAGE, FAULT_FOREVER, "", "");
 	list_only(&node);
 	asked = calls(&w, "DescribeSubnets");
@@ -440,7 +455,7 @@ static void test_attach__older_knowledge_while_ec2_fails(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	fault(&w, "DescribeSubnets", FAULT_GARBAGE, FAULT_FOREVER, "", "");
 	/* Nothing is known of tags that may forbid it. */
 	assert_int_equal(try_attach(&node, "t1", 1, 0, &nic), -1);
@@ -470,7 +485,7 @@ static void test_attach__next_subnet_when_one_is_full__aws_12(void **state)
 		struct node node;
 		struct world w;
 
-		one_node(&w, &node, TAGGED, &plain);
+		one_node(&w, &node, tagged(), &plain);
 		fault(&w, "CreateNetworkInterface", FAULT_ERROR, 1, rows[i].code, rows[i].message);
 		assert_string_equal(subnet_of_new(&node, "t1", 1, NULL), HOME);
 		assert_int_equal(nic_count(&w), 3);
@@ -492,7 +507,7 @@ static void test_attach__all_subnets_full__aws_12(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	fault(&w, "CreateNetworkInterface", FAULT_ERROR, FAULT_FOREVER, "InsufficientFreeAddressesInSubnet", "no");
 	assert_int_equal(try_attach(&node, "t1", 1, 0, &nic), -1);
 	assert_int_equal(w.err.class, ERR_EXHAUSTED);
@@ -511,7 +526,7 @@ static void test_attach__another_limit_is_no_reason_to_move(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	fault(&w, "CreateNetworkInterface", FAULT_ERROR, FAULT_FOREVER, "NetworkInterfaceLimitExceeded", "no");
 	assert_int_equal(try_attach(&node, "t1", 1, 0, &nic), -1);
 	assert_int_equal(w.err.class, ERR_EXHAUSTED);
@@ -527,7 +542,7 @@ static void test_attach__open_create_is_found_again(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	fault(&w, "CreateNetworkInterface", FAULT_ERROR, 1, "InsufficientFreeAddressesInSubnet", "no");
 	fault(&w, "CreateNetworkInterface", FAULT_LOST_ANSWER, FAULT_FOREVER, "", "");
 	assert_int_equal(try_attach(&node, "t1", 1, 2, &nic), -1);
@@ -552,7 +567,7 @@ static void test_attach__again_after_cleaning_up(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	fault(&w, "AttachNetworkInterface", FAULT_ERROR, 1, "AttachmentLimitExceeded", "no");
 	assert_int_equal(try_attach(&node, "t1", 1, 0, &nic), -1);
 	assert_int_equal(nic_count(&w), 2);
@@ -568,7 +583,7 @@ static void test_attach__denied_says_what_to_allow(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	deny(&w, "CreateNetworkInterface", FAULT_FOREVER);
 	assert_int_equal(try_attach(&node, "t1", 1, 0, &nic), -1);
 	assert_int_equal(w.err.class, ERR_AUTH);
@@ -612,7 +627,7 @@ static void test_attach__configured_subnet_of_the_zone__aws_19(void **state)
 
 	(void)state;
 	/* The tag would forbid it: the operator's word stands above it. */
-	one_node(&w, &node, MANY("", TAG_FOR, TAG_NOT, ""), &config);
+	one_node(&w, &node, many("", TAG_FOR, TAG_NOT, ""), &config);
 	list_only(&node);
 	assert_int_equal(calls(&w, "DescribeSubnets"), 0);
 	assert_string_equal(subnet_of_new(&node, "t1", 1, id), SMALL);
@@ -620,7 +635,7 @@ static void test_attach__configured_subnet_of_the_zone__aws_19(void **state)
 	assert_true(is_closed(&node, 0));
 	assert_false(is_closed(&node, 1));
 	done(&w, &node);
-	one_node(&w, &node, MANY("", TAG_FOR, "", ""), &no_groups);
+	one_node(&w, &node, many("", TAG_FOR, "", ""), &no_groups);
 	assert_string_equal(subnet_of_new(&node, "t1", 1, id), SMALL);
 	assert_string_equal(groups_of(&node, id), " sg-0a1");
 	done(&w, &node);
@@ -634,7 +649,7 @@ static void test_attach__no_configured_subnet_in_the_zone__aws_19(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &config);
+	one_node(&w, &node, tagged(), &config);
 	assert_int_equal(try_attach(&node, "t1", 1, 0, &nic), -1);
 	assert_int_equal(w.err.class, ERR_INVALID);
 	says(&w, FAR);
@@ -653,7 +668,7 @@ static void test_attach__may_not_see_configured_subnets__aws_19(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &config);
+	one_node(&w, &node, tagged(), &config);
 	deny(&w, "DescribeSubnets", FAULT_FOREVER);
 	assert_int_equal(try_attach(&node, "t1", 1, 0, &nic), -1);
 	assert_int_equal(w.err.class, ERR_AUTH);
@@ -671,7 +686,7 @@ static void test_list__closed_by_tag(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	assert_string_equal(subnet_of_new(&node, "t1", 1, NULL), WIDE);
 	assert_false(is_closed(&node, 0) || is_closed(&node, 1));
 	tag(&node, WIDE, "kubernetes.io/role/cni", "0");
@@ -694,8 +709,29 @@ static void test_list__closed_at_once(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, MANY(TAG_NOT, TAG_FOR, "", ""), &plain);
+	one_node(&w, &node, many(TAG_NOT, TAG_FOR, "", ""), &plain);
 	assert_true(is_closed(&node, 0));
+	done(&w, &node);
+}
+
+static void test_list__closed_by_metadata_alone__aws_19(void **state)
+{
+	static const struct cloud_config config = {
+		.cluster = "kube", .access = CLOUD_ACCESS_METADATA, .subnet_count = 2, .subnets = two_zones
+	};
+	static const struct cloud_config all = { .cluster = "kube", .access = CLOUD_ACCESS_METADATA };
+	struct node node;
+	struct world w;
+
+	(void)state;
+	one_node(&w, &node, tagged(), &config);
+	control(&w, "foreign", "{\"instance\":\"n1\",\"device_index\":1}");
+	assert_true(is_closed(&node, 0));
+	assert_false(is_closed(&node, 1));
+	cloud_free(node.cloud);
+	open_node(&w, &node, "n1", &all);
+	assert_false(is_closed(&node, 0));
+	assert_int_equal(calls(&w, "DescribeSubnets"), 0);
 	done(&w, &node);
 }
 
@@ -708,7 +744,7 @@ static void test_list__foreign_counts_once__aws_17(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, MANY("", "", "", ",\"paging\":{\"short\":true}"), &plain);
+	one_node(&w, &node, many("", "", "", ",\"paging\":{\"short\":true}"), &plain);
 	control(&w, "foreign", "{\"instance\":\"n1\",\"device_index\":1}");
 	control(&w, "foreign", "{\"instance\":\"n1\",\"device_index\":2,\"managed\":true}");
 	control(&w, "foreign",
@@ -734,7 +770,7 @@ static void test_list__read_only_serves_what_is_there__aws_17(void **state)
 	unsigned swept = 99;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &config);
+	one_node(&w, &node, tagged(), &config);
 	control(&w, "foreign", "{\"instance\":\"n1\",\"device_index\":1}");
 	control(&w, "foreign", "{\"instance\":\"n1\",\"device_index\":2,\"managed\":true}");
 	control(&w, "foreign",
@@ -756,7 +792,7 @@ static void test_detach__marked_since__aws_17(void **state)
 	char id[64];
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	(void)subnet_of_new(&node, "t1", 1, id);
 	tag(&node, id, "node.berth.io/no_manage", "true");
 	assert_int_equal(node.cloud->ops->detach(node.cloud, id, until(&node), &w.err), -1);
@@ -783,7 +819,7 @@ static unsigned three_nics(struct world *w, struct node *node, const struct clou
 {
 	struct cloud_view view;
 
-	one_node(w, node, TAGGED, config);
+	one_node(w, node, tagged(), config);
 	(void)subnet_of_new(node, "t1", 1, ids[1]);
 	(void)subnet_of_new(node, "t2", 2, ids[2]);
 	control(w, "foreign", "{\"instance\":\"n1\",\"device_index\":3}");
@@ -954,7 +990,7 @@ static void test_attach__tags_of_the_operator(void **state)
 	char id[64];
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &config);
+	one_node(&w, &node, tagged(), &config);
 	(void)subnet_of_new(&node, "t1", 1, id);
 	all = state_of(&w);
 	has = json_object_get(nic_in(all, id), "tags");
@@ -980,7 +1016,7 @@ static void test_attach__card_0_and_dies_with_the_instance__aws_18(void **state)
 	char id[64];
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	(void)subnet_of_new(&node, "t1", 2, id);
 	all = state_of(&w);
 	nic = nic_in(all, id);
@@ -999,7 +1035,7 @@ static void test_attach__not_without_death__aws_18(void **state)
 	struct world w;
 
 	(void)state;
-	one_node(&w, &node, TAGGED, &plain);
+	one_node(&w, &node, tagged(), &plain);
 	deny(&w, "ModifyNetworkInterfaceAttribute", FAULT_FOREVER);
 	assert_int_equal(try_attach(&node, "t1", 1, 0, &nic), -1);
 	assert_int_equal(nic_count(&w), 2);
@@ -1055,7 +1091,7 @@ static void test_sweep__of_dead_instances__aws_1(void **state)
 	struct world w;
 
 	(void)state;
-	start_two(&w, MANY("", "", "", ""));
+	start_two(&w, many("", "", "", ""));
 	leave_one(&w, &plain, 2 * 3600, "old");
 	assert_int_equal(nic_count(&w), 3);
 	open_node(&w, &node, "n1", &plain);
@@ -1071,7 +1107,7 @@ static void test_sweep__nothing_young__aws_2(void **state)
 	struct world w;
 
 	(void)state;
-	start_two(&w, MANY("", "", "", ""));
+	start_two(&w, many("", "", "", ""));
 	leave_one(&w, &plain, 3600 - 60, "young");
 	leave_one(&w, &plain, -3600, "from the future");
 	open_node(&w, &node, "n1", &plain);
@@ -1092,7 +1128,7 @@ static void test_sweep__nothing_without_a_stamp__aws_2(void **state)
 	size_t i;
 
 	(void)state;
-	start_two(&w, MANY("", "", "", ""));
+	start_two(&w, many("", "", "", ""));
 	leave_one(&w, &plain, 2 * 3600, "old");
 	open_node(&w, &node, "n1", &plain);
 	all = state_of(&w);
@@ -1114,7 +1150,7 @@ static void test_sweep__attached_meanwhile__aws_2(void **state)
 	struct world w;
 
 	(void)state;
-	start_two(&w, MANY("", "", "", ""));
+	start_two(&w, many("", "", "", ""));
 	leave_one(&w, &plain, 2 * 3600, "old");
 	open_node(&w, &node, "n1", &plain);
 	fault(&w, "DeleteNetworkInterface", FAULT_ERROR, 1, "InvalidParameterValue",
@@ -1132,7 +1168,7 @@ static void test_sweep__nothing_that_is_attached__aws_2(void **state)
 	struct world w;
 
 	(void)state;
-	start_two(&w, MANY("", "", "", ""));
+	start_two(&w, many("", "", "", ""));
 	open_node(&w, &other, "n2", &plain);
 	other.wall_shift_us = -5 * 3600 * USEC_PER_SEC;
 	(void)subnet_of_new(&other, "t1", 1, NULL);
@@ -1150,7 +1186,7 @@ static void test_sweep__of_this_cluster_only__aws_3(void **state)
 	struct world w;
 
 	(void)state;
-	start_two(&w, MANY("", "", "", ""));
+	start_two(&w, many("", "", "", ""));
 	leave_one(&w, &other, 2 * 3600, "other");
 	leave_one(&w, &nameless, 2 * 3600, "nameless");
 	open_node(&w, &node, "n1", &plain);
@@ -1171,7 +1207,7 @@ static void test_sweep__one_draw_a_period__aws_3(void **state)
 	unsigned before;
 
 	(void)state;
-	start_two(&w, MANY("", "", "", ""));
+	start_two(&w, many("", "", "", ""));
 	open_node(&w, &node, "n1", &plain);
 	assert_int_equal(sweep_with_luck(&node), 0);
 	before = calls(&w, "DescribeNetworkInterfaces");
@@ -1195,7 +1231,7 @@ static void test_sweep__a_part_at_a_time(void **state)
 	unsigned first;
 
 	(void)state;
-	start_two(&w, MANY("", "", "", ",\"throttle\":{\"enabled\":false}"));
+	start_two(&w, many("", "", "", ",\"throttle\":{\"enabled\":false}"));
 	for (unsigned i = 0; i < 23; i++) {
 		char token[16];
 
@@ -1217,6 +1253,7 @@ int main(void)
 		check_unit_test(test_attach__untagged_stays_at_home),
 		check_unit_test(test_attach__subnets_of_other_clusters),
 		check_unit_test(test_attach__nowhere_to_go),
+		check_unit_test(test_attach__subnet_with_ipv6),
 		check_unit_test(test_places__one_question_for_a_burst),
 		check_unit_test(test_places__one_question_for_all_at_once),
 		check_unit_test(test_places__one_failure_for_all_at_once),
@@ -1235,6 +1272,7 @@ int main(void)
 		check_unit_test(test_attach__may_not_see_configured_subnets__aws_19),
 		check_unit_test(test_list__closed_by_tag),
 		check_unit_test(test_list__closed_at_once),
+		check_unit_test(test_list__closed_by_metadata_alone__aws_19),
 		check_unit_test(test_list__foreign_counts_once__aws_17),
 		check_unit_test(test_list__read_only_serves_what_is_there__aws_17),
 		check_unit_test(test_detach__marked_since__aws_17),
