@@ -157,6 +157,7 @@ static void test_sweep__nothing_that_is_attached__aws_2(void **state)
 	open_node(&w, &node, "n1", &plain);
 	assert_int_equal(sweep_with_luck(&node), 0);
 	assert_int_equal(nic_count(&w), 3);
+	assert_int_equal(calls(&w, "DeleteNetworkInterface"), 0);
 	cloud_free(other.cloud);
 	done(&w, &node);
 }
@@ -166,6 +167,7 @@ static void test_sweep__of_this_cluster_only__aws_3(void **state)
 	static const struct cloud_config other = { .cluster = "other" }, nameless = { .cluster = "" };
 	struct node node;
 	struct world w;
+	unsigned asked;
 
 	(void)state;
 	start_two(&w, many("", "", "", ""));
@@ -176,8 +178,11 @@ static void test_sweep__of_this_cluster_only__aws_3(void **state)
 	assert_int_equal(nic_count(&w), 4);
 	cloud_free(node.cloud);
 	open_node(&w, &node, "n1", &nameless);
+	asked = calls(&w, "DescribeNetworkInterfaces");
 	assert_int_equal(sweep_with_luck(&node), 0);
 	assert_int_equal(nic_count(&w), 4);
+	/* A list and two sweeps of this instance; nothing to ask of a cluster that has no name. */
+	assert_int_equal(calls(&w, "DescribeNetworkInterfaces"), asked + 3);
 	done(&w, &node);
 }
 

@@ -647,6 +647,26 @@ static void test_groups_set__the_whole_set__aws_20(void **state)
 	says_not(w, "Attachment");
 }
 
+#define ATTACHED(id, slot)                                                                                             \
+	"<item><networkInterfaceId>" id                                                                                \
+	"</networkInterfaceId><attachment><instanceId>i-1</instanceId><deviceIndex>" slot                              \
+	"</deviceIndex><status>attached</status></attachment></item>"
+
+/* A page may show what an earlier one has shown: it counts once against the limits. */
+static void test_describe_own__shown_twice__aws_17(void **state)
+{
+	struct world *w = *state;
+	struct ec2_nics nics;
+
+	w->answer = "<DescribeNetworkInterfacesResponse><networkInterfaceSet>" ATTACHED("eni-0", "0")
+		ATTACHED("eni-1", "1") ATTACHED("eni-0", "0")
+			ATTACHED("eni-1", "1") "</networkInterfaceSet></DescribeNetworkInterfacesResponse>";
+	assert_int_equal(aws_describe_own(aws_of(w->cloud), "i-1", soon(), &nics, NULL), 0);
+	assert_int_equal(nics.count, 2);
+	assert_string_equal(nics.nics[1].nic.id, "eni-1");
+	ec2_nics_done(&nics);
+}
+
 #define on_wire(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -676,6 +696,7 @@ int main(void)
 		on_wire(test_create__timeouts_of_connections),
 		on_wire(test_attach__slot_and_card_are_explicit__aws_18),
 		on_wire(test_groups_set__the_whole_set__aws_20),
+		on_wire(test_describe_own__shown_twice__aws_17),
 	};
 
 	return cmocka_run_group_tests_name("aws_subnets", tests, NULL, NULL);
