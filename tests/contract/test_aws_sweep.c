@@ -101,27 +101,59 @@ static void test_sweep__nothing_young__aws_2(void **state)
 	done(&w, &node);
 }
 
+/* The one that hangs on nothing. */
+static void id_of_leftover(struct world *w, char ret[static 64])
+{
+	json_t *all = state_of(w), *item;
+	size_t i;
+
+	ret[0] = '\0';
+	json_array_foreach (json_object_get(all, "nics"), i, item) {
+		if (str_equal(json_string_value(json_object_get(item, "status")), "available"))
+			(void)str_copy(ret, 64, json_string_value(json_object_get(item, "id")));
+	}
+	json_decref(all);
+	assert_true(ret[0]);
+}
+
 static void test_sweep__nothing_without_a_stamp__aws_2(void **state)
 {
 	struct node node;
 	struct world w;
-	char id[64] = "";
-	json_t *all, *item;
-	size_t i;
+	char id[64];
 
 	(void)state;
 	start_two(&w, many("", "", "", ""));
 	leave_one(&w, &plain, 2 * 3600, "old");
 	open_node(&w, &node, "n1", &plain);
-	all = state_of(&w);
-	json_array_foreach (json_object_get(all, "nics"), i, item) {
-		if (str_equal(json_string_value(json_object_get(item, "status")), "available"))
-			(void)str_copy(id, sizeof(id), json_string_value(json_object_get(item, "id")));
-	}
-	json_decref(all);
+	id_of_leftover(&w, id);
 	tag(&node, id, "node.berth.io/created_at", "long ago");
 	assert_int_equal(sweep_with_luck(&node), 0);
 	assert_int_equal(nic_count(&w), 3);
+	done(&w, &node);
+}
+
+/* Somebody wants to look at it, or keeps its address. */
+static void test_sweep__nothing_that_is_marked__aws_17(void **state)
+{
+	struct node node;
+	struct world w;
+	char id[64];
+
+	(void)state;
+	start_two(&w, many("", "", "", ""));
+	leave_one(&w, &plain, 2 * 3600, "old");
+	open_node(&w, &node, "n1", &plain);
+	id_of_leftover(&w, id);
+	tag(&node, id, "node.berth.io/no_manage", "true");
+	assert_int_equal(sweep_with_luck(&node), 0);
+	assert_int_equal(nic_count(&w), 3);
+	/* Not by its own node either. */
+	tag(&node, id, "node.berth.io/instance_id", INSTANCE);
+	assert_int_equal(sweep_of(&node), 0);
+	assert_int_equal(nic_count(&w), 3);
+	tag(&node, id, "node.berth.io/no_manage", "false");
+	assert_int_equal(sweep_of(&node), 1);
 	done(&w, &node);
 }
 
@@ -196,6 +228,11 @@ static void test_sweep__one_draw_a_period__aws_3(void **state)
 	(void)state;
 	start_two(&w, many("", "", "", ""));
 	open_node(&w, &node, "n1", &plain);
+	/* Not at once: a daemon that starts again and again would list the cluster each time. */
+	list_only(&node);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(sweep_of(&node), 0);
+	assert_int_equal(calls(&w, "DescribeNetworkInterfaces"), 1 + 3);
 	assert_int_equal(sweep_with_luck(&node), 0);
 	before = calls(&w, "DescribeNetworkInterfaces");
 	for (unsigned i = 0; i < 9; i++) {
@@ -240,6 +277,7 @@ int main(void)
 		check_unit_test(test_sweep__of_dead_instances__aws_1),
 		check_unit_test(test_sweep__nothing_young__aws_2),
 		check_unit_test(test_sweep__nothing_without_a_stamp__aws_2),
+		check_unit_test(test_sweep__nothing_that_is_marked__aws_17),
 		check_unit_test(test_sweep__attached_meanwhile__aws_2),
 		check_unit_test(test_sweep__nothing_that_is_attached__aws_2),
 		check_unit_test(test_sweep__of_this_cluster_only__aws_3),
