@@ -404,7 +404,8 @@ uint64_t aws_subnets_used(struct aws_subnets *subnets, const char *id)
 	    subnet.is.prefix.len > SUBNET_LEN_MAX)
 		return UINT64_MAX;
 	all = (UINT64_C(1) << (ipaddr_bits(&subnet.is.prefix.addr) - subnet.is.prefix.len)) - RESERVED_ADDR;
-	if (subnet.read_us == 0 || now_us(subnets) - subnet.read_us > USED_US || subnet.is.free >= all)
+	/* Of what only metadata told none is free. */
+	if (now_us(subnets) - subnet.read_us > USED_US || subnet.is.free >= all)
 		return all;
 	return all - subnet.is.free;
 }

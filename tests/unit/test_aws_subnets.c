@@ -647,6 +647,48 @@ static void test_groups_set__the_whole_set__aws_20(void **state)
 	says_not(w, "Attachment");
 }
 
+#define SUBNET1(more)                                                                                                  \
+	"<DescribeSubnetsResponse><subnetSet><item><subnetId>subnet-1</subnetId><cidrBlock>10.0.1.0/24</cidrBlock>"    \
+	"<vpcId>vpc-1</vpcId>" more "</item></subnetSet></DescribeSubnetsResponse>"
+
+/* Its IPv4 range never changes; one of IPv6 may come, and is asked for once a minute at most. */
+static void test_find__asks_for_what_may_have_come(void **state)
+{
+	struct world *w = *state;
+	struct aws_subnets *subnets = &aws_of(w->cloud)->subnets;
+	struct ec2_subnet told = { .id = "subnet-1" }, got;
+
+	assert_int_equal(prefix_parse("10.0.1.0/24", &told.prefix), 0);
+	aws_subnets_remember(subnets, &told);
+	w->answer = SUBNET1("");
+	assert_int_equal(aws_subnets_find(subnets, "subnet-1", false, soon(), &got, NULL), 0);
+	assert_int_equal(w->stub.requests, 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(aws_subnets_find(subnets, "subnet-1", true, soon(), &got, NULL), 0);
+	assert_int_equal(w->stub.requests, 1);
+	says(w, "&Filter.1.Name=subnet-id&Filter.1.Value.1=subnet-1&");
+	assert_int_equal(got.prefix6.addr.family, IP_NONE);
+	w->answer = SUBNET1("<ipv6CidrBlockAssociationSet><item><ipv6CidrBlock>2600:1f14:aa:bb00::/64</ipv6CidrBlock>"
+			    "<ipv6CidrBlockState><state>associated</state></ipv6CidrBlockState></item>"
+			    "</ipv6CidrBlockAssociationSet>");
+	subnets->known[0].read_us -= 60 * USEC_PER_SEC;
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(aws_subnets_find(subnets, "subnet-1", true, soon(), &got, NULL), 0);
+	assert_int_equal(w->stub.requests, 2);
+	assert_int_equal(got.prefix6.addr.family, IP_V6);
+}
+
+static void test_find__of_nobody(void **state)
+{
+	struct world *w = *state;
+	struct ec2_subnet got;
+	struct err err;
+
+	w->answer = "<DescribeSubnetsResponse><subnetSet/></DescribeSubnetsResponse>";
+	assert_int_equal(aws_subnets_find(&aws_of(w->cloud)->subnets, "subnet-1", false, soon(), &got, &err), -1);
+	assert_int_equal(err.class, ERR_NOTFOUND);
+}
+
 #define ATTACHED(id, slot)                                                                                             \
 	"<item><networkInterfaceId>" id                                                                                \
 	"</networkInterfaceId><attachment><instanceId>i-1</instanceId><deviceIndex>" slot                              \
@@ -697,6 +739,8 @@ int main(void)
 		on_wire(test_attach__slot_and_card_are_explicit__aws_18),
 		on_wire(test_groups_set__the_whole_set__aws_20),
 		on_wire(test_describe_own__shown_twice__aws_17),
+		on_wire(test_find__asks_for_what_may_have_come),
+		on_wire(test_find__of_nobody),
 	};
 
 	return cmocka_run_group_tests_name("aws_subnets", tests, NULL, NULL);
