@@ -94,6 +94,11 @@ static void put(struct aws_subnets *subnets, const struct ec2_subnet *subnet, in
 	known->read_us = read_us;
 }
 
+static bool is_near(const struct ec2_subnet *subnet, const struct aws_here *here)
+{
+	return str_equal(subnet->vpc, here->vpc) && str_equal(subnet->zone, here->zone);
+}
+
 static bool is_of_use(struct aws_subnets *subnets, const struct ec2_subnet *subnet)
 {
 	return subnet->tagged || aws_settings_has_subnet(subnets->settings, subnet->id) || find(subnets, subnet->id);
@@ -166,7 +171,18 @@ static void note_failure(struct aws_subnets *subnets, const struct err *err)
 	pthread_mutex_unlock(&subnets->lock);
 }
 
-static void note_answer(struct aws_subnets *subnets, const struct ec2_subnets *got)
+/* What an answer for all of VPC and zone lacks is gone: nothing is made there any more. Under the lock. */
+static void forget_others(struct aws_subnets *subnets, const struct aws_here *here)
+{
+	for (unsigned i = 0; i < subnets->count; i++) {
+		struct aws_subnet *subnet = &subnets->known[i];
+
+		if (subnet->read_us != subnets->read_us && is_near(&subnet->is, here))
+			subnet->is.vpc[0] = '\0';
+	}
+}
+
+static void note_answer(struct aws_subnets *subnets, const struct aws_here *here, const struct ec2_subnets *got)
 {
 	pthread_mutex_lock(&subnets->lock);
 	subnets->read_us = now_us(subnets);
@@ -174,6 +190,7 @@ static void note_answer(struct aws_subnets *subnets, const struct ec2_subnets *g
 		if (is_of_use(subnets, &got->subnets[i]))
 			put(subnets, &got->subnets[i], subnets->read_us);
 	}
+	forget_others(subnets, here);
 	subnets->next_us = subnets->read_us + jittered(subnets, MARKS_US);
 	pthread_mutex_unlock(&subnets->lock);
 }
@@ -194,7 +211,7 @@ static int ask(struct aws_subnets *subnets, const struct aws_here *here, int64_t
 			*err = why;
 		return -1;
 	}
-	note_answer(subnets, &got);
+	note_answer(subnets, here, &got);
 	ec2_subnets_done(&got);
 	return 0;
 }
@@ -279,15 +296,14 @@ static bool is_candidate(const struct ec2_subnet *subnet, const struct aws_setti
 			 const struct aws_here *here)
 {
 	bool primary = str_equal(subnet->id, here->subnet);
-	bool near = str_equal(subnet->vpc, here->vpc) && str_equal(subnet->zone, here->zone);
 
 	if (settings->subnet_count > 0)
-		return near && aws_settings_has_subnet(settings, subnet->id);
+		return is_near(subnet, here) && aws_settings_has_subnet(settings, subnet->id);
 	if (!aws_settings_discovers(settings))
 		return primary;
 	if (subnet->excluded || !is_for_cluster(subnet, settings, primary))
 		return false;
-	return primary || (near && subnet->tagged);
+	return primary || (subnet->tagged && is_near(subnet, here));
 }
 
 static bool is_better(const struct aws_subnet *a, const struct aws_subnet *b, bool v6, int64_t now)

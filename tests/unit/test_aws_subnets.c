@@ -678,6 +678,37 @@ static void test_find__asks_for_what_may_have_come(void **state)
 	assert_int_equal(got.prefix6.addr.family, IP_V6);
 }
 
+#define TAGGED(id, free)                                                                                               \
+	"<item><subnetId>" id "</subnetId><vpcId>" VPC "</vpcId><availabilityZone>" ZONE "</availabilityZone>"         \
+	"<cidrBlock>10.0.1.0/24</cidrBlock><availableIpAddressCount>" free "</availableIpAddressCount><tagSet><item>"  \
+	"<key>kubernetes.io/role/cni</key><value>1</value></item></tagSet></item>"
+#define SUBNETS(items) "<DescribeSubnetsResponse><subnetSet>" items "</subnetSet></DescribeSubnetsResponse>"
+
+/* One that EC2 does not show any more is no place for anything, however free it was. */
+static void test_places__deleted_since(void **state)
+{
+	struct world *w = *state;
+	struct aws_subnets *subnets = &aws_of(w->cloud)->subnets;
+	struct aws_places places;
+
+	w->answer = SUBNETS(TAGGED("subnet-1", "9") TAGGED("subnet-2", "200"));
+	assert_int_equal(aws_subnets_places(subnets, &here, soon(), &places, NULL), 0);
+	assert_int_equal(places.count, 2);
+	assert_string_equal(places.ids[0], "subnet-2");
+	says(w,
+	     "&Filter.1.Name=vpc-id&Filter.1.Value.1=" VPC "&Filter.2.Name=availability-zone&Filter.2.Value.1=" ZONE);
+	w->answer = SUBNETS(TAGGED("subnet-1", "9"));
+	subnets->read_us -= 60 * USEC_PER_SEC;
+	assert_int_equal(aws_subnets_places(subnets, &here, soon(), &places, NULL), 0);
+	assert_int_equal(places.count, 1);
+	assert_string_equal(places.ids[0], "subnet-1");
+	/* An answer may have been an old one. */
+	w->answer = SUBNETS(TAGGED("subnet-1", "9") TAGGED("subnet-2", "200"));
+	subnets->read_us -= 60 * USEC_PER_SEC;
+	assert_int_equal(aws_subnets_places(subnets, &here, soon(), &places, NULL), 0);
+	assert_int_equal(places.count, 2);
+}
+
 static void test_find__of_nobody(void **state)
 {
 	struct world *w = *state;
@@ -740,6 +771,7 @@ int main(void)
 		on_wire(test_groups_set__the_whole_set__aws_20),
 		on_wire(test_describe_own__shown_twice__aws_17),
 		on_wire(test_find__asks_for_what_may_have_come),
+		on_wire(test_places__deleted_since),
 		on_wire(test_find__of_nobody),
 	};
 
