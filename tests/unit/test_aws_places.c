@@ -293,6 +293,23 @@ static void test_describe_own__shown_twice__aws_17(void **state)
 	ec2_nics_done(&nics);
 }
 
+/* There are more pages; nobody needs them. */
+static void test_describe_some__no_page_more_than_needed(void **state)
+{
+	const struct ec2_filter filter = { "status", "available" };
+	struct world *w = *state;
+	struct ec2_nics nics;
+
+	w->answer = "<DescribeNetworkInterfacesResponse><networkInterfaceSet>" ATTACHED("eni-0", "0")
+		ATTACHED("eni-1", "1") "</networkInterfaceSet><nextToken>more</nextToken>"
+				       "</DescribeNetworkInterfacesResponse>";
+	assert_int_equal(ec2_nics_describe_some(&aws_of(w->cloud)->ec2, &filter, 1, 3, soon(), &nics, NULL), 0);
+	assert_int_equal(w->stub.requests, 2);
+	assert_int_equal(nics.count, 4);
+	says(w, "&NextToken=more");
+	ec2_nics_done(&nics);
+}
+
 #define on_wire(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -307,6 +324,7 @@ int main(void)
 		on_wire(test_find__asks_for_what_may_have_come),
 		on_wire(test_places__deleted_since),
 		on_wire(test_find__of_nobody),
+		on_wire(test_describe_some__no_page_more_than_needed),
 	};
 
 	return cmocka_run_group_tests_name("aws_places", tests, NULL, NULL);
