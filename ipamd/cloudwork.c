@@ -115,12 +115,18 @@ static void first_list(struct ipamd *d, int64_t now_us)
 	d->host_dirty = true;
 }
 
-/* A NIC on its way without a job of ours: a daemon before us started it, or somebody else. It takes a slot already. */
+/* A NIC on its way that no attach of ours brought: a daemon before us started it, or somebody else. It takes a slot
+ * already. */
 static bool is_moving(const struct ipamd *d, const struct cloud_view *view)
 {
-	for (unsigned i = 0; i < view->nic_count; i++)
-		if (!view->nics[i].attached && !d->running[JOB_ATTACH] && !d->running[JOB_DETACH])
+	if (d->running[JOB_ATTACH] || d->running[JOB_DETACH])
+		return false;
+	for (unsigned i = 0; i < view->nic_count; i++) {
+		const struct pool_nic *nic = pool_nic_by_id(d->pool, view->nics[i].id);
+
+		if (!view->nics[i].attached && (!nic || nic->state == NIC_DETACHING))
 			return true;
+	}
 	return false;
 }
 

@@ -174,7 +174,8 @@ void ipamd_take_results(struct ipamd *d, int64_t now_us);
 
 /** ipamd_random() - a number below @bound (not 0): jitter. */
 uint64_t ipamd_random(struct ipamd *d, uint64_t bound);
-/** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s, behind Retry-After. */
+/** backoff_fail() - remember @err; next try after a full-jitter delay that doubles to 60 s (120 s when EXHAUSTED), behind
+ *  Retry-After. */
 void backoff_fail(struct ipamd *d, struct backoff *backoff, const struct err *err, int64_t now_us);
 void backoff_ok(struct backoff *backoff);
 

@@ -284,8 +284,6 @@ static void mutation_failed(struct ipamd *d, const struct job *job, struct backo
 		return;
 	if (nic)
 		pool_nic_set_stale(d->pool, job->slot, true);
-	else
-		d->sweep_due_us = 0; /* an attach that may have left a NIC behind */
 	cloudwork_list_soon(d, d->mutated_us[job->slot] + 1);
 	if (d->taken_us[job->slot] > now_us)
 		cloudwork_list_soon(d, d->taken_us[job->slot] + 1);
@@ -389,7 +387,7 @@ static void finish_recover(struct ipamd *d, struct job *job, int64_t now_us)
 	backoff_fail(d, &d->recover, &err, now_us);
 }
 
-/* Its cleaning up may have failed with it, whatever the class: on throttling they fail together. */
+/* Something of it may be there: attached, which takes a slot that only a list shows, or left over. */
 static void attach_unsettled(struct ipamd *d, int64_t now_us)
 {
 	d->attach_failed_us = now_us;
@@ -397,20 +395,20 @@ static void attach_unsettled(struct ipamd *d, int64_t now_us)
 	cloudwork_sweep_soon(d, now_us);
 }
 
-/* A NIC that was made and of which nobody heard: the next try with the same token finds it instead of making another. */
-static bool may_be_made(const struct job *job)
-{
-	return job->rc < 0 && (job->err.class == ERR_AMBIGUOUS || job->err.class == ERR_RETRY);
-}
-
 static void finish_attach(struct ipamd *d, struct job *job, int64_t now_us)
 {
-	if (!may_be_made(job))
+	bool is_unclear = job->rc < 0 && job->err.class == ERR_AMBIGUOUS;
+
+	/* The next try with the same token finds what was made, instead of making another. */
+	if (!is_unclear)
 		d->attach_tokens[job->slot][0] = '\0';
 	if (job->rc < 0) {
 		pool_nic_remove(d->pool, job->slot);
 		growth_failed(d, job, now_us);
-		attach_unsettled(d, now_us);
+		if (is_unclear)
+			attach_unsettled(d, now_us);
+		else if (job->err.class == ERR_EXHAUSTED) /* perhaps by NICs of others, which a list shows */
+			cloudwork_list_soon(d, now_us);
 		return;
 	}
 	backoff_ok(&d->grow);

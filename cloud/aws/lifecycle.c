@@ -2,11 +2,14 @@
 /*
  * DOC: making and removing an interface
  *
- *   describe own ─ Create ─ Attach(index, card 0) ─ Modify(delete on termination) ─ until attached
- *                    │        ├─ index taken, perhaps by one that we cannot see: next
- *                    │        └─ no answer: read back; attached: go on; available: again
- *                    ├─ no room: in the next subnet, then for fewer addresses
- *                    └─ token known with other parameters: an earlier try made it; find it by its tag and go on
+ *   attach:  describe own    a free index; groups of the primary
+ *            Create          with token, tags and first units, in one subnet after the other, then for fewer addresses. Token
+ *                            known with other parameters: an earlier attempt made it; it is found by its tag
+ *            Attach          index and card 0 explicit. Index taken, perhaps by one that we cannot see: the next. No
+ *                            answer: read back; attached: go on; available: again
+ *            Modify          delete on termination
+ *
+ * That it says "attached" by and by is not waited for: the node sees its own devices.
  *
  * Create brings the first units. When no subnet has as many, the one with most room is asked again: for half, one, none, so
  * that an interface is had; its units are then bought as on any other. Each of these is another request to EC2 and has a
@@ -16,7 +19,7 @@
  * Any failure after Create: detach if attached, wait until available, delete, within a part of the deadline that is
  * kept back for it. What even that leaves behind carries our owner tag, is available, and is found by a sweep.
  *
- *   detach:  describe ─ Detach (never by force) ─ until available ─ Delete, again while EC2 still sees it in use
+ *   detach:  describe, Detach (never by force), describe until available, Delete, again while EC2 still sees it in use
  *
  * EC2 is eventually consistent: a new interface may be unknown to the next call for some seconds, an answer may be
  * older than our last change. So nothing is concluded from one reading that lacks something.
@@ -32,7 +35,8 @@
 
 #define DOMAIN "aws"
 
-#define POLL_FIRST_US     (150 * USEC_PER_MSEC) /* attaching takes 1-5 s, detaching 2-3 s */
+#define POLL_FIRST_US     (150 * USEC_PER_MSEC) /* "not found" right after Create, reading back */
+#define DETACHING_US      (2 * USEC_PER_SEC)    /* detaching takes 2-3 s: not looked at before */
 #define POLL_MAX_US       (2 * USEC_PER_SEC)
 #define POLLS_MAX         256                 /* the deadline ends it earlier */
 #define ATTACHES_MAX      16                  /* attempts: taken slots, lost answers, "not found" right after Create */
@@ -99,19 +103,19 @@ static int until_available(struct aws *aws, const char *id, int64_t deadline_us,
 {
 	struct poll poll = poll_start(aws, deadline_us);
 
+	poll.delay_us = DETACHING_US;
 	for (;;) {
 		struct ec2_nic nic = { 0 };
 		bool found, done;
 
-		if (describe_id(aws, id, deadline_us, &nic, &found, err) < 0)
+		if (poll_wait(&poll, "it is detached", err) < 0 ||
+		    describe_id(aws, id, deadline_us, &nic, &found, err) < 0)
 			return -1;
 		done = !found || (!nic.attachment_status[0] && str_equal(nic.status, "available")) ||
 		       str_equal(nic.attachment_status, "detached");
 		ec2_nic_done(&nic);
 		if (done)
 			return 0;
-		if (poll_wait(&poll, "it is detached", err) < 0)
-			return -1;
 	}
 }
 
@@ -189,8 +193,9 @@ struct attaching {
 	struct ec2_nic made;
 	char attachment[EC2_ID_SIZE]; /* "" = not attached yet */
 	unsigned slot;
-	bool lost;  /* the answer to an Attach */
-	bool again; /* an earlier attach with this token got as far as attaching one */
+	bool creating; /* a Create was sent with this token */
+	bool lost;     /* the answer to an Attach */
+	bool again;    /* an earlier attach with this token got as far as attaching one */
 };
 
 static bool slot_used(const struct attaching *a, unsigned slot)
@@ -292,6 +297,7 @@ static void attempt_refused(struct attaching *a)
 	pthread_mutex_lock(&a->aws->lock);
 	attempt_of(a->aws, a->want->token)->number++;
 	pthread_mutex_unlock(&a->aws->lock);
+	a->creating = false;
 }
 
 /* IPv6 where the subnet has it. Whoever asks for an IPv6 unit of the new interface later is told that it has none. */
@@ -337,6 +343,7 @@ static int create_in(struct attaching *a, const char *subnet, unsigned count4, s
 		return -1;
 	created_at(a->aws, when);
 	attempt_begin(a, client_token);
+	a->creating = true;
 	if (ec2_nic_create(&a->aws->ec2, &want, a->deadline_us, &a->made, err) == 0)
 		return 0;
 	if (str_equal(err->ident, "IdempotentParameterMismatch"))
@@ -390,8 +397,10 @@ static int create(struct attaching *a, struct err *err)
 	struct aws_places where = { 0 };
 	int r;
 
-	if (a->again)
+	if (a->again) {
+		a->creating = true; /* by an attach before this one */
 		return adopt(a, err);
+	}
 	if (places(a, &where, err) < 0)
 		return -1;
 	r = create_anywhere(a, &where, count4, err);
@@ -462,51 +471,44 @@ static int attach(struct attaching *a, struct err *err)
 	return ec2_die_with_instance(&a->aws->ec2, a->made.nic.id, a->attachment, a->deadline_us, err);
 }
 
-static int until_attached(struct attaching *a, struct err *err)
+/* EC2 took it; the device appears in a few seconds. Nothing is asked about that: the node sees its own devices, and reads
+ * are what all nodes of an account share. */
+static void set_attached(struct attaching *a)
 {
-	struct poll poll = poll_start(a->aws, a->deadline_us);
-
-	for (;;) {
-		struct ec2_nic nic = { 0 };
-		bool found;
-
-		if (describe_id(a->aws, a->made.nic.id, a->deadline_us, &nic, &found, err) < 0)
-			return -1;
-		if (found && str_equal(nic.attachment_status, "attached") &&
-		    str_equal(nic.instance, a->self.instance)) {
-			ec2_nic_done(&a->made);
-			a->made = nic;
-			return 0;
-		}
-		ec2_nic_done(&nic);
-		if (poll_wait(&poll, "it is attached", err) < 0)
-			return -1;
-	}
+	(void)str_copy(a->made.instance, sizeof(a->made.instance), a->self.instance);
+	(void)str_copy(a->made.attachment_status, sizeof(a->made.attachment_status), "attaching");
+	(void)str_copy(a->made.nic.handle, sizeof(a->made.nic.handle), a->attachment);
+	a->made.nic.slot = a->slot;
 }
 
 static int forward(struct attaching *a, struct err *err)
 {
-	if (look(a, err) < 0 || create(a, err) < 0 || attach(a, err) < 0 || until_attached(a, err) < 0)
+	if (look(a, err) < 0 || create(a, err) < 0 || attach(a, err) < 0)
 		return -1;
+	set_attached(a);
 	return aws_nic_finish(a->aws, &a->made, a->deadline_us, err);
 }
 
-/* Leaves @err, the reason, alone; what cannot be removed now is left to a sweep. */
-static void clean_up(struct attaching *a, int64_t deadline_us)
+/* What cannot be removed now is left to a sweep. Return: false when something may be left; @why: the failure. */
+static bool clean_up(struct attaching *a, int64_t deadline_us, const struct err *why)
 {
 	struct ec2_nic nic = { 0 };
 	bool found = false;
 	struct err err;
 
+	/* A Create without an answer was repeated under its token, and may have been done each time. */
 	if (!a->made.nic.id[0])
-		return;
+		return !a->creating ||
+		       (why->class != ERR_RETRY && why->class != ERR_AMBIGUOUS && why->class != ERR_PROTOCOL);
 	/* An Attach whose answer was lost is seen here only. */
 	if (!a->attachment[0] && describe_id(a->aws, a->made.nic.id, deadline_us, &nic, &found, &err) == 0 && found)
 		memcpy(a->attachment, nic.nic.handle, sizeof(a->attachment));
 	ec2_nic_done(&nic);
 	/* Nothing is left of it, and its ClientToken would be refused from now on. */
-	if (detach_and_delete(a->aws, a->made.nic.id, a->attachment, deadline_us, &err) == 0)
-		attempt_refused(a);
+	if (detach_and_delete(a->aws, a->made.nic.id, a->attachment, deadline_us, &err) < 0)
+		return false;
+	attempt_refused(a);
+	return true;
 }
 
 static int64_t forward_deadline(const struct aws *aws, int64_t deadline_us)
@@ -531,8 +533,8 @@ int aws_attach(struct cloud *cloud, const struct cloud_attach *want, int64_t dea
 	if (r == 0) {
 		*ret = a.made.nic;
 		memset(&a.made.nic, 0, sizeof(a.made.nic));
-	} else {
-		clean_up(&a, deadline_us);
+	} else if (!clean_up(&a, deadline_us, &why)) {
+		why.class = ERR_AMBIGUOUS;
 	}
 	aws->attaches_ended++;
 	ec2_nic_done(&a.made);

@@ -137,8 +137,9 @@ struct cloud_ops {
 	/** release - these blocks of a NIC; a block that is not there is success. */
 	int (*release)(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count,
 		       int64_t deadline_us, struct err *err);
-	/** attach - create, attach, make it die with the instance; cleans up behind itself on failure.
-	 *  Returns when the cloud says "attached"; the link may appear in the kernel a little later. */
+	/** attach - create, attach, make it die with the instance. Returns when the cloud has taken it; the device appears
+	 *  seconds later. Cleans up behind itself on failure. Errors: AMBIGUOUS when something of it may be left all the
+	 *  same, for a list and a sweep to find; with any other class nothing is. */
 	int (*attach)(struct cloud *cloud, const struct cloud_attach *want, int64_t deadline_us, struct cloud_nic *ret,
 		      struct err *err);
 	/** detach - detach and delete; NOTFOUND is success. */

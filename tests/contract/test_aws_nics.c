@@ -17,13 +17,14 @@ static void test_attach__then_detach(void **state)
 	      false);
 	attached(&w, "t1", 1, 5, &nic);
 	assert_int_equal(nic.slot, 1);
-	assert_true(nic.attached && !nic.foreign && !nic.primary);
+	assert_true(!nic.foreign && !nic.primary);
 	assert_int_equal(nic.block_count, 5);
 	assert_string_equal(ipaddr_str(&nic.gateway, text), "10.0.1.1");
 	assert_int_equal(calls(&w, "CreateNetworkInterface"), 1);
 	assert_int_equal(calls(&w, "AttachNetworkInterface"), 1);
 	assert_int_equal(calls(&w, "ModifyNetworkInterfaceAttribute"), 1);
 	assert_int_equal(calls(&w, "AssignPrivateIpAddresses"), 0);
+	assert_int_equal(calls(&w, "DescribeNetworkInterfaces"), 1); /* all nodes of the account share these */
 	list(&w, &view);
 	assert_int_equal(view.nic_count, 2);
 	assert_string_equal(nic_at(&view, 1)->id, nic.id);
@@ -189,6 +190,23 @@ static void test_attach__failure_after_attaching_leaves_nothing(void **state)
 	assert_int_equal(attach_with(&w, "t1", 1, 0, &nic), -1);
 	assert_int_equal(w.err.class, ERR_AUTH);
 	assert_int_equal(nic_count(&w), 1);
+	end(&w);
+}
+
+/* What could not be removed is said to be perhaps there, whatever the reason was: it has to be looked for. */
+static void test_attach__failure_whose_cleaning_fails_too(void **state)
+{
+	struct cloud_nic nic;
+	struct world w;
+
+	(void)state;
+	start(&w, PLAIN, false);
+	fault(&w, "ModifyNetworkInterfaceAttribute", FAULT_ERROR, FAULT_FOREVER, "UnauthorizedOperation", "no");
+	fault(&w, "DetachNetworkInterface", FAULT_ERROR, FAULT_FOREVER, "UnauthorizedOperation", "no");
+	assert_int_equal(attach_with(&w, "t1", 1, 0, &nic), -1);
+	assert_int_equal(w.err.class, ERR_AMBIGUOUS);
+	assert_string_equal(w.err.ident, "UnauthorizedOperation");
+	assert_int_equal(nic_count(&w), 2);
 	end(&w);
 }
 
@@ -403,6 +421,7 @@ int main(void)
 		check_unit_test(test_attach__stale_reads),
 		check_unit_test(test_attach__failure_leaves_nothing__aws_40_10),
 		check_unit_test(test_attach__failure_after_attaching_leaves_nothing),
+		check_unit_test(test_attach__failure_whose_cleaning_fails_too),
 		check_unit_test(test_attach__subnet_fills_up__aws_12),
 		check_unit_test(test_attach__repeated_token_after_fewer_units),
 		check_unit_test(test_attach__repeated_token_finds_what_is_not_attached),

@@ -347,7 +347,7 @@ static void test_attach__open_create_is_found_again(void **state)
 	fault(&w, "CreateNetworkInterface", FAULT_ERROR, 1, "InsufficientFreeAddressesInSubnet", "no");
 	fault(&w, "CreateNetworkInterface", FAULT_LOST_ANSWER, FAULT_FOREVER, "", "");
 	assert_int_equal(try_attach(&node, "t1", 1, 2, &nic), -1);
-	assert_int_equal(w.err.class, ERR_RETRY);
+	assert_int_equal(w.err.class, ERR_AMBIGUOUS);
 	assert_int_equal(nic_count(&w), 3);
 	aws_mock_faults_clear(w.mock);
 	pass(&node, 121); /* the first one is the best again */

@@ -35,7 +35,7 @@ struct fleet_policy {
 	const struct rule *rule;                  /* NULL: berth */
 	unsigned warm_ips;                        /* berth: as its setting; FLEET_WARM_AUTO */
 	unsigned min_ips;                         /* berth */
-	int64_t list_period_us, release_delay_us; /* berth; 0: its defaults */
+	int64_t release_delay_us; /* berth; 0: its default */
 };
 #define FLEET_WARM_AUTO UINT32_MAX /* CONFIG_WARM_AUTO */
 

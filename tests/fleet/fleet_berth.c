@@ -34,7 +34,7 @@ struct executor {
 
 struct berth_node {
 	struct ipamd *d;
-	struct cloud cloud; /* only stats() is asked of it */
+	struct cloud cloud; /* only stats() is asked of it, and whether it can glance */
 	struct cloud_stats stats;
 	struct executor executor;
 	struct budget budget;
@@ -45,6 +45,12 @@ struct berth_node {
 /* ---- stand-ins: the executor ---- */
 
 static bool claim_nic(struct fleet *f, struct fleet_op *op, const struct job *job);
+
+static void begin(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	(void)class;
+	berth_op_start(f, op);
+}
 
 int executor_submit_take(struct executor *ex, struct job *job, struct err *err)
 {
@@ -61,7 +67,8 @@ int executor_submit_take(struct executor *ex, struct job *job, struct err *err)
 	copy->submitted_us = ex->f->now_us;
 	memset(job, 0, sizeof(*job));
 	op->job = copy;
-	berth_op_start(ex->f, op);
+	op->step = begin;
+	call_after(ex->f, op, ACTION_COUNT, 0); /* its result never comes within the turn that submits it */
 	return 0;
 }
 
@@ -348,7 +355,16 @@ static void read_stats(struct cloud *cloud, struct cloud_stats *ret)
 	*ret = berth->stats;
 }
 
-static const struct cloud_ops stats_only = { .name = "sim", .stats = read_stats };
+/* Only that it is there is asked: the executor answers. */
+static int glance(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err)
+{
+	(void)cloud;
+	(void)deadline_us;
+	(void)ret;
+	return err_set(err, ERR_BUG, "sim", "the executor answers");
+}
+
+static const struct cloud_ops two_ops = { .name = "sim", .stats = read_stats, .glance = glance };
 
 static uint64_t node_random(void *ctx)
 {
@@ -380,8 +396,6 @@ static struct ipamd *new_daemon(struct fleet *f, struct fleet_node *node)
 	config.min_ips = f->policy->min_ips;
 	if (f->policy->release_delay_us)
 		config.release_delay_us = f->policy->release_delay_us;
-	if (f->policy->list_period_us)
-		config.list_period_us = f->policy->list_period_us;
 	config.warm_ips = f->policy->warm_ips;
 	d = ipamd_new(&config, f->options->no_jitter ? 1 : dice_next(&node->dice), f->now_us);
 	if (d) {
@@ -400,7 +414,7 @@ void berth_boot(struct fleet *f, struct fleet_node *node)
 		return;
 	}
 	node->berth = berth;
-	berth->cloud.ops = &stats_only;
+	berth->cloud.ops = &two_ops;
 	berth->random = (struct random){ node_random, &node->dice };
 	berth->executor = (struct executor){ .f = f, .node = node };
 	berth->d = new_daemon(f, node);

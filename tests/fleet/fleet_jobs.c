@@ -11,6 +11,7 @@
 
 /* As in cloud/aws/lifecycle.c. */
 #define POLL_FIRST_US  (150 * USEC_PER_MSEC)
+#define DETACHING_US   (2 * USEC_PER_SEC)
 #define POLL_MAX_US    (2 * USEC_PER_SEC)
 #define READ_BACKS     3
 #define CLEANUP_MAX_US (20 * USEC_PER_SEC)
@@ -24,7 +25,7 @@ enum phase {
 	PHASE_ATTACH,
 	PHASE_READ_BACK,
 	PHASE_MODIFY,
-	PHASE_POLL,
+	PHASE_SETTLE, /* no call: until the device is there */
 	PHASE_DETACH,
 	PHASE_GONE, /* until it is available */
 	PHASE_DELETE,
@@ -63,17 +64,34 @@ static void go(struct fleet *f, struct fleet_op *op, enum phase phase, enum flee
 
 /* ---- detach, and cleaning up behind an attach ---- */
 
+/* The end of a detach, or of cleaning up: what may be left has to be looked for. */
+static void removed(struct fleet *f, struct fleet_op *op, enum err_class class)
+{
+	bool is_left = class != ERR_NONE && class != ERR_NOTFOUND;
+
+	if (op->failed == ERR_NONE)
+		finish(f, op, class);
+	else
+		finish(f, op, is_left ? ERR_AMBIGUOUS : op->failed);
+}
+
+static void until_gone(struct fleet *f, struct fleet_op *op)
+{
+	poll_reset(op);
+	op->poll_us = DETACHING_US;
+	op->phase = PHASE_GONE;
+	if (!poll_again(f, op, ACTION_DESCRIBE_NICS))
+		removed(f, op, ERR_RETRY);
+}
+
 /* until_available(), then delete_nic(); @class: of the call that ended. */
 static void removing(struct fleet *f, struct fleet_op *op, enum err_class class)
 {
-	enum err_class otherwise = op->failed != ERR_NONE ? op->failed : class;
-
 	switch ((enum phase)op->phase) {
 	case PHASE_DETACH:
 		if (class != ERR_NONE && class != ERR_NOTFOUND && class != ERR_CONFLICT)
 			break;
-		poll_reset(op);
-		go(f, op, PHASE_GONE, ACTION_DESCRIBE_NICS);
+		until_gone(f, op);
 		return;
 	case PHASE_GONE:
 		if (class != ERR_NONE)
@@ -88,7 +106,7 @@ static void removing(struct fleet *f, struct fleet_op *op, enum err_class class)
 		}
 		if (poll_again(f, op, ACTION_DESCRIBE_NICS))
 			return;
-		otherwise = op->failed != ERR_NONE ? op->failed : ERR_RETRY;
+		class = ERR_RETRY;
 		break;
 	case PHASE_DELETE:
 		if (class == ERR_CONFLICT && poll_again(f, op, ACTION_DELETE))
@@ -100,11 +118,11 @@ static void removing(struct fleet *f, struct fleet_op *op, enum err_class class)
 	case PHASE_ATTACH:
 	case PHASE_READ_BACK:
 	case PHASE_MODIFY:
-	case PHASE_POLL:
+	case PHASE_SETTLE:
 	case PHASE_SWEEP:
 		break;
 	}
-	finish(f, op, otherwise);
+	removed(f, op, class);
 }
 
 static void detach_step(struct fleet *f, struct fleet_op *op, enum err_class class)
@@ -112,11 +130,11 @@ static void detach_step(struct fleet *f, struct fleet_op *op, enum err_class cla
 	if (op->phase != PHASE_LOOK)
 		removing(f, op, class);
 	else if (class != ERR_NONE || !op->cnic || op->cnic->state == CNIC_GONE)
-		finish(f, op, op->failed != ERR_NONE ? op->failed : class);
+		removed(f, op, class);
 	else if (op->cnic->state == CNIC_ATTACHED)
 		go(f, op, PHASE_DETACH, ACTION_DETACH);
 	else
-		go(f, op, PHASE_GONE, ACTION_DESCRIBE_NICS);
+		until_gone(f, op);
 }
 
 static void clean_up(struct fleet *f, struct fleet_op *op, enum err_class why)
@@ -125,7 +143,7 @@ static void clean_up(struct fleet *f, struct fleet_op *op, enum err_class why)
 	op->deadline_us = op->end_us;
 	op->step = detach_step;
 	if (!op->cnic)
-		finish(f, op, why);
+		removed(f, op, ERR_NONE);
 	else if (op->cnic->state == CNIC_ATTACHED && op->phase != PHASE_ATTACH && op->phase != PHASE_READ_BACK)
 		go(f, op, PHASE_DETACH, ACTION_DETACH); /* the attachment is known */
 	else
@@ -171,8 +189,10 @@ static void attach_step(struct fleet *f, struct fleet_op *op, enum err_class cla
 		go(f, op, PHASE_CREATE, ACTION_CREATE);
 		return;
 	case PHASE_CREATE:
+		if (class == ERR_RETRY)
+			class = ERR_AMBIGUOUS; /* repeated without an answer: what was made all the same is a leftover */
 		if (class != ERR_NONE)
-			break; /* what was made all the same is a leftover for the sweep */
+			break;
 		go(f, op, PHASE_ATTACH, ACTION_ATTACH);
 		return;
 	case PHASE_ATTACH:
@@ -186,16 +206,13 @@ static void attach_step(struct fleet *f, struct fleet_op *op, enum err_class cla
 			clean_up(f, op, class);
 			return;
 		}
-		poll_reset(op);
-		go(f, op, PHASE_POLL, ACTION_DESCRIBE_NICS);
+		op->phase = PHASE_SETTLE;
+		call_after(f, op, ACTION_COUNT,
+			   op->cnic->settled_us > f->now_us ? op->cnic->settled_us - f->now_us : 0);
 		return;
-	case PHASE_POLL:
-		if (class != ERR_NONE || op->cnic->state != CNIC_ATTACHED)
-			clean_up(f, op, class != ERR_NONE ? class : ERR_NOTFOUND);
-		else if (cloud_settle(f, op->cnic))
-			finish(f, op, ERR_NONE);
-		else if (!poll_again(f, op, ACTION_DESCRIBE_NICS))
-			clean_up(f, op, ERR_RETRY);
+	case PHASE_SETTLE:
+		(void)cloud_settle(f, op->cnic);
+		finish(f, op, ERR_NONE);
 		return;
 	case PHASE_ONLY:
 	case PHASE_DETACH:
@@ -253,7 +270,7 @@ void berth_op_start(struct fleet *f, struct fleet_op *op)
 		call_after(f, op, ACTION_COUNT, METADATA_US);
 		return;
 	case JOB_LIMITS:
-		go(f, op, PHASE_ONLY, ACTION_DESCRIBE_TYPES);
+		call_after(f, op, ACTION_COUNT, 0); /* the provider has them in a table */
 		return;
 	case JOB_LIST:
 		go(f, op, PHASE_ONLY, ACTION_DESCRIBE_NICS);

@@ -25,10 +25,7 @@ static const struct rule aws_warm_ips = {
 
 static const struct fleet_policy policies[] = {
 	{ .name = "berth", .warm_ips = FLEET_WARM_AUTO },
-	{ .name = "berth, minIPs=14 listPeriod=30m",
-	  .warm_ips = FLEET_WARM_AUTO,
-	  .min_ips = 14,
-	  .list_period_us = 1800 * USEC_PER_SEC },
+	{ .name = "berth, minIPs=14", .warm_ips = FLEET_WARM_AUTO, .min_ips = 14 },
 	{ .name = "amazon-vpc-cni-k8s, default", .rule = &aws_warm_nic },
 	{ .name = "amazon-vpc-cni-k8s, WARM_IP_TARGET=2 MINIMUM_IP_TARGET=10", .rule = &aws_warm_ips },
 };

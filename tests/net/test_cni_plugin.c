@@ -578,7 +578,7 @@ static void test_add__daemon_down(void **state)
 	nothing_is_left(world);
 }
 
-static void test_add__daemon_hangs(void **state)
+static void test_add__daemon_hangs__aws_40_32(void **state)
 {
 	struct world *world = *state;
 	int64_t start_us = clock_now(&clock_boot);
@@ -680,7 +680,7 @@ static void test_add__bad_configurations(void **state)
 
 /* ---- DEL ---- */
 
-static void test_del__again_and_unknown(void **state)
+static void test_del__again_unknown_and_without_netns__aws_40_25(void **state)
 {
 	struct world *world = *state;
 	char conf[512], ops[256];
@@ -803,13 +803,13 @@ int main(void)
 		plugin_test(test_add__name_taken_meanwhile),
 		plugin_test(test_add__every_reason),
 		plugin_test(test_add__daemon_down),
-		plugin_test(test_add__daemon_hangs),
+		plugin_test(test_add__daemon_hangs__aws_40_32),
 		plugin_test(test_add__daemon_talks_nonsense),
 		plugin_test(test_add__confirm_fails),
 		plugin_test(test_add__stdout_is_full),
 		plugin_test(test_add__netns_gone_or_own),
 		plugin_test(test_add__bad_configurations),
-		plugin_test(test_del__again_and_unknown),
+		plugin_test(test_del__again_unknown_and_without_netns__aws_40_25),
 		plugin_test(test_del__refused),
 		plugin_test(test_del__daemon_down),
 		plugin_test(test_del__daemon_hangs),

@@ -2,8 +2,8 @@
 /*
  * DOC: the daemon's executors under the virtual clock
  *
- * A job is a series of calls to the cloud, as a provider makes them: attach is create, attach, read until attached; detach
- * is detach, read until available, delete; what fails behind a create is cleaned up. Each call is sent, takes effect
+ * A job is a series of calls to the cloud, as a provider makes them: attach is create, attach; detach is detach, read until
+ * available, delete; what fails behind a create is cleaned up. Each call is sent, takes effect
  * somewhere on its way and is answered, or not. A throttled call is tried again by the provider until the job's deadline.
  *
  * When the daemon is killed, a call that was sent still takes effect, nothing behind it is sent any more.
@@ -39,7 +39,6 @@ enum stage {
 	STAGE_RELEASE,
 	STAGE_CREATE,
 	STAGE_ATTACH,
-	STAGE_UNTIL_ATTACHED,
 	STAGE_DETACH,
 	STAGE_UNTIL_DETACHED,
 	STAGE_DELETE,
@@ -94,7 +93,7 @@ static enum stage stage_at(const struct call *c)
 		[JOB_SWEEP] = { STAGE_READ, STAGE_END },
 		[JOB_ASSIGN] = { STAGE_ASSIGN, STAGE_END },
 		[JOB_RELEASE] = { STAGE_RELEASE, STAGE_END },
-		[JOB_ATTACH] = { STAGE_CREATE, STAGE_ATTACH, STAGE_UNTIL_ATTACHED, STAGE_END },
+		[JOB_ATTACH] = { STAGE_CREATE, STAGE_ATTACH, STAGE_END },
 		[JOB_DETACH] = { STAGE_DETACH, STAGE_UNTIL_DETACHED, STAGE_DELETE, STAGE_END },
 		[JOB_NFT] = { STAGE_NFT, STAGE_END },
 		[JOB_LINK_DEL] = { STAGE_LINK_DEL, STAGE_END },
@@ -116,7 +115,6 @@ static struct sim_range latency_of(const struct world *w, enum stage stage)
 	case STAGE_METADATA:
 		return l->metadata;
 	case STAGE_READ:
-	case STAGE_UNTIL_ATTACHED:
 	case STAGE_UNTIL_DETACHED:
 		return l->read;
 	case STAGE_ASSIGN:
@@ -286,7 +284,9 @@ static bool clean_up(struct world *w, struct call *c)
 
 static void give_up(struct world *w, struct call *c, const struct err *err)
 {
-	if (!c->failing) {
+	if (c->failing) {
+		c->job.err.class = ERR_AMBIGUOUS; /* something may be left */
+	} else {
 		c->job.rc = -1;
 		c->job.err = *err;
 	}
@@ -371,6 +371,12 @@ static int effect_read(struct world *w, struct call *c)
 	return c->job.kind == JOB_LIST ? make_view(w, c) : find_leftovers(w, c);
 }
 
+/* Or on its way: the cloud lets it have addresses from the moment that it has taken the attach. */
+static bool is_attached(const struct mnic *nic)
+{
+	return nic && (nic->state == MNIC_ATTACHED || nic->state == MNIC_ATTACHING);
+}
+
 static int effect_assign(struct world *w, struct call *c)
 {
 	struct mnic *nic = cloud_nic(w, c->job.nic);
@@ -378,7 +384,7 @@ static int effect_assign(struct world *w, struct call *c)
 	unsigned most = want->count;
 	int came;
 
-	if (!nic || nic->state != MNIC_ATTACHED)
+	if (!is_attached(nic))
 		return err_set(&c->err, ERR_NOTFOUND, "cloud", "no NIC %s", c->job.nic);
 	if (most > 1 && world_chance(w, w->scenario.faults.partial))
 		most = rng_u(&w->rng, 1, most - 1);
@@ -393,7 +399,7 @@ static int effect_recover(struct world *w, struct call *c)
 {
 	struct mnic *nic = cloud_nic(w, c->job.nic);
 
-	if (!nic || nic->state != MNIC_ATTACHED)
+	if (!is_attached(nic))
 		return err_set(&c->err, ERR_NOTFOUND, "cloud", "no NIC %s", c->job.nic);
 	for (unsigned i = 0; i < c->job.count; i++)
 		if (cloud_recover_block(w, nic, &c->job.blocks[i], &c->err) == 0 && !c->orphan)
@@ -412,6 +418,15 @@ static int effect_create(struct world *w, struct call *c)
 	return 0;
 }
 
+static int effect_attach(struct world *w, struct call *c, struct mnic *nic)
+{
+	if (cloud_attach_nic(w, nic, c->job.slot, &c->err) < 0)
+		return -1;
+	if (!c->orphan)
+		CHECK(cloud_show(w, nic, &c->job.nic_result) == 0);
+	return 0;
+}
+
 static int effect_nic(struct world *w, struct call *c)
 {
 	const char *id = c->made[0] ? c->made : c->job.nic;
@@ -423,7 +438,7 @@ static int effect_nic(struct world *w, struct call *c)
 	if (!nic)
 		return c->stage == STAGE_ATTACH ? err_set(&c->err, ERR_NOTFOUND, "cloud", "no NIC %s", id) : 0;
 	if (c->stage == STAGE_ATTACH)
-		return cloud_attach_nic(w, nic, c->job.slot, &c->err);
+		return effect_attach(w, c, nic);
 	if (c->stage == STAGE_DETACH)
 		return cloud_detach_nic(w, nic, &c->err);
 	if (c->stage == STAGE_RELEASE)
@@ -466,7 +481,6 @@ static int effect(struct world *w, struct call *c)
 		return world_chance(w, w->scenario.faults.nft)
 			       ? err_set(&c->err, ERR_RETRY, "conntrack", "a planted failure")
 			       : 0;
-	case STAGE_UNTIL_ATTACHED:
 	case STAGE_UNTIL_DETACHED:
 	case STAGE_END:
 		break;
@@ -566,37 +580,26 @@ static void next_stage(struct world *w, struct call *c)
 		later(w, c, 0, PHASE_SEND);
 }
 
-static void poll_nic(struct world *w, struct call *c)
+static void until_detached(struct world *w, struct call *c)
 {
 	const struct mnic *nic = cloud_nic(w, c->made[0] ? c->made : c->job.nic);
 
-	if (c->stage == STAGE_UNTIL_DETACHED) {
-		if (!nic || nic->state == MNIC_AVAILABLE)
-			next_stage(w, c);
-		else if (nic->state == MNIC_ATTACHED && c->fate != FATE_OK)
-			fail_as(w, c, ERR_RETRY, "still attached");
-		else if (nic->state == MNIC_ATTACHED && c->failing)
-			finish(w, c);
-		else if (nic->state == MNIC_ATTACHED)
-			succeed(w, c); /* the detach said yes and did nothing: nobody notices here */
-		else
-			later_in(w, c, w->scenario.latency.poll, PHASE_SEND);
-		return;
-	}
-	if (!nic || nic->state == MNIC_DETACHING || nic->state == MNIC_AVAILABLE) {
-		fail_as(w, c, ERR_RETRY, "the NIC is gone");
-	} else if (nic->state == MNIC_ATTACHED) {
-		CHECK(cloud_show(w, nic, &c->job.nic_result) == 0);
+	if (!nic || nic->state == MNIC_AVAILABLE)
 		next_stage(w, c);
-	} else {
+	else if (nic->state == MNIC_ATTACHED && c->fate != FATE_OK)
+		fail_as(w, c, ERR_RETRY, "still attached");
+	else if (nic->state == MNIC_ATTACHED && c->failing)
+		give_up(w, c, &c->job.err);
+	else if (nic->state == MNIC_ATTACHED)
+		succeed(w, c); /* the detach said yes and did nothing: nobody notices here */
+	else
 		later_in(w, c, w->scenario.latency.poll, PHASE_SEND);
-	}
 }
 
 static void answered_ok(struct world *w, struct call *c)
 {
-	if (c->stage == STAGE_UNTIL_ATTACHED || c->stage == STAGE_UNTIL_DETACHED)
-		poll_nic(w, c);
+	if (c->stage == STAGE_UNTIL_DETACHED)
+		until_detached(w, c);
 	else if (c->fate == FATE_OK && c->rc < 0)
 		give_up(w, c, &c->err);
 	else

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What users of other systems reported, as statements about this daemon. A test is named after its source: aws_N and acn_N
- * are issues of amazon-vpc-cni-k8s and azure-container-networking, cil_N of cilium.
+ * are issues of amazon-vpc-cni-k8s and azure-container-networking, cil_N of cilium; aws_40_N, azure_N and gcp_N are the
+ * statements that follow from the reports about each cloud's own plugin.
  */
 #include "tests/sim/script.h"
 
 static const unsigned always = 1000000; /* ppm */
+
+static int first_block(const struct pool_block_view *block, void *arg)
+{
+	*(struct prefix *)arg = block->prefix;
+	return 1;
+}
 
 /* ---- nothing leaks ---- */
 
@@ -123,7 +130,123 @@ static void test_kills_under_churn__no_address_twice__aws_711(void **state)
 	close_world(w);
 }
 
+static int count_leased(const struct pool_block_view *block, void *arg)
+{
+	*(unsigned *)arg += block->leased_count;
+	return 0;
+}
+
+/* At every moment of a busy hour: what is held is free, leased or cooling, and nothing is counted twice. */
+static void test_busy_node__counts_add_up_at_every_step__azure_25(void **state)
+{
+	struct scenario s;
+	struct world *w;
+	int64_t end_us;
+	unsigned full = 0;
+
+	(void)state;
+	scenario_quiet(&s);
+	s.shape.nics_max = 2;
+	s.shape.units_per_nic = 8;
+	s.config.max_pods = 16;
+	s.load = (struct sim_load){ .pods_max = 16, .arrival_us = S, .lifetime = { 10 * S, 40 * S } };
+	w = open_world(&s);
+	run(w, 30 * S);
+	for (end_us = world_now(w) + 60 * MN; world_now(w) < end_us && world_step(w);) {
+		struct pool_counts c = counts_of(w);
+		unsigned leased = 0;
+
+		(void)pool_blocks(world_daemon(w)->pool, count_leased, &leased);
+		assert_int_equal(leased, c.leased);
+		assert_int_equal(c.total, c.free + c.leased + c.cooling + c.pending + c.unleasable);
+		full += c.leased + c.cooling == c.total;
+	}
+	must_hold(w);
+	assert_true(full > 0); /* or it was never near its limit */
+	settle(w);
+	close_world(w);
+}
+
+/* ---- the daemon was away ---- */
+
+/* A full node whose daemon is down and whose pods all go: the next daemon has room, for itself too if it were a pod. */
+static void test_full_node__emptied_without_a_daemon_has_room__azure_6(void **state)
+{
+	struct scenario s;
+	struct world *w;
+
+	(void)state;
+	scenario_quiet(&s);
+	s.shape.nics_max = 1;
+	s.shape.units_per_nic = 4;
+	s.config.warm_ips = 0;
+	w = open_world(&s);
+	run(w, 10 * S);
+	add_pods(w, 4);
+	wait_live(w, 4, MN);
+	world_daemon_kill(w, false);
+	delete_pods(w, 4);
+	run(w, 10 * S);
+	assert_int_equal(world_pods_in(w, POD_LIVE), 0); /* no DEL waits for a daemon */
+	world_daemon_start(w);
+	add_pods(w, 4);
+	wait_live(w, 4, s.config.cooldown_us + 5 * S);
+	assert_int_equal(world_counters(w)->adds_failed, 0);
+	settle(w);
+	close_world(w);
+}
+
+/* What the daemon believes is wrong: a block is forgotten, another is taken for lost. Minutes later both are there. */
+static void test_pool_out_of_step__is_right_by_the_next_list__cil_46598(void **state)
+{
+	struct prefix forgotten, lost;
+	struct pool_block_view block;
+	struct scenario s;
+	struct world *w;
+	struct pool *pool;
+
+	(void)state;
+	scenario_quiet(&s);
+	s.config.warm_ips = 4;
+	s.config.release_delay_us = 60 * MN; /* what turns up again is too many by then */
+	w = open_world(&s);
+	run(w, MN);
+	pool = world_daemon(w)->pool;
+	assert_int_equal(counts_of(w).free, 4);
+	assert_int_equal(pool_blocks(pool, first_block, &forgotten), 1);
+	pool_block_remove(pool, &forgotten);
+	assert_int_equal(pool_blocks(pool, first_block, &lost), 1);
+	pool_block_set_state(pool, &lost, BLOCK_LOST, world_now(w));
+	run(w, 5 * MN); /* a glance at metadata does not agree: that is a reason for a list */
+	assert_true(pool_block_get(pool, &forgotten, &block));
+	assert_true(pool_block_get(pool, &lost, &block) && block.state == BLOCK_READY);
+	settle(w);
+	close_world(w);
+}
+
 /* ---- who waits is served, or told why ---- */
+
+/* No address anywhere, pods that keep asking for half an hour: the cloud is asked a few times a minute, not by each pod. */
+static void test_full_subnet__calls_stay_bounded__gcp_13(void **state)
+{
+	struct scenario s;
+	struct world *w;
+	uint64_t before;
+
+	(void)state;
+	scenario_quiet(&s);
+	s.shape.subnet_len = 28;
+	s.config.add_timeout_us = 20 * S;
+	w = open_world(&s);
+	run(w, 5 * S);
+	add_pods(w, 30);
+	run(w, 5 * MN);
+	before = world_counters(w)->calls[JOB_ASSIGN] + world_counters(w)->calls[JOB_ATTACH];
+	run(w, 30 * MN);
+	assert_true(world_counters(w)->adds_failed > 30);
+	assert_true(world_counters(w)->calls[JOB_ASSIGN] + world_counters(w)->calls[JOB_ATTACH] - before <= 30 * 4);
+	close_world(w);
+}
 
 /* The conflist is there only when an address can be leased: a node that may not buy any is not ready. */
 static void test_no_address__node_is_not_ready__aws_330(void **state)
@@ -315,6 +438,10 @@ int main(void)
 		world_test(test_kill_at_every_call_boundary__leaks_no_nic__aws_69),
 		world_test(test_del_racing_add__is_linear__acn_4829),
 		world_test(test_kills_under_churn__no_address_twice__aws_711),
+		world_test(test_busy_node__counts_add_up_at_every_step__azure_25),
+		world_test(test_full_node__emptied_without_a_daemon_has_room__azure_6),
+		world_test(test_pool_out_of_step__is_right_by_the_next_list__cil_46598),
+		world_test(test_full_subnet__calls_stay_bounded__gcp_13),
 		world_test(test_no_address__node_is_not_ready__aws_330),
 		world_test(test_full_subnet__is_the_reason_told__aws_3415),
 		world_test(test_throttled__is_the_reason_told_and_all_are_served__aws_405),

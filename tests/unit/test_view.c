@@ -154,6 +154,18 @@ static void test_merge__two_lists_lack_a_block__aws_1967(void **state)
 	assert_string_equal(state_of(w, "10.0.1.21/32"), "gone");
 }
 
+/* As many as before, and others: it is which that counts. */
+static void test_merge__as_many_but_others__aws_40_9(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, "10.0.1.21/32");
+	list_of(w, BLOCKS("10.0.1.22/32"), NULL);
+	list_of(w, BLOCKS("10.0.1.22/32"), NULL);
+	assert_string_equal(state_of(w, "10.0.1.21/32"), "gone");
+	assert_string_equal(state_of(w, "10.0.1.22/32"), "pending");
+}
+
 static void test_merge__cooling_block_goes(void **state)
 {
 	struct world *w = *state;
@@ -656,6 +668,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		view_test(test_merge__takes_in_what_is_new),
 		view_test(test_merge__two_lists_lack_a_block__aws_1967),
+		view_test(test_merge__as_many_but_others__aws_40_9),
 		view_test(test_merge__cooling_block_goes),
 		view_test(test_merge__block_with_a_pod_is_lost_and_comes_back),
 		view_test(test_merge__block_that_is_back_rests_on),
