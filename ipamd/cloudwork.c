@@ -197,7 +197,7 @@ static void finish_sweep(struct ipamd *d, struct job *job, int64_t now_us)
 	if (job->rc < 0)
 		log_warn("cannot sweep left-over NICs", LOG_ERR_FMT, LOG_ERR_ARGS(&job->err));
 	else if (job->swept)
-		log_info("deleted left-over NICs of this node", "nics=%u", job->swept);
+		log_info("deleted left-over NICs", "nics=%u", job->swept);
 }
 
 int64_t cloudwork_reconcile(struct ipamd *d, int64_t now_us)

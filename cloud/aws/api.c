@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../http.h"
@@ -53,6 +55,21 @@ static int mutate(struct ec2 *ec2, const char *action, const struct strbuf *form
 	return ec2_decode_ack(response.body, response.body_size, action, err);
 }
 
+/* Filters, the page that @token names (taken, may be NULL). The rest is the caller's. */
+static void list_form(struct strbuf *form, const char *action, const struct ec2_filter *filters, unsigned filter_count,
+		      char *token)
+{
+	ec2_form_begin(form, action);
+	for (unsigned i = 0; i < filter_count; i++) {
+		add_numbered(form, "Filter", i + 1, ".Name", filters[i].name);
+		add_numbered(form, "Filter", i + 1, ".Value.1", filters[i].value);
+	}
+	ec2_form_add(form, "MaxResults", PAGE_SIZE_TEXT);
+	if (token)
+		ec2_form_add(form, "NextToken", token);
+	free(token);
+}
+
 static int nics_page(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count, int64_t deadline_us,
 		     struct ec2_nics *nics, char **next, struct err *err)
 {
@@ -61,25 +78,16 @@ static int nics_page(struct ec2 *ec2, const struct ec2_filter *filters, unsigned
 	const struct ec2_call call = {
 		.action = "DescribeNetworkInterfaces", .form = &form, .class = BUDGET_READ, .idempotent = true
 	};
-	char *token = *next;
-	int r;
 
-	ec2_form_begin(&form, call.action);
-	for (unsigned i = 0; i < filter_count; i++) {
-		add_numbered(&form, "Filter", i + 1, ".Name", filters[i].name);
-		add_numbered(&form, "Filter", i + 1, ".Value.1", filters[i].value);
-	}
-	ec2_form_add(&form, "MaxResults", PAGE_SIZE_TEXT);
-	if (token)
-		ec2_form_add(&form, "NextToken", token);
-	r = ec2_call(ec2, &call, deadline_us, &response, err);
+	list_form(&form, call.action, filters, filter_count, *next);
 	*next = NULL;
-	free(token);
-	return r < 0 ? -1 : ec2_decode_nics(response.body, response.body_size, nics, next, err);
+	if (ec2_call(ec2, &call, deadline_us, &response, err) < 0)
+		return -1;
+	return ec2_decode_nics(response.body, response.body_size, nics, next, err);
 }
 
-int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count, int64_t deadline_us,
-		      struct ec2_nics *ret, struct err *err)
+int ec2_nics_describe_some(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count, unsigned enough,
+			   int64_t deadline_us, struct ec2_nics *ret, struct err *err)
 {
 	struct ec2_nics nics = { 0 };
 	char *next = NULL;
@@ -88,8 +96,8 @@ int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigne
 
 	do {
 		r = nics_page(ec2, filters, filter_count, deadline_us, &nics, &next, err);
-	} while (r == 0 && next && ++page < PAGES_MAX);
-	if (r == 0 && next)
+	} while (r == 0 && next && nics.count < enough && ++page < PAGES_MAX);
+	if (r == 0 && next && nics.count < enough)
 		r = err_set(err, ERR_PROTOCOL, DOMAIN, "DescribeNetworkInterfaces: more than %d pages", PAGES_MAX);
 	free(next);
 	if (r < 0) {
@@ -98,6 +106,12 @@ int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigne
 	}
 	*ret = nics;
 	return 0;
+}
+
+int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count, int64_t deadline_us,
+		      struct ec2_nics *ret, struct err *err)
+{
+	return ec2_nics_describe_some(ec2, filters, filter_count, UINT_MAX, deadline_us, ret, err);
 }
 
 int ec2_type_describe(struct ec2 *ec2, const char *type, int64_t deadline_us, struct ec2_type *ret, struct err *err)
@@ -115,8 +129,8 @@ int ec2_type_describe(struct ec2 *ec2, const char *type, int64_t deadline_us, st
 	return ec2_decode_type(response.body, response.body_size, type, ret, err);
 }
 
-int ec2_subnet_describe(struct ec2 *ec2, const char *subnet, int64_t deadline_us, struct ec2_subnet *ret,
-			struct err *err)
+static int subnets_page(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count, const char *cluster,
+			int64_t deadline_us, struct ec2_subnets *subnets, char **next, struct err *err)
 {
 	_cleanup_strbuf_ struct strbuf form = { 0 };
 	_cleanup_http_ struct http_response response = { 0 };
@@ -124,17 +138,78 @@ int ec2_subnet_describe(struct ec2 *ec2, const char *subnet, int64_t deadline_us
 		.action = "DescribeSubnets", .form = &form, .class = BUDGET_READ, .idempotent = true
 	};
 
-	ec2_form_begin(&form, call.action);
-	ec2_form_add(&form, "SubnetId.1", subnet);
+	list_form(&form, call.action, filters, filter_count, *next);
+	*next = NULL;
 	if (ec2_call(ec2, &call, deadline_us, &response, err) < 0)
 		return -1;
-	return ec2_decode_subnet(response.body, response.body_size, subnet, ret, err);
+	return ec2_decode_subnets(response.body, response.body_size, cluster, subnets, next, err);
+}
+
+int ec2_subnets_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count, const char *cluster,
+			 int64_t deadline_us, struct ec2_subnets *ret, struct err *err)
+{
+	struct ec2_subnets subnets = { 0 };
+	char *next = NULL;
+	unsigned page = 0;
+	int r;
+
+	do {
+		r = subnets_page(ec2, filters, filter_count, cluster, deadline_us, &subnets, &next, err);
+	} while (r == 0 && next && ++page < PAGES_MAX);
+	if (r == 0 && next)
+		r = err_set(err, ERR_PROTOCOL, DOMAIN, "DescribeSubnets: more than %d pages", PAGES_MAX);
+	free(next);
+	if (r < 0) {
+		ec2_subnets_done(&subnets);
+		return -1;
+	}
+	*ret = subnets;
+	return 0;
 }
 
 static void add_tag(struct strbuf *form, unsigned number, const char *key, const char *value)
 {
 	add_numbered(form, "TagSpecification.1.Tag", number, ".Key", key);
 	add_numbered(form, "TagSpecification.1.Tag", number, ".Value", value);
+}
+
+static void add_tags(struct strbuf *form, const struct ec2_create *want)
+{
+	unsigned number = 3;
+
+	ec2_form_add(form, "TagSpecification.1.ResourceType", "network-interface");
+	add_tag(form, 1, EC2_TAG_OWNER, want->instance);
+	add_tag(form, 2, EC2_TAG_CREATED, want->created_at);
+	add_tag(form, 3, EC2_TAG_TOKEN, want->token);
+	if (*want->cluster)
+		add_tag(form, ++number, EC2_TAG_CLUSTER, want->cluster);
+	for (unsigned i = 0; i < want->tag_count; i++)
+		add_tag(form, ++number, want->tags[i].key, want->tags[i].value);
+}
+
+static void add_groups(struct strbuf *form, const struct ec2_create *want)
+{
+	for (unsigned i = 0; i < want->group_count; i++)
+		add_numbered(form, "SecurityGroupId", i + 1, "", want->groups[i]);
+	for (unsigned i = 0; want->group_count == 0 && i < want->like->group_count; i++)
+		add_numbered(form, "SecurityGroupId", i + 1, "", want->like->groups[i]);
+}
+
+static void add_tracking(struct strbuf *form, const struct ec2_tracking *tracking)
+{
+	const struct {
+		const char *name;
+		unsigned seconds;
+	} rows[] = {
+		{ "ConnectionTrackingSpecification.TcpEstablishedTimeout", tracking->tcp_established_s },
+		{ "ConnectionTrackingSpecification.UdpStreamTimeout", tracking->udp_stream_s },
+		{ "ConnectionTrackingSpecification.UdpTimeout", tracking->udp_s },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (rows[i].seconds > 0)
+			ec2_form_add_uint(form, rows[i].name, rows[i].seconds);
+	}
 }
 
 /* One parameter: EC2 takes addresses and prefixes of one family in one call for a contradiction. */
@@ -153,16 +228,11 @@ static void create_form(struct strbuf *form, const struct ec2_create *want)
 	ec2_form_add(form, "SubnetId", want->subnet);
 	(void)snprintf(text, sizeof(text), EC2_DESCRIPTION "%s", want->instance);
 	ec2_form_add(form, "Description", text);
-	for (unsigned i = 0; i < want->groups_of->group_count; i++)
-		add_numbered(form, "SecurityGroupId", i + 1, "", want->groups_of->groups[i]);
+	add_groups(form, want);
 	for (unsigned i = 0; i < IP_FAMILIES; i++)
 		add_want(form, i, &want->wants[i]);
-	ec2_form_add(form, "TagSpecification.1.ResourceType", "network-interface");
-	add_tag(form, 1, EC2_TAG_OWNER, want->instance);
-	add_tag(form, 2, EC2_TAG_CREATED, want->created_at);
-	add_tag(form, 3, EC2_TAG_TOKEN, want->token);
-	if (*want->cluster)
-		add_tag(form, 4, EC2_TAG_CLUSTER, want->cluster);
+	add_tracking(form, &want->like->tracking);
+	add_tags(form, want);
 	ec2_form_add(form, "ClientToken", want->client_token);
 }
 
@@ -216,6 +286,18 @@ int ec2_die_with_instance(struct ec2 *ec2, const char *nic, const char *attachme
 	ec2_form_add(&form, "NetworkInterfaceId", nic);
 	ec2_form_add(&form, "Attachment.AttachmentId", attachment);
 	ec2_form_add(&form, "Attachment.DeleteOnTermination", "true");
+	return mutate(ec2, "ModifyNetworkInterfaceAttribute", &form, deadline_us, err);
+}
+
+int ec2_groups_set(struct ec2 *ec2, const char *nic, unsigned count, const char groups[][EC2_ID_SIZE],
+		   int64_t deadline_us, struct err *err)
+{
+	_cleanup_strbuf_ struct strbuf form = { 0 };
+
+	ec2_form_begin(&form, "ModifyNetworkInterfaceAttribute");
+	ec2_form_add(&form, "NetworkInterfaceId", nic);
+	for (unsigned i = 0; i < count; i++)
+		add_numbered(&form, "SecurityGroupId", i + 1, "", groups[i]);
 	return mutate(ec2, "ModifyNetworkInterfaceAttribute", &form, deadline_us, err);
 }
 

@@ -63,21 +63,30 @@ struct ec2_filter {
 /** struct ec2_create - a new interface; strings borrowed. */
 struct ec2_create {
 	const char *subnet;
-	const struct ec2_nic *groups_of; /* whose security groups it gets */
-	const char *instance;            /* owner tag and description */
-	const char *cluster;             /* "" = no tag */
-	const char *created_at;          /* ISO 8601 */
-	const char *token;               /* a tag, by which it is found again */
-	const char *client_token;        /* of this very request: other parameters need another one */
+	const struct ec2_nic *like; /* whose security groups, unless @groups says others, and timeouts it gets */
+	unsigned group_count;
+	const char *const *groups;
+	const char *instance;     /* owner tag and description */
+	const char *cluster;      /* "" = no tag */
+	const char *created_at;   /* ISO 8601 */
+	const char *token;        /* a tag, by which it is found again */
+	const char *client_token; /* of this very request: other parameters need another one */
+	unsigned tag_count;
+	const struct cloud_tag *tags; /* an operator's; none has a key of ours */
 	struct cloud_want wants[IP_FAMILIES];
 };
 
 _must_check_ int ec2_nics_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count,
 				   int64_t deadline_us, struct ec2_nics *ret, struct err *err);
+/** ec2_nics_describe_some() - the same, but no page more is asked for once there are @enough. */
+_must_check_ int ec2_nics_describe_some(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count,
+					unsigned enough, int64_t deadline_us, struct ec2_nics *ret, struct err *err);
 _must_check_ int ec2_type_describe(struct ec2 *ec2, const char *type, int64_t deadline_us, struct ec2_type *ret,
 				   struct err *err);
-_must_check_ int ec2_subnet_describe(struct ec2 *ec2, const char *subnet, int64_t deadline_us, struct ec2_subnet *ret,
-				     struct err *err);
+/** ec2_subnets_describe() - @cluster: whose tags are ours. */
+_must_check_ int ec2_subnets_describe(struct ec2 *ec2, const struct ec2_filter *filters, unsigned filter_count,
+				      const char *cluster, int64_t deadline_us, struct ec2_subnets *ret,
+				      struct err *err);
 _must_check_ int ec2_nic_create(struct ec2 *ec2, const struct ec2_create *want, int64_t deadline_us,
 				struct ec2_nic *ret, struct err *err);
 _must_check_ int ec2_nic_attach(struct ec2 *ec2, const char *nic, const char *instance, unsigned slot,
@@ -85,6 +94,9 @@ _must_check_ int ec2_nic_attach(struct ec2 *ec2, const char *nic, const char *in
 /** ec2_die_with_instance() - DeleteOnTermination=true of that attachment. */
 _must_check_ int ec2_die_with_instance(struct ec2 *ec2, const char *nic, const char *attachment, int64_t deadline_us,
 				       struct err *err);
+/** ec2_groups_set() - these security groups in place of those that it has. */
+_must_check_ int ec2_groups_set(struct ec2 *ec2, const char *nic, unsigned count, const char groups[][EC2_ID_SIZE],
+				int64_t deadline_us, struct err *err);
 _must_check_ int ec2_nic_detach(struct ec2 *ec2, const char *attachment, int64_t deadline_us, struct err *err);
 _must_check_ int ec2_nic_delete(struct ec2 *ec2, const char *nic, int64_t deadline_us, struct err *err);
 /** ec2_assign() - units of one family, all or none; which, is EC2's choice. */

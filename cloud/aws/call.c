@@ -280,7 +280,8 @@ int ec2_call(struct ec2 *ec2, const struct ec2_call *call, int64_t deadline_us, 
 		r = attempt(&a, &response, &why);
 		if (r < 0)
 			ec2->base->counters.errors[why.class]++;
-	} while (r < 0 && (repair(&a, &done, &why) || retry_again(&retry, &why)));
+		/* Who deletes what is in use waits until it is not, or leaves it to its user: not here. */
+	} while (r < 0 && (repair(&a, &done, &why) || (!ec2_is_in_use(&why) && retry_again(&retry, &why))));
 	aws_creds_done(&a.creds);
 	if (r == 0) {
 		*ret = response;

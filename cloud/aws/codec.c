@@ -112,6 +112,14 @@ static int entry_value(struct xml_decoder *d, const char *text)
 	return 0;
 }
 
+/* Whatever does not say no: who tagged it so wanted something to be left alone. */
+static bool hands_off(const char *text)
+{
+	bool value;
+
+	return str_bool(text, &value) < 0 || value;
+}
+
 static int entry_tag_end(struct xml_decoder *d, _unused_ const char *text)
 {
 	const struct entry *entry = d->scratch;
@@ -123,7 +131,9 @@ static int entry_tag_end(struct xml_decoder *d, _unused_ const char *text)
 		(void)str_copy(n->token, sizeof(n->token), entry->value);
 	else if (str_equal(entry->key, "node.berth.io/no_manage") ||
 		 str_equal(entry->key, "node.k8s.amazonaws.com/no_manage"))
-		n->no_manage = !str_equal(entry->value, "false");
+		n->no_manage = hands_off(entry->value);
+	else if (str_equal(entry->key, EC2_TAG_CREATED) && aws_time_parse(entry->value, &n->created_us) < 0)
+		n->created_us = 0;
 	entry_reset(d);
 	return 0;
 }
@@ -157,11 +167,16 @@ static int primary_addr(struct xml_decoder *d, const char *text)
 static const struct xml_field nic_fields[] = {
 	NIC("networkInterfaceId", FIELD_STR, nic.id),
 	NIC("macAddress", FIELD_MAC, nic.mac),
+	NIC("vpcId", FIELD_STR, vpc),
 	NIC("subnetId", FIELD_STR, subnet),
 	NIC("interfaceType", FIELD_STR, type),
 	NIC("status", FIELD_STR, status),
 	NIC("requesterManaged", FIELD_BOOL, requester_managed),
 	NIC("operator/managed", FIELD_BOOL, operator_managed),
+	NIC("operator/hiddenByDefault", FIELD_BOOL, operator_hidden),
+	NIC("connectionTrackingConfiguration/tcpEstablishedTimeout", FIELD_UINT, tracking.tcp_established_s),
+	NIC("connectionTrackingConfiguration/udpStreamTimeout", FIELD_UINT, tracking.udp_stream_s),
+	NIC("connectionTrackingConfiguration/udpTimeout", FIELD_UINT, tracking.udp_s),
 	NIC("attachment/attachmentId", FIELD_STR, nic.handle),
 	NIC("attachment/instanceId", FIELD_STR, instance),
 	NIC("attachment/status", FIELD_STR, attachment_status),
@@ -460,75 +475,6 @@ int ec2_decode_type(const char *xml, size_t size, const char *name, struct ec2_t
 	if (out.wanted.ipv4_per_nic == 0 || (out.wanted.nics_total == 0 && out.wanted.nics_card0 == 0))
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "DescribeInstanceTypes answer: no limits of %s", name);
 	*ret = out.wanted;
-	return 0;
-}
-
-/* An IPv6 range of the subnet that is being read. */
-struct range6 {
-	struct prefix prefix;
-	bool associated;
-};
-
-static int subnet_begin(struct xml_decoder *d)
-{
-	d->item = d->out;
-	memset(d->item, 0, sizeof(struct ec2_subnet));
-	return 0;
-}
-
-static int range6_prefix(struct xml_decoder *d, const char *text)
-{
-	return prefix_parse(text, &((struct range6 *)d->scratch)->prefix);
-}
-
-static int range6_state(struct xml_decoder *d, const char *text)
-{
-	((struct range6 *)d->scratch)->associated = str_equal(text, "associated");
-	return 0;
-}
-
-/* A subnet has one at most; others are on their way in or out. */
-static int range6_end(struct xml_decoder *d, _unused_ const char *text)
-{
-	struct ec2_subnet *subnet = d->item;
-	struct range6 *range = d->scratch;
-
-	if (range->associated)
-		subnet->prefix6 = range->prefix;
-	*range = (struct range6){ 0 };
-	return 0;
-}
-
-#define RANGES6 "ipv6CidrBlockAssociationSet/item"
-
-int ec2_decode_subnet(const char *xml, size_t size, const char *id, struct ec2_subnet *ret, struct err *err)
-{
-	static const struct xml_field fields[] = {
-		{ .path = "subnetId",
-		  .kind = FIELD_STR,
-		  .offset = offsetof(struct ec2_subnet, id),
-		  .size = EC2_ID_SIZE },
-		{ .path = "cidrBlock", .kind = FIELD_SUBNET, .offset = offsetof(struct ec2_subnet, prefix) },
-		FIELD_CALLS(RANGES6 "/ipv6CidrBlock", range6_prefix),
-		FIELD_CALLS(RANGES6 "/ipv6CidrBlockState/state", range6_state),
-		FIELD_CALLS(RANGES6, range6_end),
-		FIELD_END,
-	};
-	static const struct xml_shape shape = {
-		.action = "DescribeSubnets",
-		.item = "subnetSet/item",
-		.item_fields = fields,
-		.begin = subnet_begin,
-	};
-	struct ec2_subnet out = { 0 };
-	struct range6 range = { 0 };
-	struct xml_decoder d = { .out = &out, .scratch = &range };
-
-	if (xml_decode(&d, &shape, xml, size, err) < 0)
-		return -1;
-	if (!str_equal(out.id, id) || out.prefix.addr.family != IP_V4)
-		return err_set(err, ERR_PROTOCOL, DOMAIN, "DescribeSubnets answer: no IPv4 range of %s", id);
-	*ret = out;
 	return 0;
 }
 

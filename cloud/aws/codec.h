@@ -18,16 +18,26 @@
 struct aws_creds;
 struct err;
 
-#define EC2_ID_SIZE    64  /* "eni-attach-" and 17 hex digits, with room */
-#define EC2_GROUPS_MAX 16  /* security groups per interface: quota 5, at most 16 */
-#define EC2_NICS_MAX   512 /* interfaces that one of our questions can find; one instance has at most 68 */
-#define EC2_TEXT_SIZE  256 /* tag value and description: at most 255 characters */
+#define EC2_ID_SIZE     64  /* "eni-attach-" and 17 hex digits, with room */
+#define EC2_GROUPS_MAX  16  /* security groups per interface: quota 5, at most 16 */
+#define EC2_NICS_MAX    512 /* interfaces that one of our questions can find; one instance has at most 68 */
+#define EC2_SUBNETS_MAX 512 /* of one VPC in one zone; the quota is 200 per VPC, raised on request */
+#define EC2_TEXT_SIZE   256 /* tag value and description: at most 255 characters */
 
 #define EC2_DESCRIPTION "berth-" /* start of the description of every interface that we make */
 #define EC2_TAG_OWNER   "node.berth.io/instance_id"
 #define EC2_TAG_CLUSTER "node.berth.io/cluster"
 #define EC2_TAG_CREATED "node.berth.io/created_at"
 #define EC2_TAG_TOKEN   "node.berth.io/token" /* of the attach that made it */
+
+/* Tags of subnets, by which users of amazon-vpc-cni-k8s say the same. */
+#define EC2_TAG_SUBNET         "kubernetes.io/role/cni" /* "0": not for pods; anything else: for new interfaces */
+#define EC2_TAG_SUBNET_CLUSTER "cni.networking.k8s.aws/cluster/" /* and a cluster's name: for those clusters only */
+
+/** struct ec2_tracking - idle timeouts of the connections of an interface, in seconds; 0 = EC2's own. */
+struct ec2_tracking {
+	unsigned tcp_established_s, udp_stream_s, udp_s;
+};
 
 /** struct ec2_nic - one network interface; @nic's slot is the device index and its handle the attachment. */
 struct ec2_nic {
@@ -38,15 +48,19 @@ struct ec2_nic {
 	char attachment_status[16]; /* "attached", ...; "" = not attached */
 	bool delete_on_termination;
 	unsigned card;
+	char vpc[EC2_ID_SIZE];
 	char subnet[EC2_ID_SIZE];
 	char description[EC2_TEXT_SIZE];
 	char type[32];   /* "interface", "efa", ... */
 	char status[16]; /* "available", "in-use", ... */
 	bool requester_managed;
 	bool operator_managed;
+	bool operator_hidden;      /* shown only because somebody asked for it */
 	bool no_manage;            /* tagged so by an operator */
 	char owner[EC2_TEXT_SIZE]; /* value of EC2_TAG_OWNER; "" = no such tag */
-	char token[EC2_ID_SIZE];   /* of EC2_TAG_TOKEN */
+	int64_t created_us;        /* wall clock, by EC2_TAG_CREATED; 0 = no such tag, or not a time */
+	struct ec2_tracking tracking;
+	char token[EC2_ID_SIZE]; /* of EC2_TAG_TOKEN */
 	unsigned group_count;
 	char groups[EC2_GROUPS_MAX][EC2_ID_SIZE];
 };
@@ -56,11 +70,23 @@ struct ec2_nics {
 	struct ec2_nic *nics; /* owned */
 };
 
-/** struct ec2_subnet - the ranges of a subnet. */
+/** struct ec2_subnet - one subnet. */
 struct ec2_subnet {
 	char id[EC2_ID_SIZE];
-	struct prefix prefix;  /* IPv4 */
-	struct prefix prefix6; /* IP_NONE: it has none */
+	char vpc[EC2_ID_SIZE];
+	char zone[64];
+	struct prefix prefix;  /* IPv4; IP_NONE: it has none */
+	struct prefix prefix6; /* IPv6; IP_NONE: it has none */
+	uint64_t free;         /* IPv4 addresses */
+	bool tagged;           /* by EC2_TAG_SUBNET, with any value */
+	bool excluded;         /* with the value 0 */
+	bool of_clusters;      /* by EC2_TAG_SUBNET_CLUSTER, for some cluster */
+	bool of_ours;          /* for the one that was asked for */
+};
+
+struct ec2_subnets {
+	unsigned count;
+	struct ec2_subnet *subnets; /* owned */
 };
 
 /** struct ec2_type - the network limits of an instance type. */
@@ -82,6 +108,7 @@ struct ec2_error {
 
 void ec2_nic_done(struct ec2_nic *nic);
 void ec2_nics_done(struct ec2_nics *nics);
+void ec2_subnets_done(struct ec2_subnets *subnets);
 
 /** ec2_decode_nics() - DescribeNetworkInterfaces; appends to @ret, nothing on failure. *ret_next: owned, NULL on the
  * last page. */
@@ -95,8 +122,10 @@ int ec2_decode_attach(const char *xml, size_t size, char ret[static EC2_ID_SIZE]
 int ec2_decode_assign(const char *xml, size_t size, enum ip_family family, struct cloud_nic *ret, struct err *err);
 /** ec2_decode_type() - DescribeInstanceTypes: the type called @name. */
 int ec2_decode_type(const char *xml, size_t size, const char *name, struct ec2_type *ret, struct err *err);
-/** ec2_decode_subnet() - DescribeSubnets: the ranges of the subnet @id. */
-int ec2_decode_subnet(const char *xml, size_t size, const char *id, struct ec2_subnet *ret, struct err *err);
+/** ec2_decode_subnets() - DescribeSubnets; appends to @ret, nothing on failure. @cluster: whose tags are ours; "" = none.
+ *  *ret_next: owned, NULL on the last page. In codec_subnets.c. */
+int ec2_decode_subnets(const char *xml, size_t size, const char *cluster, struct ec2_subnets *ret, char **ret_next,
+		       struct err *err);
 /** ec2_decode_ack() - an answer that says nothing but "done". */
 int ec2_decode_ack(const char *xml, size_t size, const char *action, struct err *err);
 /** sts_decode_creds() - AssumeRoleWithWebIdentity: what the caller releases with aws_creds_done(). */

@@ -149,6 +149,8 @@ static void settle(struct glance *g, struct half *h)
 	h->nic.slot = (unsigned)h->device;
 	h->nic.attached = h->nic.id[0] && h->has_device && (h->device != 0) == !primary;
 	aws_nic_settle6(g->aws, &h->nic);
+	/* Where the operator names subnets pods get nothing of it; of the others they get what is there. */
+	h->nic.closed = g->routes && primary && g->aws->settings.subnet_count > 0;
 	if (g->routes && h->subnet.prefix.addr.family == IP_V4)
 		aws_nic_route(g->aws, &h->subnet, &h->nic);
 }

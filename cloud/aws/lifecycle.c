@@ -2,18 +2,19 @@
 /*
  * DOC: making and removing an interface
  *
- *   attach:  describe own    a free index; subnet and groups of the primary
- *            Create          with token, tags and first units. Token known with other parameters: an earlier attempt made
- *                            it; it is found by its tag
+ *   attach:  describe own    a free index; groups of the primary
+ *            Create          with token, tags and first units, in one subnet after the other, then for fewer addresses. Token
+ *                            known with other parameters: an earlier attempt made it; it is found by its tag
  *            Attach          index and card 0 explicit. Index taken, perhaps by one that we cannot see: the next. No
  *                            answer: read back; attached: go on; available: again
  *            Modify          delete on termination
  *
  * That it says "attached" by and by is not waited for: the node sees its own devices.
  *
- * Create brings the first units. What the subnet has too few of is asked for again: half, one, none, so that an interface
- * is had; its units are then bought as on any other. Each of these is another request to EC2 and has a ClientToken of its
- * own, derived from ours; the tag is the same on all, so that what any of them made is found again.
+ * Create brings the first units. When no subnet has as many, the one with most room is asked again: for half, one, none, so
+ * that an interface is had; its units are then bought as on any other. Each of these is another request to EC2 and has a
+ * ClientToken of its own, derived from ours, but only once the one before was refused: while it is open whether that made
+ * something, the same one has EC2 say so. The tag is the same on all, so that what any of them made is found again.
  *
  * Any failure after Create: detach if attached, wait until available, delete, within a part of the deadline that is
  * kept back for it. What even that leaves behind carries our owner tag, is available, and is found by a sweep.
@@ -118,7 +119,7 @@ static int until_available(struct aws *aws, const char *id, int64_t deadline_us,
 	}
 }
 
-static int delete_nic(struct aws *aws, const char *id, int64_t deadline_us, struct err *err)
+int aws_remove_nic(struct aws *aws, const char *id, int64_t deadline_us, struct err *err)
 {
 	struct poll poll = poll_start(aws, deadline_us);
 	struct err why;
@@ -144,7 +145,7 @@ static int detach_and_delete(struct aws *aws, const char *id, const char *attach
 		if (until_available(aws, id, deadline_us, err) < 0)
 			return -1;
 	}
-	return delete_nic(aws, id, deadline_us, err);
+	return aws_remove_nic(aws, id, deadline_us, err);
 }
 
 static int remove_known(struct aws *aws, const struct ec2_nic *nic, int64_t deadline_us, struct err *err)
@@ -153,8 +154,8 @@ static int remove_known(struct aws *aws, const struct ec2_nic *nic, int64_t dead
 
 	if (aws_identity(aws, deadline_us, &self, err) < 0)
 		return -1;
-	if (!str_equal(nic->owner, self.instance) || nic->requester_managed || nic->operator_managed ||
-	    nic->no_manage || (nic->instance[0] && (nic->nic.slot == 0 || !str_equal(nic->instance, self.instance))))
+	if (!str_equal(nic->owner, self.instance) || aws_is_hands_off(nic) ||
+	    (nic->instance[0] && (nic->nic.slot == 0 || !str_equal(nic->instance, self.instance))))
 		return err_set(err, ERR_INVALID, DOMAIN, "not made by berth for this instance");
 	return detach_and_delete(aws, nic->nic.id,
 				 str_equal(nic->attachment_status, "detaching") ? "" : nic->nic.handle, deadline_us,
@@ -189,7 +190,6 @@ struct attaching {
 	struct cloud_identity self;
 	struct ec2_nics own; /* before */
 	const struct ec2_nic *primary;
-	struct ec2_subnet subnet; /* of the new one */
 	struct ec2_nic made;
 	char attachment[EC2_ID_SIZE]; /* "" = not attached yet */
 	unsigned slot;
@@ -259,72 +259,158 @@ static int adopt(struct attaching *a, struct err *err)
 	return 0;
 }
 
-/* The @nth try to have one. */
-static int create_with(struct attaching *a, const struct cloud_want *wants, unsigned nth, struct err *err)
+/* What is remembered of this attach, by its token; the oldest makes room for a new one. Under the lock. */
+static struct aws_attempt *attempt_of(struct aws *aws, const char *token)
 {
-	char when[CREATED_SIZE], token[CLIENT_TOKEN_SIZE];
+	struct aws_attempt *oldest = &aws->attempts[0];
+
+	for (unsigned i = 0; i < ATTEMPTS_MAX; i++) {
+		if (str_equal(aws->attempts[i].token, token))
+			return &aws->attempts[i];
+		if (aws->attempts[i].used < oldest->used)
+			oldest = &aws->attempts[i];
+	}
+	*oldest = (struct aws_attempt){ 0 };
+	(void)str_copy(oldest->token, sizeof(oldest->token), token);
+	return oldest;
+}
+
+/* The ClientToken of the next Create. */
+static void attempt_begin(struct attaching *a, char ret[static CLIENT_TOKEN_SIZE])
+{
+	struct aws *aws = a->aws;
+	struct aws_attempt *attempt;
+
+	pthread_mutex_lock(&aws->lock);
+	attempt = attempt_of(aws, a->want->token);
+	attempt->used = ++aws->attempts_made;
+	if (attempt->number == 0)
+		(void)str_copy(ret, CLIENT_TOKEN_SIZE, a->want->token);
+	else
+		(void)snprintf(ret, CLIENT_TOKEN_SIZE, "%.50s-%u", a->want->token, attempt->number);
+	pthread_mutex_unlock(&aws->lock);
+}
+
+/* Nothing was made of it, or nothing is left: the next request is another one. */
+static void attempt_refused(struct attaching *a)
+{
+	pthread_mutex_lock(&a->aws->lock);
+	attempt_of(a->aws, a->want->token)->number++;
+	pthread_mutex_unlock(&a->aws->lock);
+	a->creating = false;
+}
+
+/* IPv6 where the subnet has it. Whoever asks for an IPv6 unit of the new interface later is told that it has none. */
+static int first_units(struct attaching *a, const char *subnet, struct cloud_want wants[static IP_FAMILIES],
+		       struct err *err)
+{
+	struct cloud_want *wants6 = &wants[ip_index(IP_V6)];
+	struct ec2_subnet is;
+
+	if (wants6->count == 0)
+		return 0;
+	if (aws_subnet_get(a->aws, subnet, a->deadline_us, &is, err) < 0)
+		return err_wrap(err, "subnet of the new interface");
+	if (is.prefix6.addr.family == IP_V6)
+		return 0;
+	if (wants[ip_index(IP_V4)].count == 0)
+		return err_set(err, ERR_INVALID, DOMAIN, "subnet %s has no IPv6 range", subnet);
+	wants6->count = 0;
+	return 0;
+}
+
+static int create_in(struct attaching *a, const char *subnet, unsigned count4, struct err *err)
+{
+	const struct aws_settings *settings = &a->aws->settings;
+	char when[CREATED_SIZE], client_token[CLIENT_TOKEN_SIZE];
 	struct ec2_create want = {
-		.subnet = a->subnet.id,
-		.groups_of = a->primary,
+		.subnet = subnet,
+		.like = a->primary,
+		.group_count = settings->group_count,
+		.groups = settings->groups,
 		.instance = a->self.instance,
-		.cluster = a->aws->cluster,
+		.cluster = settings->cluster,
 		.created_at = when,
 		.token = a->want->token,
-		.client_token = token,
+		.client_token = client_token,
+		.tag_count = settings->tag_count,
+		.tags = settings->tags,
 	};
 
-	memcpy(want.wants, wants, sizeof(want.wants));
-	(void)snprintf(token, sizeof(token), nth > 0 ? "%.60s-%u" : "%s", a->want->token, nth);
+	memcpy(want.wants, a->want->wants, sizeof(want.wants));
+	want.wants[ip_index(IP_V4)].count = count4;
+	if (first_units(a, subnet, want.wants, err) < 0)
+		return -1;
 	created_at(a->aws, when);
+	attempt_begin(a, client_token);
 	a->creating = true;
 	if (ec2_nic_create(&a->aws->ec2, &want, a->deadline_us, &a->made, err) == 0)
 		return 0;
 	if (str_equal(err->ident, "IdempotentParameterMismatch"))
 		return adopt(a, err);
+	/* Had an earlier request of that ClientToken made one, EC2 would have shown it instead of refusing. */
+	if (err->class == ERR_EXHAUSTED || err->class == ERR_INVALID || err->class == ERR_NOTFOUND)
+		attempt_refused(a);
+	if (ec2_is_denied(err->ident))
+		return err_wrap(err, "allow ec2:CreateNetworkInterface and, with it, ec2:CreateTags");
 	return -1;
 }
 
-/* Which first units can be had where the interface will be. */
-static int first_units(struct attaching *a, struct cloud_want wants[static IP_FAMILIES], struct err *err)
+static int places(struct attaching *a, struct aws_places *ret, struct err *err)
 {
-	struct cloud_want *wants6 = &wants[ip_index(IP_V6)];
+	const struct aws_here here = { .vpc = a->primary->vpc,
+				       .zone = a->self.zone,
+				       .subnet = a->primary->subnet,
+				       .v6 = a->want->wants[ip_index(IP_V6)].count > 0 };
 
-	memcpy(wants, a->want->wants, sizeof(a->want->wants));
-	if (aws_subnet_get(a->aws, a->primary->subnet, a->deadline_us, &a->subnet, err) < 0)
-		return err_wrap(err, "subnet of the new interface");
-	if (wants6->count == 0 || a->subnet.prefix6.addr.family == IP_V6)
-		return 0;
-	if (wants[ip_index(IP_V4)].count == 0)
-		return err_set(err, ERR_INVALID, DOMAIN, "subnet %s has no IPv6 range", a->subnet.id);
-	/* Whoever asks for an IPv6 unit of it later is told. */
-	wants6->count = 0;
-	return 0;
+	return aws_subnets_places(&a->aws->subnets, &here, a->deadline_us, ret, err);
 }
 
-/* IPv6 is never short: that of IPv4 is cut down. */
+static int no_room(const struct aws_places *places, struct err *err)
+{
+	_cleanup_strbuf_ struct strbuf names = { 0 };
+
+	for (unsigned i = 0; i < places->count; i++)
+		strbuf_printf(&names, "%s%s", i > 0 ? ", " : "", places->ids[i]);
+	return err_wrap(err, "no room in %s; a subnet tagged " EC2_TAG_SUBNET "=1, or in `subnets`, would give some",
+			names.text ? names.text : "any subnet");
+}
+
+/* All that is wanted, wherever there is room for it. */
+static int create_anywhere(struct attaching *a, const struct aws_places *where, unsigned count4, struct err *err)
+{
+	for (unsigned i = 0; i < where->count; i++) {
+		if (create_in(a, where->ids[i], count4, err) == 0)
+			return 0;
+		if (!ec2_is_subnet_short(err))
+			return -1;
+		aws_subnets_full(&a->aws->subnets, where->ids[i]);
+	}
+	return -1;
+}
+
+/* Less and less of IPv4 where there was most room; IPv6 is never short. */
 static int create(struct attaching *a, struct err *err)
 {
-	struct cloud_want wants[IP_FAMILIES], *wants4 = &wants[ip_index(IP_V4)];
+	unsigned count4 = a->want->wants[ip_index(IP_V4)].count;
+	const unsigned fewer[] = { aws_fewer(count4), 1, 0 };
+	struct aws_places where = { 0 };
+	int r;
 
 	if (a->again) {
 		a->creating = true; /* by an attach before this one */
 		return adopt(a, err);
 	}
-	if (first_units(a, wants, err) < 0)
+	if (places(a, &where, err) < 0)
 		return -1;
-
-	const unsigned tries[] = { wants4->count, aws_fewer(wants4->count), 1, 0 };
-
-	for (unsigned i = 0; i < ARRAY_SIZE(tries); i++) {
-		if (i > 0 && tries[i] >= tries[i - 1])
+	r = create_anywhere(a, &where, count4, err);
+	for (unsigned i = 0; i < ARRAY_SIZE(fewer) && r < 0 && ec2_is_subnet_short(err); i++) {
+		if (fewer[i] >= count4)
 			continue;
-		wants4->count = tries[i];
-		if (create_with(a, wants, i, err) == 0)
-			return 0;
-		if (!ec2_is_subnet_short(err))
-			return -1;
+		count4 = fewer[i];
+		r = create_in(a, where.ids[0], count4, err);
 	}
-	return -1;
+	return r < 0 && ec2_is_subnet_short(err) ? no_room(&where, err) : r;
 }
 
 /* After a lost answer. Sets the attachment when there is one; several readings must agree that there is none. */
@@ -418,7 +504,11 @@ static bool clean_up(struct attaching *a, int64_t deadline_us, const struct err 
 	if (!a->attachment[0] && describe_id(a->aws, a->made.nic.id, deadline_us, &nic, &found, &err) == 0 && found)
 		memcpy(a->attachment, nic.nic.handle, sizeof(a->attachment));
 	ec2_nic_done(&nic);
-	return detach_and_delete(a->aws, a->made.nic.id, a->attachment, deadline_us, &err) == 0;
+	/* Nothing is left of it, and its ClientToken would be refused from now on. */
+	if (detach_and_delete(a->aws, a->made.nic.id, a->attachment, deadline_us, &err) < 0)
+		return false;
+	attempt_refused(a);
+	return true;
 }
 
 static int64_t forward_deadline(const struct aws *aws, int64_t deadline_us)
@@ -454,58 +544,4 @@ int aws_attach(struct cloud *cloud, const struct cloud_attach *want, int64_t dea
 	if (err)
 		*err = why;
 	return err_wrap(err, "attach");
-}
-
-/* ---- leftovers ---- */
-
-static bool is_leftover(const struct ec2_nic *nic, const char *instance)
-{
-	return str_equal(nic->status, "available") && !nic->instance[0] && str_equal(nic->owner, instance) &&
-	       !nic->requester_managed && !nic->operator_managed && !nic->no_manage &&
-	       str_starts(nic->description, EC2_DESCRIPTION);
-}
-
-static int delete_leftovers(struct aws *aws, const struct ec2_nics *nics, const char *instance, int64_t deadline_us,
-			    unsigned *ret, struct err *err)
-{
-	unsigned deleted = 0;
-
-	for (unsigned i = 0; i < nics->count; i++) {
-		if (!is_leftover(&nics->nics[i], instance))
-			continue;
-		if (delete_nic(aws, nics->nics[i].nic.id, deadline_us, err) < 0)
-			return err_wrap(err, "sweep %s", nics->nics[i].nic.id);
-		deleted++;
-	}
-	*ret = deleted;
-	return 0;
-}
-
-int aws_sweep(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct err *err)
-{
-	struct aws *aws = aws_of(cloud);
-	struct cloud_identity self;
-	struct ec2_nics nics;
-	struct err why;
-	uint64_t started;
-	int r;
-
-	if (aws_identity(aws, deadline_us, &self, err) < 0)
-		return -1;
-	started = aws->attaches_started;
-	const struct ec2_filter filters[] = { { "tag:" EC2_TAG_OWNER, self.instance }, { "status", "available" } };
-	if (ec2_nics_describe(&aws->ec2, filters, ARRAY_SIZE(filters), deadline_us, &nics, err) < 0)
-		return -1;
-	/* What an attach has just made looks like a leftover: next time. One that starts now makes what we have not
-	 * read. */
-	if (started != aws->attaches_started || started != aws->attaches_ended) {
-		*ret = 0;
-		ec2_nics_done(&nics);
-		return 0;
-	}
-	r = delete_leftovers(aws, &nics, self.instance, deadline_us, ret, &why);
-	ec2_nics_done(&nics);
-	if (r < 0 && err)
-		*err = why;
-	return r;
 }

@@ -14,60 +14,43 @@
 /* ---- what exists ---------------------------------------------------------------------------------------------------
  */
 
-bool aws_is_ours(const struct ec2_nic *nic, const char *instance)
-{
-	return nic->nic.slot > 0 && str_equal(nic->owner, instance) && !nic->requester_managed &&
-	       !nic->operator_managed && !nic->no_manage;
-}
-
-/* The primary is used, not owned: its tags do not matter, an operator's "hands off" does. */
-static bool is_foreign(const struct aws *aws, const struct ec2_nic *nic, const char *instance)
+bool aws_is_hands_off(const struct ec2_nic *nic)
 {
 	if (nic->type[0] && !str_equal(nic->type, "interface") && !str_equal(nic->type, "efa"))
 		return true;
-	if (nic->requester_managed || nic->operator_managed || nic->no_manage)
-		return true;
-	/* Whoever may change nothing uses what others made. */
-	return aws->access == CLOUD_ACCESS_FULL && !nic->nic.primary && !aws_is_ours(nic, instance);
+	return nic->requester_managed || nic->operator_managed || nic->operator_hidden || nic->no_manage;
 }
 
-/* With the lock held. Return: NULL if it is not remembered. */
-static struct ec2_subnet *subnet_known(struct aws *aws, const char *id)
+bool aws_is_ours(const struct ec2_nic *nic, const char *instance)
 {
-	for (unsigned i = 0; i < aws->subnet_count; i++)
-		if (str_equal(aws->subnets[i].id, id))
-			return &aws->subnets[i];
-	return NULL;
+	return nic->nic.slot > 0 && str_equal(nic->owner, instance) && !aws_is_hands_off(nic);
+}
+
+/* The primary is used, not owned: its tags do not matter, an operator's "hands off" does. Where nothing is changed it does
+ * not matter who made the others either, but for those that were made for something else than pods. */
+bool aws_is_foreign(const struct ec2_nic *nic, const char *instance, enum cloud_access access)
+{
+	if (aws_is_hands_off(nic))
+		return true;
+	if (nic->nic.slot == 0 || str_equal(nic->owner, instance))
+		return false;
+	return access == CLOUD_ACCESS_FULL || str_equal(nic->type, "efa");
 }
 
 void aws_subnet_remember(struct aws *aws, const struct ec2_subnet *subnet)
 {
-	struct ec2_subnet *known;
-
-	pthread_mutex_lock(&aws->lock);
-	known = subnet_known(aws, subnet->id);
-	if (!known && aws->subnet_count < SUBNETS_MAX)
-		known = &aws->subnets[aws->subnet_count++];
-	if (known)
-		*known = *subnet;
-	pthread_mutex_unlock(&aws->lock);
+	aws_subnets_remember(&aws->subnets, subnet);
 }
 
 int aws_subnet_get(struct aws *aws, const char *id, int64_t deadline_us, struct ec2_subnet *ret, struct err *err)
 {
-	const struct ec2_subnet *known;
+	struct ec2_subnet subnet;
 
-	pthread_mutex_lock(&aws->lock);
-	known = subnet_known(aws, id);
-	if (known)
-		*ret = *known;
-	pthread_mutex_unlock(&aws->lock);
-	/* A range never changes; an IPv6 one may be added while we run. */
-	if (known && (!aws->serves[ip_index(IP_V6)] || ret->prefix6.addr.family == IP_V6))
-		return 0;
-	if (ec2_subnet_describe(&aws->ec2, id, deadline_us, ret, err) < 0)
+	if (aws_subnets_find(&aws->subnets, id, aws->serves[ip_index(IP_V6)], deadline_us, &subnet, err) < 0)
 		return -1;
-	aws_subnet_remember(aws, ret);
+	if (subnet.prefix.addr.family != IP_V4)
+		return err_set(err, ERR_PROTOCOL, DOMAIN, "subnet %s has no IPv4 range", id);
+	*ret = subnet;
 	return 0;
 }
 
@@ -144,24 +127,36 @@ int aws_nic_finish(struct aws *aws, struct ec2_nic *nic, int64_t deadline_us, st
 		return -1;
 	nic->nic.primary = nic->nic.slot == 0;
 	nic->nic.attached = str_equal(nic->attachment_status, "attached");
-	nic->nic.foreign = is_foreign(aws, nic, self.instance);
+	nic->nic.foreign = aws_is_foreign(nic, self.instance, aws->access);
 	aws_nic_settle6(aws, &nic->nic);
 	/* Its range is nobody's business, and it may be in a subnet that we may not describe. */
 	if (nic->nic.foreign)
 		return 0;
 	if (aws_subnet_get(aws, nic->subnet, deadline_us, &subnet, err) < 0)
 		return err_wrap(err, "subnet of %s", nic->nic.id);
+	nic->nic.closed = aws_subnets_closed(&aws->subnets, nic->subnet, nic->nic.primary);
 	aws_nic_route(aws, &subnet, &nic->nic);
 	return 0;
 }
 
-/* Removes what is not attached to this instance on card 0: a stale answer, an interface of another network card. */
+static bool is_listed(const struct ec2_nic *nics, unsigned count, const char *id)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (str_equal(nics[i].nic.id, id))
+			return true;
+	}
+	return false;
+}
+
+/* Removes what is not attached to this instance on card 0: a stale answer, an interface of another network card; and what
+ * a second page shows again: it would count twice against the limits. */
 static void keep_own(struct ec2_nics *nics, const char *instance)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < nics->count; i++) {
-		if (!str_equal(nics->nics[i].instance, instance) || nics->nics[i].card != 0)
+		if (!str_equal(nics->nics[i].instance, instance) || nics->nics[i].card != 0 ||
+		    is_listed(nics->nics, kept, nics->nics[i].nic.id))
 			ec2_nic_done(&nics->nics[i]);
 		else
 			nics->nics[kept++] = nics->nics[i];
@@ -203,6 +198,51 @@ static int view_add(struct aws *aws, struct ec2_nic *nic, int64_t deadline_us, s
 	return 0;
 }
 
+static const struct ec2_nic *primary_of(const struct ec2_nics *nics)
+{
+	for (unsigned i = 0; i < nics->count; i++) {
+		if (nics->nics[i].nic.slot == 0)
+			return &nics->nics[i];
+	}
+	return NULL;
+}
+
+/* IPv4 addresses of the subnet that are ours: a prefix is so many of them. */
+static uint64_t addresses_in(const struct ec2_nics *nics, const char *subnet)
+{
+	uint64_t addresses = 0;
+
+	for (unsigned i = 0; i < nics->count; i++) {
+		const struct ec2_nic *nic = &nics->nics[i];
+
+		addresses += str_equal(nic->subnet, subnet);
+		for (unsigned j = 0; str_equal(nic->subnet, subnet) && j < nic->nic.block_count; j++) {
+			const struct prefix *block = &nic->nic.blocks[j].prefix;
+
+			if (block->addr.family == IP_V4)
+				addresses += UINT64_C(1) << (ipaddr_bits(&block->addr) - block->len);
+		}
+	}
+	return addresses;
+}
+
+/* What a list tells beside the list; before what it is made of is taken away. */
+static void learn(struct aws *aws, const struct ec2_nics *nics, const struct cloud_identity *self, int64_t deadline_us)
+{
+	const struct ec2_nic *primary = primary_of(nics);
+	struct aws_here here;
+
+	if (!primary)
+		return;
+	here = (struct aws_here){ .vpc = primary->vpc, .zone = self->zone, .subnet = primary->subnet };
+	aws_subnets_look(&aws->subnets, &here, deadline_us);
+	pthread_mutex_lock(&aws->lock);
+	memcpy(aws->vpc, primary->vpc, sizeof(aws->vpc));
+	memcpy(aws->subnet, primary->subnet, sizeof(aws->subnet));
+	aws->addresses = addresses_in(nics, primary->subnet);
+	pthread_mutex_unlock(&aws->lock);
+}
+
 int aws_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, struct err *err)
 {
 	struct aws *aws = aws_of(cloud);
@@ -214,8 +254,11 @@ int aws_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view *ret, s
 	if (aws_identity(aws, deadline_us, &self, err) < 0 ||
 	    aws_describe_own(aws, self.instance, deadline_us, &nics, err) < 0)
 		return -1;
+	learn(aws, &nics, &self, deadline_us);
 	for (unsigned i = 0; r == 0 && i < nics.count; i++)
 		r = view_add(aws, &nics.nics[i], deadline_us, &view, err);
+	if (r == 0)
+		aws_groups_follow(aws, &nics, &view, deadline_us);
 	ec2_nics_done(&nics);
 	if (r < 0) {
 		cloud_view_done(&view);
@@ -260,6 +303,7 @@ void aws_free(struct cloud *cloud)
 {
 	struct aws *aws = aws_of(cloud);
 
+	aws_subnets_done(&aws->subnets);
 	ec2_done(&aws->ec2);
 	aws_auth_done(&aws->auth);
 	aws_endpoints_done(&aws->endpoints);
@@ -267,7 +311,7 @@ void aws_free(struct cloud *cloud)
 	http_free(aws->base.http);
 	stop_done(&aws->stop);
 	(void)pthread_mutex_destroy(&aws->lock);
-	free(aws->cluster);
+	aws_settings_done(&aws->settings);
 	free(aws);
 }
 
@@ -276,6 +320,11 @@ static int calls_init(struct aws *aws, const struct cloud_config *config, struct
 	if (aws_auth_init(&aws->auth, &aws->base, &aws->meta, &aws->endpoints, config, err) < 0)
 		return -1;
 	if (ec2_init(&aws->ec2, &aws->base, &aws->endpoints, &aws->auth, err) < 0) {
+		aws_auth_done(&aws->auth);
+		return -1;
+	}
+	if (aws_subnets_init(&aws->subnets, &aws->ec2, &aws->settings, err) < 0) {
+		ec2_done(&aws->ec2);
 		aws_auth_done(&aws->auth);
 		return -1;
 	}
@@ -318,14 +367,14 @@ static int base_init(struct aws *aws, const struct cloud_config *config, struct 
 	aws->base.random = &random_kernel;
 	aws->base.stop = &aws->stop;
 	aws->base.http = http_new(config->getenv("AWS_CA_BUNDLE"), config->boot, config->wall, &aws->stop);
-	aws->cluster = strdup(config->cluster);
-	if (aws->base.http && aws->cluster)
+	if (aws->base.http && aws_settings_init(&aws->settings, config, err) == 0)
 		return 0;
+	if (!aws->base.http)
+		(void)err_set(err, ERR_RETRY, DOMAIN, "no memory");
 	http_free(aws->base.http);
-	free(aws->cluster);
 	(void)pthread_mutex_destroy(&aws->lock);
 	stop_done(&aws->stop);
-	return err_set(err, ERR_RETRY, DOMAIN, "no memory");
+	return -1;
 }
 
 int aws_open(const struct cloud_config *config, struct cloud **ret, struct err *err)
@@ -342,7 +391,7 @@ int aws_open(const struct cloud_config *config, struct cloud **ret, struct err *
 		http_free(aws->base.http);
 		stop_done(&aws->stop);
 		(void)pthread_mutex_destroy(&aws->lock);
-		free(aws->cluster);
+		aws_settings_done(&aws->settings);
 		free(aws);
 		return -1;
 	}

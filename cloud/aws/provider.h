@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The provider's own struct, shared by its units: provider.c (what exists), identity.c (who we are and what we may have),
- * units.c (addresses), lifecycle.c (making and removing), recover.c (taking back), glance.c (what metadata tells) and access.c (what of it may be called). */
+ * units.c (addresses), lifecycle.c (making and removing), sweep.c (leftovers), groups.c (security groups), recover.c (taking
+ * back), glance.c (what metadata tells) and access.c (what of it may be called). */
 #ifndef BERTH_AWS_PROVIDER_H
 #define BERTH_AWS_PROVIDER_H
 
@@ -15,8 +16,18 @@
 #include "berth/cloud.h"
 #include "endpoint.h"
 #include "meta.h"
+#include "settings.h"
+#include "subnets.h"
 
-#define SUBNETS_MAX 8 /* whose range is remembered; a node's interfaces are in one, seldom in two */
+#define ATTEMPTS_MAX 16 /* attaches whose Create may still bear fruit; the daemon runs as many changes at once */
+
+/** struct aws_attempt - how often an attach was refused, so that asking again makes no second interface: as long as one
+ *  request may have made something, the next carries the same ClientToken, and EC2 says so. */
+struct aws_attempt {
+	char token[64];  /* of the attach; "" = unused */
+	unsigned number; /* of the request; the ClientToken says it: other parameters need another one */
+	uint64_t used;   /* by age: the oldest makes room */
+};
 
 #define AWS_SINGLE_LEN  32
 #define AWS_SINGLE6_LEN 128
@@ -31,7 +42,8 @@ struct aws {
 	struct aws_endpoints endpoints;
 	struct aws_auth auth;
 	struct ec2 ec2;
-	char *cluster; /* owned */
+	struct aws_settings settings;
+	struct aws_subnets subnets;
 	enum cloud_access access;
 	bool serves[IP_FAMILIES];
 	bool prefixes; /* of IPv4; an IPv6 prefix costs what an address does, and is had wherever there are any */
@@ -39,11 +51,16 @@ struct aws {
 	pthread_mutex_t lock;
 	bool identity_known;
 	struct cloud_identity identity;
-	struct ipaddr own6;   /* the primary interface's own IPv6 address when we started; IP_NONE: it had none */
-	bool type_known;      /* of a type that is newer than we are */
-	struct ec2_type type; /* as EC2 told */
-	struct ec2_subnet subnets[SUBNETS_MAX];
-	unsigned subnet_count;
+	struct aws_attempt attempts[ATTEMPTS_MAX];
+	uint64_t attempts_made;
+	char vpc[EC2_ID_SIZE];    /* as the last list said; "" = none yet */
+	char subnet[EC2_ID_SIZE]; /* of the primary interface, by the same */
+	uint64_t addresses;       /* that this node holds in it */
+	int64_t groups_due_us;    /* boot clock; security groups are not followed before */
+	int64_t cluster_due_us;   /* boot clock; leftovers of others are not looked for before; 0 = not set yet */
+	struct ipaddr own6;       /* the primary interface's own IPv6 address when we started; IP_NONE: it had none */
+	bool type_known;          /* of a type that is newer than we are */
+	struct ec2_type type;     /* as EC2 told */
 	/* So that a sweep does not take an interface that an attach has just made for a leftover. */
 	_Atomic uint64_t attaches_started, attaches_ended;
 };
@@ -97,8 +114,12 @@ _must_check_ int aws_describe_own(struct aws *aws, const char *instance, int64_t
 /** aws_nics_have() - has one of these interfaces exactly this block? */
 bool aws_nics_have(const struct ec2_nics *nics, const struct prefix *block);
 
+/** aws_is_hands_off() - somebody else's, whatever our tags say: of a service, of a kind that is not for pods, or marked. */
+bool aws_is_hands_off(const struct ec2_nic *nic);
 /** aws_is_ours() - may we change it? Made by us for this instance, by its owner tag. */
 bool aws_is_ours(const struct ec2_nic *nic, const char *instance);
+/** aws_is_foreign() - do pods get nothing of it? It counts against limits all the same. */
+bool aws_is_foreign(const struct ec2_nic *nic, const char *instance, enum cloud_access access);
 
 /* identity.c; see struct cloud_ops. */
 int aws_identify(struct cloud *cloud, int64_t deadline_us, struct cloud_identity *ret, struct err *err);
@@ -120,7 +141,18 @@ int aws_release(struct cloud *cloud, const char *nic, const struct prefix *block
 int aws_attach(struct cloud *cloud, const struct cloud_attach *want, int64_t deadline_us, struct cloud_nic *ret,
 	       struct err *err);
 int aws_detach(struct cloud *cloud, const char *nic, int64_t deadline_us, struct err *err);
+/** aws_remove_nic() - until it is gone, again while EC2 still sees it in use; NOTFOUND is success. */
+_must_check_ int aws_remove_nic(struct aws *aws, const char *id, int64_t deadline_us, struct err *err);
+
+/* sweep.c; see struct cloud_ops. */
 int aws_sweep(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct err *err);
+/** aws_sweep_drawn() - one draw with @tickets among @all. */
+bool aws_sweep_drawn(const struct random *random, uint64_t tickets, uint64_t all);
+
+/** aws_groups_follow() - give our secondary interfaces the primary's security groups, where they differ; @view is of the
+ *  same list. Short, and a failure is no matter. In groups.c. */
+void aws_groups_follow(struct aws *aws, const struct ec2_nics *nics, const struct cloud_view *view,
+		       int64_t deadline_us);
 
 /* recover.c and glance.c; see struct cloud_ops. */
 int aws_recover(struct cloud *cloud, const char *nic, const struct prefix *blocks, unsigned count, int64_t deadline_us,

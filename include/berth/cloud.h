@@ -144,7 +144,8 @@ struct cloud_ops {
 		      struct err *err);
 	/** detach - detach and delete; NOTFOUND is success. */
 	int (*detach)(struct cloud *cloud, const char *nic, int64_t deadline_us, struct err *err);
-	/** sweep - delete NICs that carry our owner tag for this instance and hang on nothing; *ret: how many. */
+	/** sweep - delete NICs that berth made and that hang on nothing: those of this instance, and now and then those of
+	 *  instances of the same cluster that are gone; *ret: how many. Asked for once an hour or so by each node. */
 	int (*sweep)(struct cloud *cloud, int64_t deadline_us, unsigned *ret, struct err *err);
 	/** stats - a snapshot of the counters. Context: any thread, never blocks on the network. */
 	void (*stats)(struct cloud *cloud, struct cloud_stats *ret);

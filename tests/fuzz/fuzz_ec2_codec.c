@@ -29,13 +29,26 @@ static void nics(const char *xml, size_t size)
 	ec2_nics_done(&nics);
 }
 
+static void subnets(const char *xml, size_t size)
+{
+	struct ec2_subnets subnets = { 0 };
+	struct err err = { 0 };
+	char *next = NULL;
+
+	if (ec2_decode_subnets(xml, size, "kube", &subnets, &next, &err) < 0)
+		require(subnets.count == 0 && !next && err.class != ERR_NONE);
+	for (unsigned i = 0; i < subnets.count; i++)
+		require(subnets.subnets[i].id[0]);
+	free(next);
+	ec2_subnets_done(&subnets);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
 	const char *xml = (const char *)bytes;
 	char id[EC2_ID_SIZE];
 	struct ec2_error error;
 	struct cloud_nic assigned = { 0 };
-	struct ec2_subnet subnet;
 	struct ec2_type type;
 	struct ec2_nic nic;
 
@@ -48,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		if (ec2_decode_assign(xml, size, ip_family_at(i), &assigned, NULL) == 0)
 			cloud_nic_done(&assigned);
 	(void)ec2_decode_type(xml, size, "m5.large", &type, NULL);
-	(void)ec2_decode_subnet(xml, size, "subnet-1", &subnet, NULL);
+	subnets(xml, size);
 	(void)ec2_decode_ack(xml, size, "DeleteNetworkInterface", NULL);
 	if (ec2_decode_error(xml, size, &error) == 0)
 		require(error.code[0] && memchr(error.message, '\0', sizeof(error.message)));

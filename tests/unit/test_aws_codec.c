@@ -357,35 +357,159 @@ static void test_type__limits_of_card_0(void **state)
 	free(xml);
 }
 
-static void test_subnet__golden(void **state)
+static void test_subnets__golden(void **state)
 {
-	char *xml = check_golden(ROOT "subnet.xml", NULL);
-	struct ec2_subnet subnet;
+	char *xml = check_golden(ROOT "subnets.xml", NULL);
+	struct ec2_subnets subnets = { 0 };
+	char *next = NULL;
 	char buf[PREFIX_STRLEN];
 
 	(void)state;
-	assert_int_equal(ec2_decode_subnet(xml, strlen(xml), "subnet-0aa11111111111111", &subnet, NULL), 0);
-	assert_string_equal(subnet.id, "subnet-0aa11111111111111");
-	assert_string_equal(prefix_str(&subnet.prefix, buf), "10.0.1.0/24");
-	assert_string_equal(prefix_str(&subnet.prefix6, buf), "2600:1f14:aa:bb00::/64");
-	assert_int_equal(ec2_decode_subnet(xml, strlen(xml), "subnet-other", &subnet, NULL), -1);
+	assert_int_equal(ec2_decode_subnets(xml, strlen(xml), "kube", &subnets, &next, NULL), 0);
+	assert_int_equal(subnets.count, 5);
+	assert_string_equal(next, "more");
+	assert_string_equal(subnets.subnets[0].id, "subnet-0aa11111111111111");
+	assert_string_equal(subnets.subnets[0].vpc, "vpc-0bb11111111111111");
+	assert_string_equal(subnets.subnets[0].zone, "us-west-2a");
+	assert_string_equal(prefix_str(&subnets.subnets[0].prefix, buf), "10.0.1.0/24");
+	/* Not the one that is on its way out. */
+	assert_string_equal(prefix_str(&subnets.subnets[0].prefix6, buf), "2600:1f14:aa:bb00::/64");
+	assert_int_equal(subnets.subnets[0].free, 245);
+	assert_false(subnets.subnets[0].tagged || subnets.subnets[0].of_clusters);
+	/* For pods, and for us among others. */
+	assert_true(subnets.subnets[1].tagged && !subnets.subnets[1].excluded);
+	assert_true(subnets.subnets[1].of_clusters && subnets.subnets[1].of_ours);
+	assert_int_equal(subnets.subnets[1].prefix6.addr.family, IP_NONE);
+	/* Not for pods. */
+	assert_true(subnets.subnets[2].tagged && subnets.subnets[2].excluded);
+	/* For others, one of whom is called nearly as we are. */
+	assert_true(subnets.subnets[3].of_clusters && !subnets.subnets[3].of_ours && !subnets.subnets[3].tagged);
+	/* IPv6 only. */
+	assert_int_equal(subnets.subnets[4].prefix.addr.family, IP_NONE);
+	ec2_subnets_done(&subnets);
+	free(next);
 	free(xml);
 }
 
-static void test_subnet__ipv6_range_that_was_taken_back(void **state)
+static void test_subnets__ipv6_range_that_was_taken_back(void **state)
 {
-	char *xml = check_golden(ROOT "subnet6.xml", NULL), *only;
-	struct ec2_subnet subnet;
+	char *xml = check_golden(ROOT "subnet6.xml", NULL), *only, *next = NULL;
+	struct ec2_subnets subnets = { 0 };
 	char buf[PREFIX_STRLEN];
 
 	(void)state;
-	assert_int_equal(ec2_decode_subnet(xml, strlen(xml), "subnet-0aa11111111111111", &subnet, NULL), 0);
-	assert_string_equal(prefix_str(&subnet.prefix6, buf), "2600:1f14:aa:bb00::/64");
+	assert_int_equal(ec2_decode_subnets(xml, strlen(xml), "", &subnets, &next, NULL), 0);
+	assert_string_equal(prefix_str(&subnets.subnets[0].prefix6, buf), "2600:1f14:aa:bb00::/64");
 	only = strstr(xml, ">associated");
 	only[1] = 'd'; /* some other state */
-	assert_int_equal(ec2_decode_subnet(xml, strlen(xml), "subnet-0aa11111111111111", &subnet, NULL), 0);
-	assert_int_equal(subnet.prefix6.addr.family, IP_NONE);
+	assert_int_equal(ec2_decode_subnets(xml, strlen(xml), "", &subnets, &next, NULL), 0);
+	assert_int_equal(subnets.subnets[1].prefix6.addr.family, IP_NONE);
+	ec2_subnets_done(&subnets);
 	free(xml);
+}
+
+/* A cluster without a name has no tags of its own, not even that of a cluster called "". */
+static void test_subnets__without_a_cluster(void **state)
+{
+	static const char xml[] =
+		"<DescribeSubnetsResponse><subnetSet><item><subnetId>subnet-1</subnetId><tagSet><item>"
+		"<key>cni.networking.k8s.aws/cluster/</key><value/></item></tagSet></item></subnetSet>"
+		"</DescribeSubnetsResponse>";
+	struct ec2_subnets subnets = { 0 };
+	char *next = NULL;
+
+	(void)state;
+	assert_int_equal(ec2_decode_subnets(xml, strlen(xml), "", &subnets, &next, NULL), 0);
+	assert_true(subnets.subnets[0].of_clusters && !subnets.subnets[0].of_ours);
+	assert_null(next);
+	ec2_subnets_done(&subnets);
+}
+
+static void test_subnets__refused_whole(void **state)
+{
+	static const char *const rows[] = {
+		"<subnetSet><item><subnetId>subnet-1</subnetId></item><item><cidrBlock>10.0.1.0/24</cidrBlock></item>"
+		"</subnetSet>",
+		"<subnetSet><item><subnetId>subnet-1</subnetId><cidrBlock>10.0.1.0/33</cidrBlock></item></subnetSet>",
+		"<subnetSet><item><subnetId>subnet-1</subnetId><availableIpAddressCount>-1</availableIpAddressCount>"
+		"</item></subnetSet>",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ec2_subnets subnets = { 0 };
+		struct err err = { 0 };
+		char *next = NULL, xml[512];
+
+		(void)snprintf(xml, sizeof(xml), "<DescribeSubnetsResponse>%s</DescribeSubnetsResponse>", rows[i]);
+		assert_int_equal(ec2_decode_subnets(xml, strlen(xml), "", &subnets, &next, &err), -1);
+		assert_int_equal(err.class, ERR_PROTOCOL);
+		assert_int_equal(subnets.count, 0);
+		assert_null(next);
+		ec2_subnets_done(&subnets);
+	}
+}
+
+/* What is asked of an interface beside its addresses. */
+static void test_nic__marks(void **state)
+{
+	static const char xml[] =
+		"<DescribeNetworkInterfacesResponse><networkInterfaceSet><item><networkInterfaceId>eni-1</"
+		"networkInterfaceId>"
+		"<vpcId>vpc-1</vpcId><operator><managed>false</managed><hiddenByDefault>true</hiddenByDefault></"
+		"operator>"
+		"<connectionTrackingConfiguration><tcpEstablishedTimeout>600</tcpEstablishedTimeout>"
+		"<udpTimeout>45</udpTimeout></connectionTrackingConfiguration>"
+		"<tagSet><item><key>node.berth.io/created_at</key><value>2026-01-01T00:00:00Z</value></item></tagSet></"
+		"item>"
+		"<item><networkInterfaceId>eni-2</networkInterfaceId><tagSet><item><key>node.berth.io/created_at</key>"
+		"<value>yesterday</value></item></tagSet></item></networkInterfaceSet></"
+		"DescribeNetworkInterfacesResponse>";
+	struct ec2_nics nics = { 0 };
+	char *next = NULL;
+
+	(void)state;
+	assert_int_equal(ec2_decode_nics(xml, strlen(xml), &nics, &next, NULL), 0);
+	assert_string_equal(nics.nics[0].vpc, "vpc-1");
+	assert_true(nics.nics[0].operator_hidden && !nics.nics[0].operator_managed);
+	assert_int_equal(nics.nics[0].tracking.tcp_established_s, 600);
+	assert_int_equal(nics.nics[0].tracking.udp_stream_s, 0);
+	assert_int_equal(nics.nics[0].tracking.udp_s, 45);
+	assert_int_equal(nics.nics[0].created_us, INT64_C(1767225600) * 1000000);
+	assert_int_equal(nics.nics[1].created_us, 0);
+	ec2_nics_done(&nics);
+}
+
+static void test_nic__no_manage(void **state)
+{
+	static const struct {
+		const char *key, *value;
+		bool no_manage;
+	} rows[] = {
+		{ "node.k8s.amazonaws.com/no_manage", "true", true },
+		{ "node.berth.io/no_manage", "true", true },
+		{ "node.berth.io/no_manage", "", true },
+		{ "node.berth.io/no_manage", "please", true },
+		{ "node.berth.io/no_manage", "false", false },
+		{ "node.k8s.amazonaws.com/no_manage", "False", false },
+		{ "node.k8s.amazonaws.com/createdAt", "true", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ec2_nics nics = { 0 };
+		char *next = NULL, xml[512];
+
+		(void)snprintf(
+			xml, sizeof(xml),
+			"<DescribeNetworkInterfacesResponse><networkInterfaceSet><item><networkInterfaceId>eni-1"
+			"</networkInterfaceId><tagSet><item><key>%s</key><value>%s</value></item></tagSet></item>"
+			"</networkInterfaceSet></DescribeNetworkInterfacesResponse>",
+			rows[i].key, rows[i].value);
+		assert_int_equal(ec2_decode_nics(xml, strlen(xml), &nics, &next, NULL), 0);
+		assert_int_equal(nics.nics[0].no_manage, rows[i].no_manage);
+		ec2_nics_done(&nics);
+	}
 }
 
 static void test_ack__with_and_without_return(void **state)
@@ -518,8 +642,12 @@ int main(void)
 		check_unit_test(test_assign__golden),
 		check_unit_test(test_assign__ipv6_golden),
 		check_unit_test(test_type__limits_of_card_0),
-		check_unit_test(test_subnet__golden),
-		check_unit_test(test_subnet__ipv6_range_that_was_taken_back),
+		check_unit_test(test_subnets__golden),
+		check_unit_test(test_subnets__ipv6_range_that_was_taken_back),
+		check_unit_test(test_subnets__without_a_cluster),
+		check_unit_test(test_subnets__refused_whole),
+		check_unit_test(test_nic__marks),
+		check_unit_test(test_nic__no_manage),
 		check_unit_test(test_ack__with_and_without_return),
 		check_unit_test(test_sts__golden),
 		check_unit_test(test_sts__refused_without_a_word_of_the_secret),
