@@ -300,23 +300,18 @@ static void attempt_refused(struct attaching *a)
 	a->creating = false;
 }
 
-/* IPv6 where the subnet has it. Whoever asks for an IPv6 unit of the new interface later is told that it has none. */
-static int first_units(struct attaching *a, const char *subnet, struct cloud_want wants[static IP_FAMILIES],
-		       struct err *err)
+/* A pod has its addresses of all families from one interface: one that cannot give IPv6 would serve nobody. */
+static int has_families(struct attaching *a, const char *subnet, struct err *err)
 {
-	struct cloud_want *wants6 = &wants[ip_index(IP_V6)];
 	struct ec2_subnet is;
 
-	if (wants6->count == 0)
+	if (a->want->wants[ip_index(IP_V6)].count == 0)
 		return 0;
 	if (aws_subnet_get(a->aws, subnet, a->deadline_us, &is, err) < 0)
 		return err_wrap(err, "subnet of the new interface");
 	if (is.prefix6.addr.family == IP_V6)
 		return 0;
-	if (wants[ip_index(IP_V4)].count == 0)
-		return err_set(err, ERR_INVALID, DOMAIN, "subnet %s has no IPv6 range", subnet);
-	wants6->count = 0;
-	return 0;
+	return err_set(err, ERR_INVALID, DOMAIN, "subnet %s has no IPv6 range: add one, or serve IPv4 alone", subnet);
 }
 
 static int create_in(struct attaching *a, const char *subnet, unsigned count4, struct err *err)
@@ -339,7 +334,7 @@ static int create_in(struct attaching *a, const char *subnet, unsigned count4, s
 
 	memcpy(want.wants, a->want->wants, sizeof(want.wants));
 	want.wants[ip_index(IP_V4)].count = count4;
-	if (first_units(a, subnet, want.wants, err) < 0)
+	if (has_families(a, subnet, err) < 0)
 		return -1;
 	created_at(a->aws, when);
 	attempt_begin(a, client_token);

@@ -134,7 +134,9 @@ int aws_nic_finish(struct aws *aws, struct ec2_nic *nic, int64_t deadline_us, st
 		return 0;
 	if (aws_subnet_get(aws, nic->subnet, deadline_us, &subnet, err) < 0)
 		return err_wrap(err, "subnet of %s", nic->nic.id);
-	nic->nic.closed = aws_subnets_closed(&aws->subnets, nic->subnet, nic->nic.primary);
+	/* A pod has its addresses of all families from one interface. */
+	nic->nic.closed = aws_subnets_closed(&aws->subnets, nic->subnet, nic->nic.primary) ||
+			  (aws->serves[ip_index(IP_V6)] && subnet.prefix6.addr.family != IP_V6);
 	aws_nic_route(aws, &subnet, &nic->nic);
 	return 0;
 }

@@ -50,6 +50,8 @@ static const struct cloud_var vars[] = {
 	{ REFUSED("NETWORK_POLICY_ENFORCING_MODE",
 		  "pods would not be isolated: a network policy engine has to run beside berth"),
 	  .value = "none,standard" },
+	{ WARNED("NETWORK_POLICY_ENFORCING_MODE", "network policies are enforced by an engine beside berth, if at all"),
+	  .value = "none,strict" },
 
 	/* Where NICs come from. */
 	{ REFUSED("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
@@ -62,7 +64,8 @@ static const struct cloud_var vars[] = {
 	{ SETS("CLUSTER_NAME", "cluster") },
 	{ PASSED("MANAGE_UNTAGGED_ENI", "berth manages the primary NIC and those that it made, no others") },
 	{ PASSED("AWS_MANAGE_ENIS_NON_SCHEDULABLE", "always so: berth does not look at the node's taints") },
-	{ PASSED("DISABLE_LEAKED_ENI_CLEANUP", "berth deletes left-over NICs of its own instance alone") },
+	{ PASSED("DISABLE_LEAKED_ENI_CLEANUP",
+		 "berth deletes left-over NICs that it made itself; `pause` `all` keeps it from that") },
 
 	/* What is asked of EC2; the later one is the stricter. */
 	{ SWITCHES("DISABLE_NETWORK_RESOURCE_PROVISIONING", "access", "read") },

@@ -318,11 +318,28 @@ static void test_attach__ipv6_in_a_subnet_without(void **state)
 	assert_int_equal(w.err.class, ERR_INVALID);
 	assert_non_null(strstr(w.err.msg, "subnet " SUBNET " has no IPv6 range"));
 	assert_int_equal(calls(&w, "CreateNetworkInterface"), 0);
-	if (attach_units(&w, "t2", (struct cloud_want){ 2, 32 }, (struct cloud_want){ 1, 80 }, &nic) < 0)
-		fail_msg("%s", w.err.msg);
-	assert_int_equal(nic.block_count, 2);
-	assert_int_equal(nic.gateway6.family, IP_NONE);
-	cloud_nic_done(&nic);
+	assert_int_equal(attach_units(&w, "t2", (struct cloud_want){ 2, 32 }, (struct cloud_want){ 1, 80 }, &nic), -1);
+	assert_int_equal(w.err.class, ERR_INVALID);
+	assert_int_equal(nic_count(&w), 1);
+	end(&w);
+}
+
+/* A NIC that has no IPv6 to give is of no use to pods that get both: none is to wait for what it holds. */
+static void test_list__nic_without_ipv6_is_closed(void **state)
+{
+	struct cloud_view view;
+	struct world w;
+
+	(void)state;
+	start_as(&w, SEED6("10.0.1.0/24", "", "m5.large", ""), dual);
+	list(&w, &view);
+	assert_true(nic_at(&view, 0)->closed);
+	cloud_view_done(&view);
+	end(&w);
+	start_as(&w, SEED6("10.0.1.0/24", HAS6, "m5.large", ""), dual);
+	list(&w, &view);
+	assert_false(nic_at(&view, 0)->closed);
+	cloud_view_done(&view);
 	end(&w);
 }
 
@@ -343,6 +360,7 @@ int main(void)
 		check_unit_test(test_attach__first_units_of_both_families),
 		check_unit_test(test_attach__no_free_prefix__aws_12),
 		check_unit_test(test_attach__ipv6_in_a_subnet_without),
+		check_unit_test(test_list__nic_without_ipv6_is_closed),
 	};
 
 	return cmocka_run_group_tests_name("aws_units", tests, NULL, NULL);
