@@ -151,6 +151,30 @@ static void trim_cooldowns(struct ipamd *d, int64_t now_us)
 		log_warn("cannot forget ended cooldowns", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 }
 
+static bool are_same(const struct prefix *a, unsigned a_count, const struct prefix *b, unsigned b_count)
+{
+	if (a_count != b_count)
+		return false;
+	for (unsigned i = 0; i < a_count; i++)
+		if (prefix_cmp(&a[i], &b[i]) != 0)
+			return false;
+	return true;
+}
+
+/* The network may get more ranges, and lose some: what is inside it is not masqueraded. */
+static void take_ranges(struct ipamd *d, const struct cloud_view *view)
+{
+	struct cloud_identity *self = d->identity;
+
+	if (view->vpc_prefix_count == 0 ||
+	    are_same(view->vpc_prefixes, view->vpc_prefix_count, self->vpc_prefixes, self->vpc_prefix_count))
+		return;
+	log_info("the network's ranges changed", "before=%u now=%u", self->vpc_prefix_count, view->vpc_prefix_count);
+	memcpy(self->vpc_prefixes, view->vpc_prefixes, sizeof(self->vpc_prefixes));
+	self->vpc_prefix_count = view->vpc_prefix_count;
+	d->host_dirty = true;
+}
+
 static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	if (job->rc < 0) {
@@ -162,6 +186,7 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 	if (job->submitted_us >= d->attach_failed_us)
 		d->attach_failed_us = 0;
 	view_merge(d, &job->view, job->submitted_us, now_us);
+	take_ranges(d, &job->view);
 	d->stats.last_list_us = now_us;
 	d->list_due_us = now_us + (d->missing_count ? RELIST_US : jittered(d, list_period(d)));
 	if (is_moving(d, &job->view))
@@ -182,6 +207,7 @@ static void finish_glance(struct ipamd *d, struct job *job, int64_t now_us)
 		return;
 	}
 	backoff_ok(&d->glance);
+	take_ranges(d, &job->view);
 	if (!view_differs(d, &job->view, now_us))
 		return;
 	log_info("metadata shows something else than we hold: asking the cloud", "");

@@ -3,7 +3,7 @@
  * DOC: what metadata tells about the interfaces
  *
  * One request for the MACs, then per MAC one for the names of its keys and one for each key that is there and that we
- * read: nothing is asked for only to be told that it does not exist. About seven requests an interface to the link-local
+ * read: nothing is asked for only to be told that it does not exist. About seven requests an interface, two more for the primary one (the VPC's ranges), to the link-local
  * service, none to EC2.
  *
  * A new interface shows up key by key, up to 30 s late, and an old one stays as long after it has gone. Its device number
@@ -39,7 +39,9 @@ struct half {
 	struct cloud_nic nic;     /* owned */
 	struct ec2_subnet subnet; /* ranges alone */
 	uint64_t device, card;
-	bool has_device;
+	bool has_device, has_vpc4;
+	unsigned vpc_count;
+	struct prefix vpc[CLOUD_VPC_PREFIXES];
 };
 
 /* ---- keys: each reads its text, which it may cut up; 0 or -errno ---- */
@@ -97,21 +99,52 @@ static int set_subnet6(struct half *h, char *text)
 	return prefix_parse(text, &h->subnet.prefix6);
 }
 
+static int add_vpc(struct half *h, char *text)
+{
+	char *rest = NULL;
+
+	for (char *line = strtok_r(text, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest)) {
+		if (h->vpc_count >= CLOUD_VPC_PREFIXES || prefix_parse(line, &h->vpc[h->vpc_count]) < 0)
+			return -EINVAL;
+		h->vpc_count++;
+	}
+	return 0;
+}
+
+/* Without those of IPv4 the list is not whole: traffic inside the VPC would be masqueraded. */
+static int set_vpc4(struct half *h, char *text)
+{
+	h->has_vpc4 = true;
+	return add_vpc(h, text);
+}
+
+/* enum whose - of which interfaces a key is read. */
+enum whose { EACH, FOR_ROUTES, PRIMARYS };
+
 static const struct {
 	const char *name;
 	int (*read)(struct half *h, char *text);
-	bool is_route;
+	enum whose whose;
 } keys[] = {
-	{ "network-card", set_card, false },
-	{ "interface-id", set_id, false },
-	{ "device-number", set_device, false },
-	{ "local-ipv4s", add_ipv4s, false },
-	{ "ipv4-prefix", add_blocks, false },
-	{ "ipv6s", add_blocks, false },
-	{ "ipv6-prefix", add_blocks, false },
-	{ "subnet-ipv4-cidr-block", set_subnet4, true },
-	{ "subnet-ipv6-cidr-blocks", set_subnet6, true },
+	{ "network-card", set_card, EACH },
+	{ "interface-id", set_id, EACH },
+	{ "device-number", set_device, EACH },
+	{ "local-ipv4s", add_ipv4s, EACH },
+	{ "ipv4-prefix", add_blocks, EACH },
+	{ "ipv6s", add_blocks, EACH },
+	{ "ipv6-prefix", add_blocks, EACH },
+	{ "subnet-ipv4-cidr-block", set_subnet4, FOR_ROUTES },
+	{ "subnet-ipv6-cidr-blocks", set_subnet6, FOR_ROUTES },
+	{ "vpc-ipv4-cidr-blocks", set_vpc4, PRIMARYS },
+	{ "vpc-ipv6-cidr-blocks", add_vpc, PRIMARYS },
 };
+
+static bool is_read(const struct glance *g, const struct half *h, enum whose whose)
+{
+	if (whose == PRIMARYS)
+		return macaddr_equal(&h->nic.mac, &g->self.primary_mac);
+	return whose == EACH || g->routes;
+}
 
 static int read_key(struct glance *g, const char *mac, size_t key, struct half *h, struct err *err)
 {
@@ -134,7 +167,7 @@ static int read_keys(struct glance *g, const char *mac, struct half *h, struct e
 	int r = aws_meta_item(g->aws, mac, "", g->deadline_us, &names, err);
 
 	for (size_t i = 0; r == 0 && names && i < ARRAY_SIZE(keys); i++)
-		if ((g->routes || !keys[i].is_route) && aws_has_line(names, keys[i].name))
+		if (is_read(g, h, keys[i].whose) && aws_has_line(names, keys[i].name))
 			r = read_key(g, mac, i, h, err);
 	return r;
 }
@@ -186,6 +219,10 @@ static int read_nic(struct glance *g, const char *mac, struct err *err)
 	if (macaddr_parse(mac, &h.nic.mac) < 0)
 		return err_set(err, ERR_PROTOCOL, DOMAIN, "metadata " MACS ": not a list of MACs");
 	r = read_keys(g, mac, &h, err);
+	if (r == 0 && h.has_vpc4) {
+		g->view.vpc_prefix_count = h.vpc_count;
+		memcpy(g->view.vpc_prefixes, h.vpc, sizeof(h.vpc));
+	}
 	if (r == 0)
 		r = keep_take(g, &h, err);
 	cloud_nic_done(&h.nic);

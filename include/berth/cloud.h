@@ -78,7 +78,9 @@ struct cloud_nic {
 /** struct cloud_view - an authoritative list of one node's NICs. */
 struct cloud_view {
 	unsigned nic_count;
-	struct cloud_nic *nics; /* owned */
+	struct cloud_nic *nics;    /* owned */
+	unsigned vpc_prefix_count; /* 0: nothing is said of the network's ranges */
+	struct prefix vpc_prefixes[CLOUD_VPC_PREFIXES];
 };
 
 void cloud_nic_done(struct cloud_nic *nic);

@@ -4,7 +4,7 @@
 
 /* ---- whose they are ---- */
 
-static void test_list__foreign_counts_once__aws_17(void **state)
+static void test_list__foreign_counts_once__aws_40_17(void **state)
 {
 	struct cloud_view view;
 	struct node node;
@@ -28,7 +28,7 @@ static void test_list__foreign_counts_once__aws_17(void **state)
 	done(&w, &node);
 }
 
-static void test_list__read_only_serves_what_is_there__aws_17(void **state)
+static void test_list__read_only_serves_what_is_there__aws_40_17(void **state)
 {
 	static const struct cloud_config config = { .cluster = "kube", .access = CLOUD_ACCESS_READ };
 	struct cloud_view view;
@@ -52,7 +52,7 @@ static void test_list__read_only_serves_what_is_there__aws_17(void **state)
 	done(&w, &node);
 }
 
-static void test_detach__marked_since__aws_17(void **state)
+static void test_detach__marked_since__aws_40_17(void **state)
 {
 	struct node node;
 	struct world w;
@@ -107,7 +107,7 @@ static const char *groups_of_foreign(struct node *node)
 	return groups_of(node, id);
 }
 
-static void test_groups__follow_the_primary__aws_20(void **state)
+static void test_groups__follow_the_primary__aws_40_20(void **state)
 {
 	char ids[3][64];
 	struct node node;
@@ -139,7 +139,7 @@ static void test_groups__follow_the_primary__aws_20(void **state)
 }
 
 /* A reading older than our own change has nothing done twice. */
-static void test_groups__not_again_by_a_stale_list__aws_20(void **state)
+static void test_groups__not_again_by_a_stale_list__aws_40_20(void **state)
 {
 	char ids[3][64];
 	struct node node;
@@ -159,7 +159,7 @@ static void test_groups__not_again_by_a_stale_list__aws_20(void **state)
 	done(&w, &node);
 }
 
-static void test_groups__configured_or_read_only__aws_20(void **state)
+static void test_groups__configured_or_read_only__aws_40_20(void **state)
 {
 	static const struct cloud_config named = { .cluster = "kube", .group_count = 1, .groups = pods_group };
 	static const struct cloud_config read_only = { .cluster = "kube", .access = CLOUD_ACCESS_READ };
@@ -181,7 +181,7 @@ static void test_groups__configured_or_read_only__aws_20(void **state)
 	done(&w, &node);
 }
 
-static void test_groups__failure_is_no_matter_to_the_list__aws_20(void **state)
+static void test_groups__failure_is_no_matter_to_the_list__aws_40_20(void **state)
 {
 	char ids[3][64];
 	struct node node;
@@ -207,7 +207,7 @@ static void test_groups__failure_is_no_matter_to_the_list__aws_20(void **state)
 }
 
 /* Calls that hang hold the list up for a few seconds in all, whatever its own deadline. */
-static void test_groups__bounded__aws_20(void **state)
+static void test_groups__bounded__aws_40_20(void **state)
 {
 	char ids[3][64];
 	struct node node;
@@ -274,7 +274,7 @@ static void test_attach__tags_of_the_operator(void **state)
 	done(&w, &node);
 }
 
-static void test_attach__card_0_and_dies_with_the_instance__aws_18(void **state)
+static void test_attach__card_0_and_dies_with_the_instance__aws_40_18(void **state)
 {
 	struct node node;
 	struct world w;
@@ -295,7 +295,7 @@ static void test_attach__card_0_and_dies_with_the_instance__aws_18(void **state)
 }
 
 /* One that would outlive its instance is not used. */
-static void test_attach__not_without_death__aws_18(void **state)
+static void test_attach__not_without_death__aws_40_18(void **state)
 {
 	struct cloud_nic nic;
 	struct node node;
@@ -312,17 +312,17 @@ static void test_attach__not_without_death__aws_18(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		check_unit_test(test_list__foreign_counts_once__aws_17),
-		check_unit_test(test_list__read_only_serves_what_is_there__aws_17),
-		check_unit_test(test_detach__marked_since__aws_17),
-		check_unit_test(test_groups__follow_the_primary__aws_20),
-		check_unit_test(test_groups__not_again_by_a_stale_list__aws_20),
-		check_unit_test(test_groups__configured_or_read_only__aws_20),
-		check_unit_test(test_groups__failure_is_no_matter_to_the_list__aws_20),
-		check_unit_test(test_groups__bounded__aws_20),
+		check_unit_test(test_list__foreign_counts_once__aws_40_17),
+		check_unit_test(test_list__read_only_serves_what_is_there__aws_40_17),
+		check_unit_test(test_detach__marked_since__aws_40_17),
+		check_unit_test(test_groups__follow_the_primary__aws_40_20),
+		check_unit_test(test_groups__not_again_by_a_stale_list__aws_40_20),
+		check_unit_test(test_groups__configured_or_read_only__aws_40_20),
+		check_unit_test(test_groups__failure_is_no_matter_to_the_list__aws_40_20),
+		check_unit_test(test_groups__bounded__aws_40_20),
 		check_unit_test(test_attach__tags_of_the_operator),
-		check_unit_test(test_attach__card_0_and_dies_with_the_instance__aws_18),
-		check_unit_test(test_attach__not_without_death__aws_18),
+		check_unit_test(test_attach__card_0_and_dies_with_the_instance__aws_40_18),
+		check_unit_test(test_attach__not_without_death__aws_40_18),
 	};
 
 	return cmocka_run_group_tests_name("aws_groups", tests, NULL, NULL);

@@ -211,7 +211,7 @@ static void test_attach__failure_whose_cleaning_fails_too(void **state)
 }
 
 /* A subnet that cannot give all units gives fewer, and an interface as long as it has an address for that. */
-static void test_attach__subnet_fills_up__aws_12(void **state)
+static void test_attach__subnet_fills_up__aws_40_12(void **state)
 {
 	static const struct {
 		unsigned units, creates;
@@ -422,7 +422,7 @@ int main(void)
 		check_unit_test(test_attach__failure_leaves_nothing__aws_40_10),
 		check_unit_test(test_attach__failure_after_attaching_leaves_nothing),
 		check_unit_test(test_attach__failure_whose_cleaning_fails_too),
-		check_unit_test(test_attach__subnet_fills_up__aws_12),
+		check_unit_test(test_attach__subnet_fills_up__aws_40_12),
 		check_unit_test(test_attach__repeated_token_after_fewer_units),
 		check_unit_test(test_attach__repeated_token_finds_what_is_not_attached),
 		check_unit_test(test_attach__quota_is_not_asked_again),

@@ -271,7 +271,7 @@ static void test_attach__older_knowledge_while_ec2_fails(void **state)
 
 /* ---- exhaustion ---- */
 
-static void test_attach__next_subnet_when_one_is_full__aws_12(void **state)
+static void test_attach__next_subnet_when_one_is_full__aws_40_12(void **state)
 {
 	static const struct {
 		const char *code, *message;
@@ -301,7 +301,7 @@ static void test_attach__next_subnet_when_one_is_full__aws_12(void **state)
 	}
 }
 
-static void test_attach__all_subnets_full__aws_12(void **state)
+static void test_attach__all_subnets_full__aws_40_12(void **state)
 {
 	struct cloud_nic nic;
 	struct node node;
@@ -398,7 +398,7 @@ static void test_attach__denied_says_what_to_allow(void **state)
 static const char *const two_zones[] = { SMALL, FAR };
 static const char *const far_only[] = { FAR };
 
-static void test_attach__configured_subnet_of_the_zone__aws_19(void **state)
+static void test_attach__configured_subnet_of_the_zone__aws_40_19(void **state)
 {
 	static const struct cloud_config config = {
 		.cluster = "kube", .subnet_count = 2, .subnets = two_zones, .group_count = 1, .groups = pods_group
@@ -424,7 +424,7 @@ static void test_attach__configured_subnet_of_the_zone__aws_19(void **state)
 	done(&w, &node);
 }
 
-static void test_attach__no_configured_subnet_in_the_zone__aws_19(void **state)
+static void test_attach__no_configured_subnet_in_the_zone__aws_40_19(void **state)
 {
 	static const struct cloud_config config = { .cluster = "kube", .subnet_count = 1, .subnets = far_only };
 	struct cloud_nic nic;
@@ -443,7 +443,7 @@ static void test_attach__no_configured_subnet_in_the_zone__aws_19(void **state)
 	done(&w, &node);
 }
 
-static void test_attach__may_not_see_configured_subnets__aws_19(void **state)
+static void test_attach__may_not_see_configured_subnets__aws_40_19(void **state)
 {
 	static const struct cloud_config config = { .cluster = "kube", .subnet_count = 2, .subnets = two_zones };
 	struct cloud_nic nic;
@@ -497,7 +497,7 @@ static void test_list__closed_at_once(void **state)
 	done(&w, &node);
 }
 
-static void test_list__closed_by_metadata_alone__aws_19(void **state)
+static void test_list__closed_by_metadata_alone__aws_40_19(void **state)
 {
 	static const struct cloud_config config = {
 		.cluster = "kube", .access = CLOUD_ACCESS_METADATA, .subnet_count = 2, .subnets = two_zones
@@ -533,18 +533,18 @@ int main(void)
 		check_unit_test(test_attach__may_not_see_subnets),
 		check_unit_test(test_list__does_not_fail_with_subnets),
 		check_unit_test(test_attach__older_knowledge_while_ec2_fails),
-		check_unit_test(test_attach__next_subnet_when_one_is_full__aws_12),
-		check_unit_test(test_attach__all_subnets_full__aws_12),
+		check_unit_test(test_attach__next_subnet_when_one_is_full__aws_40_12),
+		check_unit_test(test_attach__all_subnets_full__aws_40_12),
 		check_unit_test(test_attach__another_limit_is_no_reason_to_move),
 		check_unit_test(test_attach__open_create_is_found_again),
 		check_unit_test(test_attach__again_after_cleaning_up),
 		check_unit_test(test_attach__denied_says_what_to_allow),
-		check_unit_test(test_attach__configured_subnet_of_the_zone__aws_19),
-		check_unit_test(test_attach__no_configured_subnet_in_the_zone__aws_19),
-		check_unit_test(test_attach__may_not_see_configured_subnets__aws_19),
+		check_unit_test(test_attach__configured_subnet_of_the_zone__aws_40_19),
+		check_unit_test(test_attach__no_configured_subnet_in_the_zone__aws_40_19),
+		check_unit_test(test_attach__may_not_see_configured_subnets__aws_40_19),
 		check_unit_test(test_list__closed_by_tag),
 		check_unit_test(test_list__closed_at_once),
-		check_unit_test(test_list__closed_by_metadata_alone__aws_19),
+		check_unit_test(test_list__closed_by_metadata_alone__aws_40_19),
 	};
 
 	return cmocka_run_group_tests_name("aws_subnets", tests, NULL, NULL);

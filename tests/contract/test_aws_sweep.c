@@ -46,7 +46,7 @@ static unsigned sweep_again(struct node *node)
 }
 
 /* The instance is full, as only EC2 knew: what was just made is deleted by the attach itself, not left to a sweep. */
-static void test_attach__limit_leaves_nothing__aws_10(void **state)
+static void test_attach__limit_leaves_nothing__aws_40_10(void **state)
 {
 	struct cloud_nic nic;
 	struct node node;
@@ -67,7 +67,7 @@ static void test_attach__limit_leaves_nothing__aws_10(void **state)
 	done(&w, &node);
 }
 
-static void test_sweep__of_dead_instances__aws_1(void **state)
+static void test_sweep__of_dead_instances__aws_40_1(void **state)
 {
 	struct node node;
 	struct world w;
@@ -83,7 +83,7 @@ static void test_sweep__of_dead_instances__aws_1(void **state)
 	done(&w, &node);
 }
 
-static void test_sweep__nothing_young__aws_2(void **state)
+static void test_sweep__nothing_young__aws_40_2(void **state)
 {
 	struct node node;
 	struct world w;
@@ -116,7 +116,7 @@ static void id_of_leftover(struct world *w, char ret[static 64])
 	assert_true(ret[0]);
 }
 
-static void test_sweep__nothing_without_a_stamp__aws_2(void **state)
+static void test_sweep__nothing_without_a_stamp__aws_40_2(void **state)
 {
 	struct node node;
 	struct world w;
@@ -134,7 +134,7 @@ static void test_sweep__nothing_without_a_stamp__aws_2(void **state)
 }
 
 /* Somebody wants to look at it, or keeps its address. */
-static void test_sweep__nothing_that_is_marked__aws_17(void **state)
+static void test_sweep__nothing_that_is_marked__aws_40_17(void **state)
 {
 	struct node node;
 	struct world w;
@@ -158,7 +158,7 @@ static void test_sweep__nothing_that_is_marked__aws_17(void **state)
 }
 
 /* The list said "available"; EC2 knows better by now. It is neither an error nor waited for. */
-static void test_sweep__attached_meanwhile__aws_2(void **state)
+static void test_sweep__attached_meanwhile__aws_40_2(void **state)
 {
 	struct node node;
 	struct world w;
@@ -176,7 +176,7 @@ static void test_sweep__attached_meanwhile__aws_2(void **state)
 }
 
 /* A NIC on an instance is nobody's leftover, however old. */
-static void test_sweep__nothing_that_is_attached__aws_2(void **state)
+static void test_sweep__nothing_that_is_attached__aws_40_2(void **state)
 {
 	struct node node, other;
 	struct world w;
@@ -194,7 +194,7 @@ static void test_sweep__nothing_that_is_attached__aws_2(void **state)
 	done(&w, &node);
 }
 
-static void test_sweep__of_this_cluster_only__aws_3(void **state)
+static void test_sweep__of_this_cluster_only__aws_40_3(void **state)
 {
 	static const struct cloud_config other = { .cluster = "other" }, nameless = { .cluster = "" };
 	struct node node;
@@ -219,7 +219,7 @@ static void test_sweep__of_this_cluster_only__aws_3(void **state)
 }
 
 /* However often a sweep is asked for, the cluster is listed once a period at most. */
-static void test_sweep__one_draw_a_period__aws_3(void **state)
+static void test_sweep__one_draw_a_period__aws_40_3(void **state)
 {
 	struct node node;
 	struct world w;
@@ -273,15 +273,15 @@ static void test_sweep__a_part_at_a_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		check_unit_test(test_attach__limit_leaves_nothing__aws_10),
-		check_unit_test(test_sweep__of_dead_instances__aws_1),
-		check_unit_test(test_sweep__nothing_young__aws_2),
-		check_unit_test(test_sweep__nothing_without_a_stamp__aws_2),
-		check_unit_test(test_sweep__nothing_that_is_marked__aws_17),
-		check_unit_test(test_sweep__attached_meanwhile__aws_2),
-		check_unit_test(test_sweep__nothing_that_is_attached__aws_2),
-		check_unit_test(test_sweep__of_this_cluster_only__aws_3),
-		check_unit_test(test_sweep__one_draw_a_period__aws_3),
+		check_unit_test(test_attach__limit_leaves_nothing__aws_40_10),
+		check_unit_test(test_sweep__of_dead_instances__aws_40_1),
+		check_unit_test(test_sweep__nothing_young__aws_40_2),
+		check_unit_test(test_sweep__nothing_without_a_stamp__aws_40_2),
+		check_unit_test(test_sweep__nothing_that_is_marked__aws_40_17),
+		check_unit_test(test_sweep__attached_meanwhile__aws_40_2),
+		check_unit_test(test_sweep__nothing_that_is_attached__aws_40_2),
+		check_unit_test(test_sweep__of_this_cluster_only__aws_40_3),
+		check_unit_test(test_sweep__one_draw_a_period__aws_40_3),
 		check_unit_test(test_sweep__a_part_at_a_time),
 	};
 

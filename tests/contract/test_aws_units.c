@@ -147,7 +147,7 @@ static void test_assign__ipv6_alone(void **state)
 }
 
 /* Whatever way EC2 says that there is none, it is EXHAUSTED: single addresses are to be had at once. */
-static void test_assign__no_free_prefix__aws_12(void **state)
+static void test_assign__no_free_prefix__aws_40_12(void **state)
 {
 	static const struct {
 		const char *code, *message;
@@ -183,7 +183,7 @@ static void test_assign__no_free_prefix__aws_12(void **state)
 	}
 }
 
-static void test_assign__fewer_prefixes__aws_12(void **state)
+static void test_assign__fewer_prefixes__aws_40_12(void **state)
 {
 	struct cloud_nic got;
 	struct world w;
@@ -290,7 +290,7 @@ static void test_attach__first_units_of_both_families(void **state)
 }
 
 /* A NIC is had with whatever comes, in the end with the range alone. */
-static void test_attach__no_free_prefix__aws_12(void **state)
+static void test_attach__no_free_prefix__aws_40_12(void **state)
 {
 	struct cloud_nic nic;
 	struct world w;
@@ -352,13 +352,13 @@ int main(void)
 		check_unit_test(test_assign__first_16_pods_cost_one_mutation),
 		check_unit_test(test_assign__both_families),
 		check_unit_test(test_assign__ipv6_alone),
-		check_unit_test(test_assign__no_free_prefix__aws_12),
-		check_unit_test(test_assign__fewer_prefixes__aws_12),
+		check_unit_test(test_assign__no_free_prefix__aws_40_12),
+		check_unit_test(test_assign__fewer_prefixes__aws_40_12),
 		check_unit_test(test_assign__second_family_fails),
 		check_unit_test(test_assign__ipv6_in_a_subnet_without),
 		check_unit_test(test_assign__what_is_no_unit),
 		check_unit_test(test_attach__first_units_of_both_families),
-		check_unit_test(test_attach__no_free_prefix__aws_12),
+		check_unit_test(test_attach__no_free_prefix__aws_40_12),
 		check_unit_test(test_attach__ipv6_in_a_subnet_without),
 		check_unit_test(test_list__nic_without_ipv6_is_closed),
 	};

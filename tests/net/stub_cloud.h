@@ -29,6 +29,8 @@ static struct stub {
 	unsigned block_count;
 	struct prefix blocks[STUB_BLOCKS];
 	unsigned next[IP_FAMILIES]; /* last byte of the next address that is assigned */
+	unsigned vpc_count;         /* ranges that a list tells; 0: it tells of none */
+	struct prefix vpc[2];
 	unsigned lists, glances, mutations;
 	struct cloud_attach attach; /* the last one */
 	/* what cloud_open() was told; its lists joined with commas */
@@ -108,6 +110,8 @@ static int stub_list(struct cloud *cloud, int64_t deadline_us, struct cloud_view
 	(void)pthread_mutex_lock(&stub.lock);
 	stub.lists++;
 	stub_show(ret);
+	ret->vpc_prefix_count = stub.vpc_count;
+	memcpy(ret->vpc_prefixes, stub.vpc, sizeof(stub.vpc));
 	(void)pthread_mutex_unlock(&stub.lock);
 	return 0;
 }
@@ -274,7 +278,7 @@ static void make_stub(struct world *w, unsigned v4_units, unsigned v6_units, uin
 	stub.limits =
 		(struct cloud_limits){ .nics_max = 1, .units = { { v4_units, 32, 32 }, { v6_units, v6_len, 128 } } };
 	stub.closed = stub.has_second = false;
-	stub.block_count = stub.lists = stub.glances = stub.mutations = 0;
+	stub.block_count = stub.vpc_count = stub.lists = stub.glances = stub.mutations = 0;
 	stub.next[0] = stub.next[1] = 0;
 	for (; blocks && *blocks; blocks++)
 		stub.blocks[stub.block_count++] = stub_prefix(*blocks);

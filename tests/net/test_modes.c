@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the settings of the cloud's modes make of a whole daemon: families, access, closed NICs, subnets for pods. */
+#include <spawn.h>
+#include <sys/wait.h>
+
 #include "ctl/ctl.h"
 #include "tests/net/stub_cloud.h"
 
@@ -333,6 +336,68 @@ static void test_access__metadata_is_listed(void **state)
 	until(stub_count(&stub.glances) >= 1);
 }
 
+/* ---- ranges of the network ---- */
+
+/* Where pods go by their own address; owned. */
+static char *local_set(void)
+{
+	char *const argv[] = { (char[]){ "nft" },
+			       (char[]){ "list" },
+			       (char[]){ "set" },
+			       (char[]){ "inet" },
+			       (char[]){ "berth" },
+			       (char[]){ "local" },
+			       NULL };
+	char *const env[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
+	posix_spawn_file_actions_t actions;
+	int pipe_fds[2], status = -1;
+	char *out = NULL;
+	pid_t pid;
+
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], STDOUT_FILENO), 0);
+	assert_int_equal(posix_spawnp(&pid, "nft", &actions, NULL, argv, env), 0);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	(void)close(pipe_fds[1]);
+	assert_int_equal(fs_read_fd(pipe_fds[0], 1U << 16, &out, NULL), 0);
+	(void)close(pipe_fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	return out;
+}
+
+static bool is_local(const char *range)
+{
+	_cleanup_free_ char *text = local_set();
+
+	return strstr(text, range) != NULL;
+}
+
+/* A range that the VPC gets is not masqueraded towards from the next look on; one that it loses is. */
+static void test_ranges__follow_the_network__aws_40_22(void **state)
+{
+	struct world *w = *state;
+
+	make_stub(w, 4, 0, 0, BLOCKS("10.0.1.21/32"));
+	w->config.list_period_us = OFTEN_US;
+	start(w);
+	until(stub_count(&stub.lists) >= 2);
+	until(is_local("10.0.0.0/16"));
+	assert_false(is_local("100.64.0.0/16"));
+	(void)pthread_mutex_lock(&stub.lock);
+	stub.vpc[0] = stub_prefix("10.0.0.0/16");
+	stub.vpc[1] = stub_prefix("100.64.0.0/16");
+	stub.vpc_count = 2;
+	(void)pthread_mutex_unlock(&stub.lock);
+	until(is_local("100.64.0.0/16"));
+	assert_true(is_local("10.0.0.0/16"));
+	(void)pthread_mutex_lock(&stub.lock);
+	stub.vpc_count = 1;
+	(void)pthread_mutex_unlock(&stub.lock);
+	until(!is_local("100.64.0.0/16"));
+}
+
 /* ---- NICs that are closed to pods ---- */
 
 static void test_closed__pods_get_nothing_more(void **state)
@@ -524,6 +589,7 @@ int main(void)
 		world_test(test_access__without_changes),
 		world_test(test_access__is_shown),
 		world_test(test_access__metadata_is_listed),
+		world_test(test_ranges__follow_the_network__aws_40_22),
 		world_test(test_closed__pods_get_nothing_more),
 		world_test(test_closed__what_is_free_goes_back),
 		world_test(test_pod_subnets__nothing_of_the_primary),

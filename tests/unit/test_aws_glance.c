@@ -156,6 +156,26 @@ static void test_glance__primary_with_everything(void **state)
 	assert_int_equal(w->missing, 0);
 }
 
+/* What the VPC gets later is seen; half of what it has is not taken for the whole. */
+static void test_glance__ranges_of_the_vpc__aws_40_22(void **state)
+{
+	const struct item more[] = { { BASE PRIMARY "/vpc-ipv4-cidr-blocks", "10.0.0.0/16\n100.64.0.0/16" } };
+	const struct item half[] = { { BASE PRIMARY "/vpc-ipv4-cidr-blocks", NULL } };
+	struct world *w = *state;
+	char text[PREFIX_STRLEN];
+	unsigned before;
+
+	glanced(w, NULL, 0);
+	before = w->view.vpc_prefix_count;
+	assert_true(before > 0);
+	assert_string_equal(prefix_str(&w->view.vpc_prefixes[0], text), "10.0.0.0/16");
+	glanced(w, more, ARRAY_SIZE(more));
+	assert_int_equal(w->view.vpc_prefix_count, before + 1);
+	assert_string_equal(prefix_str(&w->view.vpc_prefixes[1], text), "100.64.0.0/16");
+	glanced(w, half, ARRAY_SIZE(half));
+	assert_int_equal(w->view.vpc_prefix_count, 0);
+}
+
 /* 30 s of a new interface's life: its MAC, then an ID with a device number that is wrong, then the whole. */
 static void test_glance__new_interface(void **state)
 {
@@ -194,7 +214,7 @@ static void test_glance__new_interface(void **state)
 }
 
 /* Named a moment ago, and not there when it is asked for. */
-static void test_glance__key_that_vanishes(void **state)
+static void test_glance__key_that_vanishes__aws_40_8(void **state)
 {
 	const struct item items[] = { { BASE PRIMARY "/ipv4-prefix", NULL }, { BASE PRIMARY "/interface-id", NULL } };
 	struct world *w = *state;
@@ -356,8 +376,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_glance__primary_with_everything),
+		T(test_glance__ranges_of_the_vpc__aws_40_22),
 		T(test_glance__new_interface),
-		T(test_glance__key_that_vanishes),
+		T(test_glance__key_that_vanishes__aws_40_8),
 		T(test_glance__keys_by_their_whole_name),
 		T(test_glance__other_network_cards_are_not_shown),
 		T(test_glance__nonsense),

@@ -136,7 +136,7 @@ static void test_create__tags_in_the_same_call(void **state)
 	says_not(w, "ConnectionTracking");
 }
 
-static void test_create__groups_that_an_operator_names__aws_19(void **state)
+static void test_create__groups_that_an_operator_names__aws_40_19(void **state)
 {
 	const struct ec2_nic like = { .group_count = 2, .groups = { "sg-1", "sg-2" } };
 	const char *groups[] = { "sg-9" };
@@ -175,7 +175,7 @@ static void test_create__timeouts_of_connections(void **state)
 	says_not(w, "UdpStreamTimeout");
 }
 
-static void test_attach__slot_and_card_are_explicit__aws_18(void **state)
+static void test_attach__slot_and_card_are_explicit__aws_40_18(void **state)
 {
 	struct world *w = *state;
 	char id[EC2_ID_SIZE];
@@ -187,7 +187,7 @@ static void test_attach__slot_and_card_are_explicit__aws_18(void **state)
 	assert_string_equal(id, "eni-attach-1");
 }
 
-static void test_groups_set__the_whole_set__aws_20(void **state)
+static void test_groups_set__the_whole_set__aws_40_20(void **state)
 {
 	const char groups[][EC2_ID_SIZE] = { "sg-1", "sg-2" };
 	struct world *w = *state;
@@ -279,7 +279,7 @@ static void test_find__of_nobody(void **state)
 	"</deviceIndex><status>attached</status></attachment></item>"
 
 /* A page may show what an earlier one has shown: it counts once against the limits. */
-static void test_describe_own__shown_twice__aws_17(void **state)
+static void test_describe_own__shown_twice__aws_40_17(void **state)
 {
 	struct world *w = *state;
 	struct ec2_nics nics;
@@ -316,11 +316,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		on_wire(test_create__tags_in_the_same_call),
-		on_wire(test_create__groups_that_an_operator_names__aws_19),
+		on_wire(test_create__groups_that_an_operator_names__aws_40_19),
 		on_wire(test_create__timeouts_of_connections),
-		on_wire(test_attach__slot_and_card_are_explicit__aws_18),
-		on_wire(test_groups_set__the_whole_set__aws_20),
-		on_wire(test_describe_own__shown_twice__aws_17),
+		on_wire(test_attach__slot_and_card_are_explicit__aws_40_18),
+		on_wire(test_groups_set__the_whole_set__aws_40_20),
+		on_wire(test_describe_own__shown_twice__aws_40_17),
 		on_wire(test_find__asks_for_what_may_have_come),
 		on_wire(test_places__deleted_since),
 		on_wire(test_find__of_nobody),

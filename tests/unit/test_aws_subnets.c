@@ -272,7 +272,7 @@ static void test_choose__the_best_few(void **state)
 	assert_string_equal(chosen(known, 8, &settings, 0), " subnet-5 subnet-2 subnet-7 subnet-4");
 }
 
-static void test_choose__configured__aws_19(void **state)
+static void test_choose__configured__aws_40_19(void **state)
 {
 	const char *subnets[] = { "subnet-1", "subnet-far", "subnet-2" };
 	struct aws_settings settings = named("kube");
@@ -316,7 +316,7 @@ static void test_closed__by_tag(void **state)
 	aws_subnets_done(&subnets);
 }
 
-static void test_closed__configured__aws_19(void **state)
+static void test_closed__configured__aws_40_19(void **state)
 {
 	const char *list[] = { "subnet-no" };
 	struct aws_settings settings = named("kube");
@@ -341,7 +341,7 @@ static void test_closed__configured__aws_19(void **state)
 
 #define SELF "i-1"
 
-static void test_foreign__every_row__aws_17(void **state)
+static void test_foreign__every_row__aws_40_17(void **state)
 {
 	static const struct {
 		const char *what;
@@ -392,7 +392,7 @@ static uint64_t next_of(void *ctx)
 }
 
 /* However the addresses of a subnet are spread over nodes, and however many nodes there are: one list a draw. */
-static void test_sweep_drawn__once_for_all_nodes__aws_3(void **state)
+static void test_sweep_drawn__once_for_all_nodes__aws_40_3(void **state)
 {
 	static const uint64_t nodes[] = { 1, 7, 50, 500, 5000 };
 	const unsigned rounds = 4000;
@@ -410,7 +410,7 @@ static void test_sweep_drawn__once_for_all_nodes__aws_3(void **state)
 	}
 }
 
-static void test_sweep_drawn__edges__aws_3(void **state)
+static void test_sweep_drawn__edges__aws_40_3(void **state)
 {
 	uint64_t counter = 0;
 	const struct random random = { next_of, &counter };
@@ -473,12 +473,12 @@ int main(void)
 		check_unit_test(test_choose__full_last),
 		check_unit_test(test_choose__ipv6_first_where_it_is_wanted),
 		check_unit_test(test_choose__the_best_few),
-		check_unit_test(test_choose__configured__aws_19),
+		check_unit_test(test_choose__configured__aws_40_19),
 		check_unit_test(test_closed__by_tag),
-		check_unit_test(test_closed__configured__aws_19),
-		check_unit_test(test_foreign__every_row__aws_17),
-		check_unit_test(test_sweep_drawn__once_for_all_nodes__aws_3),
-		check_unit_test(test_sweep_drawn__edges__aws_3),
+		check_unit_test(test_closed__configured__aws_40_19),
+		check_unit_test(test_foreign__every_row__aws_40_17),
+		check_unit_test(test_sweep_drawn__once_for_all_nodes__aws_40_3),
+		check_unit_test(test_sweep_drawn__edges__aws_40_3),
 		check_unit_test(test_used__of_a_subnet),
 	};
 
