@@ -107,7 +107,7 @@ static void test_del_racing_add__is_linear__acn_4829(void **state)
 
 /* Hundreds of kills under churn: no two live pods share an address, none is used again before its cooldown. The invariants
  * of the world say so after every step; make sim does it ten thousand times. */
-static void test_kills_under_churn__no_address_twice__aws_711(void **state)
+static void test_kills_under_churn__no_address_twice__aws_40_23(void **state)
 {
 	struct scenario s;
 	struct world *w;
@@ -437,7 +437,7 @@ int main(void)
 		world_test(test_vanished_sandboxes__are_free_within_90_s__aws_1939),
 		world_test(test_kill_at_every_call_boundary__leaks_no_nic__aws_69),
 		world_test(test_del_racing_add__is_linear__acn_4829),
-		world_test(test_kills_under_churn__no_address_twice__aws_711),
+		world_test(test_kills_under_churn__no_address_twice__aws_40_23),
 		world_test(test_busy_node__counts_add_up_at_every_step__azure_25),
 		world_test(test_full_node__emptied_without_a_daemon_has_room__azure_6),
 		world_test(test_pool_out_of_step__is_right_by_the_next_list__cil_46598),

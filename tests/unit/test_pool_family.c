@@ -129,7 +129,7 @@ static void test_pool_lease__both_families(void **state)
 }
 
 /* Whichever family has nothing: the other one's address is free again, and first in line as before. */
-static void test_pool_lease__all_or_none__gcp_23(void **state)
+static void test_pool_lease__all_or_none__aws_40_29__gcp_23(void **state)
 {
 	struct pool *pool = *state;
 	struct pool_counts v4, v6, v4_after, v6_after;
@@ -284,7 +284,7 @@ int main(void)
 		pool_test(test_pool_lease_restore__family_that_is_not_served),
 		pool_test_v6(test_pool_lease__v6_alone),
 		pool_test_dual(test_pool_lease__both_families),
-		pool_test_dual(test_pool_lease__all_or_none__gcp_23),
+		pool_test_dual(test_pool_lease__all_or_none__aws_40_29__gcp_23),
 		pool_test_dual(test_pool_lease__v6_of_the_nic_of_the_v4_address),
 		pool_test_dual(test_pool_lease__only_what_is_ready),
 		pool_test_dual(test_pool_lease_undo__both_families),

@@ -444,7 +444,7 @@ static void test_view_differs__what_we_hold_and_metadata_lacks(void **state)
 	assert_true(differs(w, NO_BLOCKS, NULL));
 }
 
-static void test_view_differs__changes_nothing__aws_3887(void **state)
+static void test_view_differs__changes_nothing__aws_40_5(void **state)
 {
 	struct world *w = *state;
 
@@ -485,7 +485,7 @@ int main(void)
 		view_test(test_merge__nic_with_pods_is_lost_and_comes_back__aws_40_4),
 		view_test(test_view_differs__what_metadata_shows_and_we_lack),
 		view_test(test_view_differs__what_we_hold_and_metadata_lacks),
-		view_test(test_view_differs__changes_nothing__aws_3887),
+		view_test(test_view_differs__changes_nothing__aws_40_5),
 		view_test(test_merge__closed_nic),
 		view_test(test_merge__primary_beside_subnets_for_pods),
 		view_test(test_merge__ipv6_side_of_a_nic),
