@@ -75,6 +75,41 @@ static void test_add__served_when_the_cloud_has_answered_and_not_before__azure_1
 	close_world(w);
 }
 
+/* Prefixes: what a fresh node's pods cost in changes, 16 at a time up to its limit, and an idle hour after that. */
+static void test_prefixes__changes_for_each_16_pods(void **state)
+{
+	struct scenario s;
+	struct world *w;
+	uint64_t before = 0;
+
+	(void)state;
+	scenario_quiet(&s);
+	s.shape = (struct sim_shape){
+		.nics_max = 3, .units_per_nic = 9, .unit_len = 28, .single_len = 32, .subnet_len = 22
+	};
+	s.config.warm_ips = CONFIG_WARM_AUTO;
+	s.config.max_pods = 110;
+	w = open_world(&s);
+	assert_true(world_run(w, MN));
+	for (unsigned pods = 16; pods <= 96; pods += 16) {
+		unsigned changes;
+
+		add_pods(w, 16);
+		wait_live(w, pods, MN);
+		changes = (unsigned)(world_counters(w)->mutations - before);
+		print_message("# %u pods: %u changes\n", pods, changes);
+		assert_true(changes <= (pods == 16 ? 1 : 2));
+		before += changes;
+		assert_true(world_run(w, MN)); /* what fills the warm pool behind them counts with the next */
+	}
+	before = world_counters(w)->mutations;
+	assert_true(world_run(w, 60 * MN));
+	assert_true(world_counters(w)->mutations == before);
+	assert_int_equal(world_counters(w)->adds_failed, 0);
+	settle(w);
+	close_world(w);
+}
+
 /* ---- crashes ---- */
 
 /* Pods come until NICs are attached, go until they are detached; killed on the way, at the @nth time at @point. */
@@ -361,6 +396,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		world_test(test_burst__250_pods_on_an_empty_node),
 		world_test(test_add__served_when_the_cloud_has_answered_and_not_before__azure_10),
+		world_test(test_prefixes__changes_for_each_16_pods),
 		world_test(test_crash__before_an_intent_is_stored),
 		world_test(test_crash__after_an_intent_is_stored),
 		world_test(test_crash__after_a_mutation_is_submitted),
