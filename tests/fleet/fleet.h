@@ -32,9 +32,9 @@ struct fleet_bucket_limit {
 /** struct fleet_policy - what runs on the nodes. */
 struct fleet_policy {
 	const char *name;
-	const struct rule *rule;                  /* NULL: berth */
-	unsigned warm_ips;                        /* berth: as its setting; FLEET_WARM_AUTO */
-	unsigned min_ips;                         /* berth */
+	const struct rule *rule;  /* NULL: berth */
+	unsigned warm_ips;        /* berth: as its setting; FLEET_WARM_AUTO */
+	unsigned min_ips;         /* berth */
 	int64_t release_delay_us; /* berth; 0: its default */
 };
 #define FLEET_WARM_AUTO UINT32_MAX /* CONFIG_WARM_AUTO */
