@@ -116,13 +116,15 @@ static int compare_links(const void *a, const void *b)
 static bool has_link(const struct look *look, const struct lease *lease)
 {
 	char ifname[LEASE_IFNAME_SIZE];
+	struct net_link link;
 
 	lease_host_ifname(lease, ifname);
+	if (!str_starts(ifname, HOSTNET_POD_LINKS)) /* asked for by name: not in the list, and seldom */
+		return net_link_by_name(look->d->net, ifname, &link, NULL) == 0;
 	return bsearch(ifname, look->links, look->link_count, LEASE_IFNAME_SIZE, compare_links);
 }
 
-/* The path of a namespace that is there no more, in a folder that we can see. */
-static bool path_gone(const char *netns)
+bool sandbox_is_gone(const char *netns)
 {
 	char folder[LEASE_NETNS_SIZE];
 	char *slash;
@@ -150,7 +152,7 @@ static int find_dead(const struct lease *lease, void *arg)
 	uint64_t hash = proto_key_hash(&lease->key);
 
 	if (lease->state != LEASE_BOUND || has_link(look, lease) ||
-	    !(lease_is_adopted(lease) || path_gone(lease->netns)))
+	    !(lease_is_adopted(lease) || sandbox_is_gone(lease->netns)))
 		return 0;
 	if (!was_suspect(look->d, hash) || look->batch.count == BATCH) {
 		look->suspects[look->suspect_count++] = hash;

@@ -20,6 +20,8 @@
 
 #define METADATA_LAG_US (30 * USEC_PER_SEC) /* a few seconds as measured by others; rarely tens of seconds */
 
+#define HEX            "0123456789abcdef"
+#define NAME_DIGITS    11
 #define ADOPTED_IFNAME "adopted" /* no runtime asks for an interface of that name in a pod that it names by our link */
 
 /* ---- leases ---- */
@@ -61,6 +63,8 @@ static void restore_lease(struct ipamd *d, const struct lease *lease, int64_t no
 {
 	char text[IPADDR_STRLEN];
 	int r = pool_lease_restore(d->pool, lease);
+
+	hostwork_learn_name(d, lease->host_ifname);
 
 	if (r == -ENOENT)
 		r = restore_lost(d, lease, now_us);
@@ -436,13 +440,15 @@ void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_ke
 
 bool lease_is_adopted(const struct lease *lease)
 {
-	return str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS);
+	return str_equal(lease->key.ifname, ADOPTED_IFNAME) && !lease->netns[0] && !lease->delegated;
 }
 
 void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE])
 {
 	if (lease_is_adopted(lease))
 		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->key.container);
+	else if (lease->host_ifname[0])
+		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->host_ifname);
 	else
 		proto_host_ifname(&lease->key, ret);
 }
@@ -484,6 +490,14 @@ static bool was_released(struct ipamd *d, const struct ipaddr *addr)
 	return rest.found;
 }
 
+/* By our name, or one that was asked for: those end with 11 hex digits. */
+static bool is_host_end(const struct net_link *link)
+{
+	size_t len = strlen(link->name), digits = len > NAME_DIGITS ? strspn(link->name + len - NAME_DIGITS, HEX) : 0;
+
+	return str_starts(link->name, HOSTNET_POD_LINKS) || (digits == NAME_DIGITS && str_equal(link->kind, "veth"));
+}
+
 /* A pod's route without a lease: the store was lost, the pod was not. */
 static int adopt_route(const struct net_route *route, void *arg)
 {
@@ -496,8 +510,9 @@ static int adopt_route(const struct net_route *route, void *arg)
 	if (route->protocol != BERTH_RTPROT || route->type != NET_ROUTE_UNICAST || !route->oif ||
 	    route->dst.len != ipaddr_bits(&route->dst.addr) || pool_lease_by_addr(a->d->pool, &route->dst.addr))
 		return 0;
-	if (net_link_by_index(a->d->net, route->oif, &link, &err) < 0 || !str_starts(link.name, HOSTNET_POD_LINKS))
+	if (net_link_by_index(a->d->net, route->oif, &link, &err) < 0 || !is_host_end(&link))
 		return 0;
+	hostwork_learn_name(a->d, link.name);
 	if (was_released(a->d, &route->dst.addr)) {
 		hostwork_pod_down(a->d, lease.addrs, link.name);
 		return 0;
