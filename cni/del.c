@@ -15,16 +15,20 @@
 #include "berth/proto.h"
 #include "cni/client.h"
 #include "cni/cnierr.h"
+#include "cni/hostname.h"
 #include "cni/plugin.h"
 #include "cni/podnet.h"
 #include "cni/spool.h"
 
-static int unwire(const struct proto_request *request, struct err *err)
+/* Nothing of a delegated pod's is ours but its lease. */
+static int unwire(const struct cni_run *run, struct err *err)
 {
 	_cleanup_net_ struct net *host = NULL;
 	char host_ifname[LEASE_IFNAME_SIZE];
 
-	proto_host_ifname(&request->key, host_ifname);
+	if (run->conf.delegated)
+		return 0;
+	cni_host_ifname(run, host_ifname);
 	return net_open(&host, err) < 0 ? -1 : podnet_unwire(host, host_ifname, err);
 }
 
@@ -34,7 +38,7 @@ static int del_without_daemon(const struct cni_run *run, const struct err *why, 
 	struct err err;
 
 	client_request(run, PROTO_DEL, &request);
-	if (unwire(&request, &err) < 0)
+	if (unwire(run, &err) < 0)
 		return cnierr_set_err(
 			cnierr, CNI_TRY_AGAIN,
 			"berth-ipamd is away and the pod's link could not be deleted here: start berth-ipamd; "
