@@ -162,7 +162,7 @@ struct proto_reply {
 	unsigned mtu;                                /* of the pod's interface */
 	char host_ifname[LEASE_IFNAME_SIZE];         /* name of the host end */
 	bool delegated;                              /* nothing of it is wired by us */
-	/* ok, GC: */
+	/* GC, ok or not: */
 	bool swept;           /* the three that follow count */
 	unsigned freed, kept; /* leases; kept: not listed, but their pods are there */
 	bool more;            /* ask again */

@@ -149,7 +149,7 @@ char *proto_reply_encode(const struct proto_reply *reply, size_t *ret_size)
 		add_error(&line, reply);
 	if (reply->ok && reply->address_count > 0)
 		add_lease(&line, reply);
-	if (reply->ok && reply->swept)
+	if (reply->swept)
 		strbuf_printf(&line, ",\"freed\":%u,\"kept\":%u,\"more\":%s", reply->freed, reply->kept,
 			      reply->more ? "true" : "false");
 	if (reply->limited)
@@ -316,8 +316,8 @@ int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, s
 	reply.ok = json_is_true(ok);
 	if ((reply.ok ? get_lease(object, &reply, err) : get_error(object, &reply, err)) < 0)
 		return -1;
-	if (reply.ok &&
-	    (get_swept(object, &reply, err) < 0 || json_get_obj_opt(object, PROTO_DOMAIN, "state", &state, err) < 0))
+	if (get_swept(object, &reply, err) < 0 ||
+	    (reply.ok && json_get_obj_opt(object, PROTO_DOMAIN, "state", &state, err) < 0))
 		return -1;
 	if (json_get_bool_opt(object, PROTO_DOMAIN, "limited", &reply.limited, err) < 0)
 		return -1;

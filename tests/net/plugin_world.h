@@ -46,6 +46,8 @@
 #define OPS_MAX     16
 #define OUTPUT_MAX  65536
 #define SPOOL_LIMIT 4096
+#define CONF_SIZE   65536 /* of a configuration with what MORE_SIZE holds */
+#define MORE_SIZE   32768
 
 /* ---- the daemon ---- */
 
@@ -498,6 +500,25 @@ static inline bool is_wired(struct world *world)
 	return net_link_by_name(world->host, world->host_ifname, &link, NULL) == 0 &&
 	       net_link_by_name(world->pod, "eth0", &link, NULL) == 0 &&
 	       net_routes(world->host, IP_V4, NET_TABLE_LOCAL, any_of_ours, NULL, NULL) == 1;
+}
+
+/* The configuration with more keys: ",\"key\":value". */
+static inline const char *conf_with(struct world *world, const char *version, const char *more,
+				    char buf[static CONF_SIZE])
+{
+	(void)snprintf(buf, CONF_SIZE,
+		       "{\"cniVersion\":\"%s\",\"name\":\"berth\",\"type\":\"berth\",\"socket\":\"%s\","
+		       "\"timeoutMs\":100%s}",
+		       version, world->fake.path, more);
+	return buf;
+}
+
+static inline struct output run_more(struct world *world, const char *command, const char *more)
+{
+	static char conf[CONF_SIZE];
+	const struct run how = { .command = command, .conf = conf_with(world, "1.1.0", more, conf) };
+
+	return run(world, &how);
 }
 
 #define plugin_test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
