@@ -34,6 +34,7 @@
 #include "berth/str.h"
 #include "berth/version.h"
 #include "tests/check.h"
+#include "tests/net/plugin_run.h"
 
 #define CONTAINER   "3f00aa"
 #define POD_ADDR    "10.9.1.17"
@@ -42,9 +43,7 @@
 #define POD_SUBNET6 "2001:db8:9::/64"
 #define POD_ROUTER  "10.9.1.1"
 #define POD_ARGS    "IgnoreUnknown=1;K8S_POD_NAME=web-0;K8S_POD_NAMESPACE=default;K8S_POD_UID=u-1"
-#define RUN_MS      30000 /* until a run must have ended; the slowest waits 2.1 s */
 #define OPS_MAX     16
-#define OUTPUT_MAX  65536
 #define SPOOL_LIMIT 4096
 #define CONF_SIZE   65536 /* of a configuration with what MORE_SIZE holds */
 #define MORE_SIZE   32768
@@ -265,75 +264,6 @@ struct world {
 	struct net *pod;
 };
 
-struct output {
-	int status;
-	char *out;    /* owned */
-	char *err;    /* owned */
-	json_t *json; /* owned; NULL when there is none */
-};
-
-static inline void output_done(struct output *output)
-{
-	free(output->out);
-	free(output->err);
-	json_decref(output->json);
-}
-#define _cleanup_output_ _cleanup_(output_done)
-
-static inline int temp_fd(const char *text)
-{
-	int fd = memfd_create("test", MFD_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(fs_write_all(fd, text, strlen(text)), 0);
-	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-	return fd;
-}
-
-static inline char *read_back(int fd)
-{
-	char *text = NULL;
-
-	if (lseek(fd, 0, SEEK_SET) == 0)
-		assert_int_equal(fs_read_fd(fd, OUTPUT_MAX, &text, NULL), 0);
-	(void)close(fd);
-	return text;
-}
-
-static inline int wait_for(pid_t pid)
-{
-	int fd = pidfd_open(pid, 0);
-	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
-	int status = -1;
-
-	assert_true(fd >= 0);
-	if (poll(&pollfd, 1, RUN_MS) != 1)
-		(void)kill(pid, SIGKILL);
-	(void)close(fd);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
-static inline int spawn_and_wait(char **env, int in_fd, int out_fd, int err_fd)
-{
-	const char *build = getenv("BUILD");
-	posix_spawn_file_actions_t actions;
-	char path[512], name[] = "berth";
-	char *argv[] = { name, NULL };
-	pid_t pid;
-
-	(void)check_path(path, sizeof(path), build ? build : "build", "berth");
-	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
-	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, in_fd, 0), 0);
-	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, out_fd, 1), 0);
-	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, err_fd, 2), 0);
-	if (posix_spawn(&pid, path, &actions, NULL, argv, env) != 0)
-		fail_msg("cannot run %s: BUILD must name the folder that it was built in", path);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	return wait_for(pid);
-}
-
 struct run {
 	const char *command;
 	const char *netns; /* NULL: the pod's */
@@ -345,20 +275,9 @@ struct run {
 	const char *without;     /* a variable that is not set; NULL: all are */
 };
 
-/* Out of a list of variables. */
-static inline void drop_var(char **env, const char *name)
-{
-	size_t len = name ? strlen(name) : 0;
-
-	for (; name && *env; env++)
-		while (*env && strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-			for (char **at = env; *at; at++)
-				at[0] = at[1];
-}
-
 static inline struct output run(struct world *world, const struct run *how)
 {
-	char command[64], netns[256], container[256], ifname[64], args[512];
+	char command[64], netns[256], container[256], ifname[64], args[512], path[512];
 	char cni_path[] = "CNI_PATH=/opt/cni/bin", leaks[] = "ASAN_OPTIONS=detect_leaks=1";
 	char *env[] = { command, netns, container, ifname, args, cni_path, leaks, NULL };
 	struct output output = { 0 };
@@ -371,7 +290,8 @@ static inline struct output run(struct world *world, const struct run *how)
 	(void)snprintf(args, sizeof(args), "CNI_ARGS=%s", how->args ? how->args : POD_ARGS);
 	(void)snprintf(netns, sizeof(netns), "CNI_NETNS=%s", how->netns ? how->netns : world->netns_path);
 	drop_var(env, how->without);
-	output.status = spawn_and_wait(env, in_fd, out_fd, err_fd);
+	(void)check_path(path, sizeof(path), build_dir(), "berth");
+	output.status = spawn_and_wait(path, env, in_fd, out_fd, err_fd);
 	(void)close(in_fd);
 	if (how->stdout_path)
 		(void)close(out_fd);
