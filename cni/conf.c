@@ -107,7 +107,7 @@ static int read_veth_name(const json_t *conf, struct cni_conf *ret, struct cnier
 	return 0;
 }
 
-/* ptp gives the gateway to its host ends, which the cloud's router must never be; other plugins are in its network. */
+/* ptp gives the gateway to its host ends, which the cloud's router must never be; pods of others are in its network. */
 static int read_gateway(const json_t *conf, const json_t *ipam, struct cni_conf *ret, struct cnierr *cnierr)
 {
 	const char *type = "", *gateway;
@@ -115,12 +115,12 @@ static int read_gateway(const json_t *conf, const json_t *ipam, struct cni_conf 
 
 	if (json_get_str_opt(conf, CONF_DOMAIN, "type", &type, &err) < 0)
 		return wrong(cnierr, &err);
-	gateway = str_equal(type, "ptp") ? "link" : "subnet";
+	gateway = str_equal(type, "ptp") ? "node" : "subnet";
 	if (json_get_str_opt(ipam, CONF_DOMAIN, "gateway", &gateway, &err) < 0)
 		return wrong(cnierr, &err);
-	if (!str_equal(gateway, "link") && !str_equal(gateway, "subnet"))
+	if (!str_equal(gateway, "node") && !str_equal(gateway, "subnet"))
 		return cnierr_set(cnierr, CNI_INVALID_CONFIG, CORRECT_IT,
-				  "network configuration: 'gateway' of 'ipam' is '%.32s', not link or subnet", gateway);
+				  "network configuration: 'gateway' of 'ipam' is '%.32s', not node or subnet", gateway);
 	ret->subnet_router = str_equal(gateway, "subnet");
 	return 0;
 }

@@ -28,7 +28,7 @@ struct cni_conf {
 	int64_t timeout_ms; /* how long an ADD may wait for an address */
 	bool has_prev_result;
 	bool delegated;     /* another plugin's configuration, whose "ipam" names us: only addresses are wanted */
-	bool subnet_router; /* delegated: the gateway is the cloud's router; else what pods of ours have */
+	bool subnet_router; /* delegated: the gateway is the cloud's router; else this node */
 	char veth_prefix[CONF_VETH_PREFIX_SIZE]; /* of host ends that are named by their pod; "": by container */
 };
 

@@ -153,7 +153,8 @@ static unsigned nic_mtu(const struct ipamd *d, const struct ipaddr *addr)
 	return d->host_nics[block.nic_slot].mtu;
 }
 
-/* What the plugin that wires a delegated address needs beside it. Of IPv6 the pool knows no subnet; /64 is what all of
+/* What the plugin that wires a delegated address needs beside it. Pods of others do not take a gateway outside their network,
+ * so it is this node's own address there, which ptp then gives to the host's ends too. Of IPv6 the pool knows no subnet; /64 is what all of
  * them are in every cloud, and routers there announce themselves. */
 #define SUBNET6_LEN 64
 
@@ -173,6 +174,7 @@ static void fill_subnets(const struct ipamd *d, const struct lease *lease, struc
 			nic = pool_nic_by_slot(d->pool, block.nic_slot);
 		if (!nic)
 			continue;
+		to->gateway = nic->primary_addr;
 		to->subnet = nic->subnet;
 		to->router = nic->gateway;
 	}

@@ -148,7 +148,8 @@ const char *fail_reason_hint(enum fail_reason reason);
 /** struct proto_address - an address of a pod. */
 struct proto_address {
 	struct prefix address; /* /32 or /128 */
-	struct ipaddr gateway; /* of the same family; what the pod routes to: 169.254.1.1, fe80::1 */
+	struct ipaddr
+		gateway; /* of the same family; what the pod routes to: 169.254.1.1, fe80::1; delegated: the node's */
 	/* delegated ADD; family 0: not known */
 	struct prefix subnet; /* that the address is of */
 	struct ipaddr router; /* of the cloud, in that subnet */
