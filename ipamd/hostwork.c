@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "berth/attr.h"
 #include "berth/clock.h"
 #include "berth/log.h"
 #include "berth/str.h"
@@ -303,27 +304,38 @@ static bool is_pod_link(const struct ipamd *d, const struct net_event *event)
 /* The digits of a name that was asked for; what is before them is the same for many pods. */
 #define NAME_DIGITS 11
 
-void hostwork_learn_name(struct ipamd *d, const char *host_ifname)
+/* What would be syntax in the nft table, or stand for one of the node's own interfaces, is no prefix of pods. */
+static bool is_pods_alone(const struct ipamd *d, const char *prefix)
 {
-	char prefix[LEASE_IFNAME_SIZE];
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+
+	for (unsigned i = 0; i < ARRAY_SIZE(d->host_nics); i++)
+		if (d->host_nics[i].ifname[0] && str_starts(d->host_nics[i].ifname, prefix))
+			return false;
+	return strspn(prefix, letters) == strlen(prefix);
+}
+
+bool hostwork_learn_name(struct ipamd *d, const char *host_ifname)
+{
+	char prefix[LEASE_IFNAME_SIZE] = "";
 	size_t len = strlen(host_ifname);
 
-	if (str_copy(prefix, sizeof(prefix), host_ifname) < 0 || len <= NAME_DIGITS ||
-	    str_starts(prefix, HOSTNET_POD_LINKS))
-		return;
+	if (!len || str_starts(host_ifname, HOSTNET_POD_LINKS))
+		return true;
+	if (len <= NAME_DIGITS || str_copy(prefix, sizeof(prefix), host_ifname) < 0)
+		return false;
 	prefix[len - NAME_DIGITS] = '\0';
 	for (unsigned i = 0; i < d->pod_link_count; i++)
 		if (str_equal(d->pod_links[i], prefix))
-			return;
-	if (d->pod_link_count == HOSTNET_NAMES_MAX) {
-		log_error(
-			"pods have host ends of more kinds of names than there may be: their packets are not told from "
-			"others",
-			"link=%s max=%u", host_ifname, HOSTNET_NAMES_MAX);
-		return;
+			return true;
+	if (d->pod_link_count == HOSTNET_NAMES_MAX || !is_pods_alone(d, prefix)) {
+		log_error("host ends of this name cannot be told from other interfaces", "link=%s kinds=%u",
+			  host_ifname, d->pod_link_count);
+		return false;
 	}
 	(void)str_copy(d->pod_links[d->pod_link_count++], LEASE_IFNAME_SIZE, prefix);
 	d->host_dirty = true;
+	return true;
 }
 
 static void on_event(const struct net_event *event, void *arg)

@@ -230,22 +230,29 @@ static int keep_lease(struct ipamd *d, const struct proto_request *request, cons
 {
 	struct lease kept;
 
+	if (!hostwork_learn_name(d, request->host_ifname))
+		return err_set(err, ERR_INVALID, "ipamd",
+			       "a host end %s cannot be told from this node's own interfaces", request->host_ifname);
 	pool_lease_label(d->pool, &request->key, request->host_ifname, request->delegated);
 	kept = *lease;
 	if (lease->delegated)
 		kept.state = LEASE_BOUND;
 	if (store_lease_put(d->store, &kept, err) < 0)
 		return -1;
-	if (!lease->delegated) {
-		hostwork_learn_name(d, lease->host_ifname);
+	if (!lease->delegated)
 		return 0;
-	}
 	if (hostnet_delegated_up(d->hostnet, lease->addrs, err) < 0) {
 		(void)store_lease_drop(d->store, &request->key, NULL);
 		return -1;
 	}
 	(void)pool_lease_confirm(d->pool, &request->key, now_us);
 	return 0;
+}
+
+/* Nothing but the store has a reason of its own. */
+static enum fail_reason unkept_because(const struct err *err)
+{
+	return str_equal(err->domain, "store") ? FAIL_STATE : FAIL_NONE;
 }
 
 /* Take an address and make it durable before anybody hears of it. Return: 1 served, 0 nothing free, -1 cannot be kept. */
@@ -302,7 +309,7 @@ static void on_add(struct ipamd *d, struct server_conn *conn, const struct proto
 	if (r > 0)
 		add_succeed(d, conn, lease, now_us, now_us);
 	else if (r < 0)
-		add_fail(d, conn, &err, FAIL_STATE, now_us, now_us);
+		add_fail(d, conn, &err, unkept_because(&err), now_us, now_us);
 	else
 		enqueue(d, conn, request, now_us);
 }
@@ -351,7 +358,7 @@ int64_t requests_serve_waiters(struct ipamd *d, int64_t now_us)
 			add_succeed(d, w->conn, lease, w->since_us, now_us);
 			waiter_pop(d, at);
 		} else if (r < 0) {
-			add_fail(d, w->conn, &err, FAIL_STATE, w->since_us, now_us);
+			add_fail(d, w->conn, &err, unkept_because(&err), w->since_us, now_us);
 			waiter_pop(d, at);
 		} else if (w->deadline_us <= now_us) {
 			waiter_expire(d, at, now_us);

@@ -64,7 +64,7 @@ static void restore_lease(struct ipamd *d, const struct lease *lease, int64_t no
 	char text[IPADDR_STRLEN];
 	int r = pool_lease_restore(d->pool, lease);
 
-	hostwork_learn_name(d, lease->host_ifname);
+	(void)hostwork_learn_name(d, lease->host_ifname);
 
 	if (r == -ENOENT)
 		r = restore_lost(d, lease, now_us);
@@ -512,7 +512,7 @@ static int adopt_route(const struct net_route *route, void *arg)
 		return 0;
 	if (net_link_by_index(a->d->net, route->oif, &link, &err) < 0 || !is_host_end(&link))
 		return 0;
-	hostwork_learn_name(a->d, link.name);
+	(void)hostwork_learn_name(a->d, link.name);
 	if (was_released(a->d, &route->dst.addr)) {
 		hostwork_pod_down(a->d, lease.addrs, link.name);
 		return 0;

@@ -82,8 +82,9 @@ void hostwork_lease_down(_unused_ struct ipamd *d, _unused_ const struct lease *
 {
 }
 
-void hostwork_learn_name(_unused_ struct ipamd *d, _unused_ const char *host_ifname)
+bool hostwork_learn_name(_unused_ struct ipamd *d, _unused_ const char *host_ifname)
 {
+	return true;
 }
 
 int net_link_by_name(_unused_ struct net *net, _unused_ const char *name, _unused_ struct net_link *ret,
