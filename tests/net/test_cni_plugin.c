@@ -28,7 +28,7 @@ static void test_add__of_each_family(void **state)
 	assert_string_equal(json_string_value(json_object_get(json_array_get(ips, 1), "gateway")), "fe80::1");
 }
 
-static void test_add__wires_and_confirms(void **state)
+static void test_add__wires_and_confirms__cni_d2_17(void **state)
 {
 	struct world *world = *state;
 	_cleanup_output_ struct output output = run_verb(world, "ADD");
@@ -64,7 +64,7 @@ static void test_add__wires_and_confirms(void **state)
 	assert_int_equal(json_integer_value(json_object_get(ip, "interface")), 1);
 }
 
-static void test_add__every_version(void **state)
+static void test_add__every_version__cni_d2_16(void **state)
 {
 	static const char *const versions[] = { "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0" };
 	struct world *world = *state;
@@ -82,7 +82,7 @@ static void test_add__every_version(void **state)
 	}
 }
 
-static void test_add__twice_touches_nothing(void **state)
+static void test_add__twice_touches_nothing__cni_d2_15(void **state)
 {
 	struct world *world = *state;
 	char ops[256];
@@ -110,7 +110,7 @@ static void test_add__name_taken_meanwhile(void **state)
 	assert_string_equal(fake_saw(&world->fake, ops), "add");
 }
 
-static void test_add__every_reason(void **state)
+static void test_add__every_reason__cni_d1_9(void **state)
 {
 	static const int codes[FAIL_REASON_COUNT] = {
 		[FAIL_NONE] = 11,       [FAIL_SUBNET_FULL] = 110, [FAIL_SUBNET_FRAGMENTED] = 110,
@@ -145,7 +145,7 @@ static void test_add__daemon_down(void **state)
 	nothing_is_left(world);
 }
 
-static void test_add__daemon_hangs__aws_40_32(void **state)
+static void test_add__daemon_hangs__aws_40_32__cni_d2_21(void **state)
 {
 	struct world *world = *state;
 	int64_t start_us = clock_now(&clock_boot);
@@ -175,7 +175,7 @@ static void test_add__daemon_talks_nonsense(void **state)
 	nothing_is_left(world);
 }
 
-static void test_add__confirm_fails(void **state)
+static void test_add__confirm_fails__cni_d2_18(void **state)
 {
 	struct world *world = *state;
 	char ops[256];
@@ -247,7 +247,7 @@ static void test_add__bad_configurations(void **state)
 
 /* ---- DEL ---- */
 
-static void test_del__again_unknown_and_without_netns__aws_40_25(void **state)
+static void test_del__again_unknown_and_without_netns__aws_40_25__cni_d3_23(void **state)
 {
 	struct world *world = *state;
 	char conf[512], ops[256];
@@ -298,7 +298,7 @@ static void check_spooled(struct world *world)
 	assert_memory_equal(&request.key, &key, sizeof(key));
 }
 
-static void test_del__daemon_down(void **state)
+static void test_del__daemon_down__cni_d3_24(void **state)
 {
 	struct world *world = *state;
 
@@ -362,21 +362,21 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		plugin_test(test_add__of_each_family),
-		plugin_test(test_add__wires_and_confirms),
-		plugin_test(test_add__every_version),
-		plugin_test(test_add__twice_touches_nothing),
+		plugin_test(test_add__wires_and_confirms__cni_d2_17),
+		plugin_test(test_add__every_version__cni_d2_16),
+		plugin_test(test_add__twice_touches_nothing__cni_d2_15),
 		plugin_test(test_add__name_taken_meanwhile),
-		plugin_test(test_add__every_reason),
+		plugin_test(test_add__every_reason__cni_d1_9),
 		plugin_test(test_add__daemon_down),
-		plugin_test(test_add__daemon_hangs__aws_40_32),
+		plugin_test(test_add__daemon_hangs__aws_40_32__cni_d2_21),
 		plugin_test(test_add__daemon_talks_nonsense),
-		plugin_test(test_add__confirm_fails),
+		plugin_test(test_add__confirm_fails__cni_d2_18),
 		plugin_test(test_add__stdout_is_full),
 		plugin_test(test_add__netns_gone_or_own),
 		plugin_test(test_add__bad_configurations),
-		plugin_test(test_del__again_unknown_and_without_netns__aws_40_25),
+		plugin_test(test_del__again_unknown_and_without_netns__aws_40_25__cni_d3_23),
 		plugin_test(test_del__refused),
-		plugin_test(test_del__daemon_down),
+		plugin_test(test_del__daemon_down__cni_d3_24),
 		plugin_test(test_del__daemon_hangs),
 		plugin_test(test_del__spool_cannot_be_written),
 		plugin_test(test_del__spool_is_full),

@@ -214,6 +214,43 @@ static void test_store_open__a_version_1_that_does_not_fit(void **state)
 	}
 }
 
+/* ---- from version 2 ---- */
+
+/* As version 2 left it: what was added since taken away, and the sums as they were. */
+static const char to_v2[] =
+	"ALTER TABLE lease DROP COLUMN delegated; ALTER TABLE lease DROP COLUMN host_ifname;"
+	"UPDATE lease SET sum = row_sum(container, ifname, network, addr, addr6, state, since_us, pod_namespace,"
+	" pod_name, pod_uid, netns); PRAGMA user_version = 2";
+
+static void test_store_open__migrates_version_2(void **state)
+{
+	struct lease lease = dual_lease_of(7), old = dual_lease_of(8);
+	struct contents seen;
+	char path[PATH_MAX];
+	struct store *store;
+
+	(void)state;
+	new_path(path);
+	store = open_store(path);
+	assert_int_equal(store_lease_put(store, &old, NULL), 0);
+	store_close(store);
+	sql(path, to_v2);
+	assert_int_equal(version_of(path), 2);
+	store = open_store(path);
+	old.host_ifname[0] = '\0';
+	seen = contents_of(store);
+	assert_true(same_lease(&seen.last_lease, &old));
+	assert_int_equal(store_lease_release(store, &old.key, old.addrs, 1, NULL), 0);
+	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
+	/* Once more, as a file of version 3 now, with every check of one. */
+	store_close(store);
+	assert_int_equal(version_of(path), 3);
+	store = open_store(path);
+	seen = contents_of(store);
+	assert_true(same_lease(&seen.last_lease, &lease));
+	store_close(store);
+}
+
 /* ---- to a version that is not known ---- */
 
 static void test_store_open__a_newer_version(void **state)
@@ -397,6 +434,7 @@ int main(void)
 		check_unit_test(test_store_open__migrates_version_1),
 		check_unit_test(test_store_open__migrates_an_empty_version_1),
 		check_unit_test(test_store_open__a_version_1_that_does_not_fit),
+		check_unit_test(test_store_open__migrates_version_2),
 		check_unit_test(test_store_open__a_newer_version),
 		check_unit_test(test_store_open__a_newer_version_with_its_log),
 		check_unit_test(test_store_open__killed_while_it_migrates),
