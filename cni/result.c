@@ -45,14 +45,14 @@ static json_t *interfaces_of(const struct cni_result *result)
 
 static json_t *ip_of(const struct cni_result *result, const struct proto_address *of)
 {
-	size_t before = result->prev ? json_array_size(json_object_get(result->prev, "interfaces")) : 0;
+	json_int_t before = result->prev ? (json_int_t)json_array_size(json_object_get(result->prev, "interfaces")) : 0;
 	char address[PREFIX_STRLEN], gateway[IPADDR_STRLEN];
 	json_auto_t *ip = json_object();
 
 	if (result->version < CNI_1_0_0 &&
 	    json_object_set_new(ip, "version", json_string(of->address.addr.family == IP_V6 ? "6" : "4")) < 0)
 		return NULL;
-	if (json_object_set_new(ip, "interface", json_integer((json_int_t)(before + CONTAINER_INDEX))) < 0 ||
+	if (json_object_set_new(ip, "interface", json_integer(before + CONTAINER_INDEX)) < 0 ||
 	    json_object_set_new(ip, "address", json_string(prefix_str(&of->address, address))) < 0 ||
 	    json_object_set_new(ip, "gateway", json_string(ipaddr_str(&of->gateway, gateway))) < 0)
 		return NULL;

@@ -172,7 +172,7 @@ static bool has_route(const char *address, enum net_route_type type)
 	struct find find = { address, type, false };
 
 	must(net_open(&net, &err));
-	must(net_routes(net, IP_V4, NET_TABLE_LOCAL, find_route, &find, &err));
+	must(net_routes(net, strchr(address, ':') ? IP_V6 : IP_V4, NET_TABLE_LOCAL, find_route, &find, &err));
 	return find.found;
 }
 
@@ -262,6 +262,51 @@ static void test_delegated__lost_route_is_put_back(void **state)
 	must(net_route_del(net, &route, &err));
 	assert_false(has_route(address, NET_ROUTE_THROW));
 	until(has_route(address, NET_ROUTE_THROW));
+}
+
+/* Both families, below a cover that is larger than the address: it goes as it came, and a sync finds nothing to do. */
+static void test_hostnet_delegated__in_ranges(void **state)
+{
+	static const char *const texts[IP_FAMILIES] = { "10.0.1.17", "2001:db8:0:1::17" };
+	const struct hostnet_config config = { .mark_mask = 0xf0, .rule_priority = 1000, .table_base = 1000 };
+	struct prefix blocks[IP_FAMILIES];
+	struct ipaddr addrs[IP_FAMILIES];
+	struct hostnet_pod pods[IP_FAMILIES] = { 0 };
+	struct hostnet_want want = {
+		.blocks = blocks, .block_count = IP_FAMILIES, .pods = pods, .pod_count = IP_FAMILIES
+	};
+	struct hostnet_report report;
+	struct hostnet *hostnet = NULL;
+
+	(void)state;
+	assert_int_equal(prefix_parse("10.0.1.16/28", &blocks[0]), 0);
+	assert_int_equal(prefix_parse("2001:db8:0:1::/80", &blocks[1]), 0);
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		assert_int_equal(ipaddr_parse(texts[i], &addrs[i]), 0);
+		pods[i] = (struct hostnet_pod){ .addr = addrs[i], .bound = true, .delegated = true };
+	}
+	must(hostnet_open(&config, &hostnet, &err));
+	want.pod_count = 0;
+	must(hostnet_sync(hostnet, &want, &report, &err));
+	must(hostnet_delegated_up(hostnet, addrs, &err));
+	assert_true(has_route("10.0.1.17/32", NET_ROUTE_THROW));
+	assert_true(has_route("2001:db8:0:1::17/128", NET_ROUTE_THROW));
+	want.pod_count = IP_FAMILIES;
+	must(hostnet_sync(hostnet, &want, &report, &err));
+	assert_int_equal(report.added + report.removed + report.pods_without_link, 0);
+	must(hostnet_delegated_down(hostnet, addrs, blocks, &err));
+	assert_false(has_route("10.0.1.17/32", NET_ROUTE_THROW));
+	assert_false(has_route("2001:db8:0:1::17/128", NET_ROUTE_THROW));
+	assert_true(has_route("10.0.1.16/28", NET_ROUTE_UNREACHABLE));
+	assert_true(has_route("2001:db8:0:1::/80", NET_ROUTE_UNREACHABLE));
+	want.pod_count = 0;
+	must(hostnet_sync(hostnet, &want, &report, &err));
+	assert_int_equal(report.added + report.removed, 0);
+	/* What a DEL could not take away is not there for ever. */
+	must(hostnet_delegated_up(hostnet, addrs, &err));
+	must(hostnet_sync(hostnet, &want, &report, &err));
+	assert_int_equal(report.removed, 2);
+	hostnet_close(hostnet);
 }
 
 /* ---- macvlan ---- */
@@ -426,6 +471,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		world_test(test_delegated__ptp),
 		world_test(test_delegated__lost_route_is_put_back),
+		world_test(test_hostnet_delegated__in_ranges),
 		world_test(test_delegated__macvlan),
 		world_test(test_delegated__cilium),
 		world_test(test_delegated__check),

@@ -350,6 +350,27 @@ static void test_restart__host_end_by_name__cni_c1_1(void **state)
 	until(!has_link(NAME));
 }
 
+/* A prefix that stands for the node's own interfaces too, or that nft would not read as a name. */
+static void test_add__host_end_that_is_no_pods(void **state)
+{
+	static const char *const names[] = { "eth0a1b2c3d4e5", "a\"b0a1b2c3d4e5", "short" };
+	struct proto_request request = request_of(PROTO_ADD, "aa");
+	struct proto_reply reply;
+	struct world *w = *state;
+	char text[PREFIX_STRLEN];
+
+	up(w, ONE);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		(void)str_copy(request.host_ifname, sizeof(request.host_ifname), names[i]);
+		send_request(w, &request, &reply);
+		assert_false(reply.ok);
+		assert_int_equal(reply.error.class, ERR_INVALID);
+		assert_non_null(strstr(reply.error.msg, names[i]));
+	}
+	/* Nothing of it is left: the one address is there for the next. */
+	(void)add(w, "bb", text);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -363,6 +384,7 @@ int main(void)
 		world_test(test_status__full_and_no_growth__cni_d6_41),
 		world_test(test_status__empty_but_growing__cni_d6_43),
 		world_test(test_del__late_and_of_another_sandbox__cni_d3_26),
+		world_test(test_add__host_end_that_is_no_pods),
 		world_test(test_restart__host_end_by_name__cni_c1_1),
 	};
 
