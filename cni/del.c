@@ -20,6 +20,22 @@
 #include "cni/podnet.h"
 #include "cni/spool.h"
 
+/* By that name another sandbox of the same pod may be there by now. Ours is the one that the given namespace has the other
+ * end of; where that is gone, ours is too. */
+static int unwire_named(const struct cni_run *run, const char *host_ifname, struct err *err)
+{
+	_cleanup_(podnet_done) struct podnet podnet = { .netns_fd = -1 };
+	struct net_link host, pod;
+	struct err why;
+
+	if (!run->args.netns[0] || podnet_open(run->args.netns, run->args.netns_override, &podnet, &why) < 0 ||
+	    net_link_by_name(podnet.pod, run->args.ifname, &pod, &why) < 0 ||
+	    net_link_by_name(podnet.host, host_ifname, &host, &why) < 0 || host.peer_index != pod.index ||
+	    pod.peer_index != host.index)
+		return 0;
+	return podnet_unwire(podnet.host, host_ifname, err);
+}
+
 /* Nothing of a delegated pod's is ours but its lease. */
 static int unwire(const struct cni_run *run, struct err *err)
 {
@@ -29,6 +45,8 @@ static int unwire(const struct cni_run *run, struct err *err)
 	if (run->conf.delegated)
 		return 0;
 	cni_host_ifname(run, host_ifname);
+	if (run->conf.veth_prefix[0])
+		return unwire_named(run, host_ifname, err);
 	return net_open(&host, err) < 0 ? -1 : podnet_unwire(host, host_ifname, err);
 }
 

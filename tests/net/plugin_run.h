@@ -101,6 +101,12 @@ static inline void drop_var(char **env, const char *name)
 				at[0] = at[1];
 }
 
+/* Is @part on its stdout? */
+static inline bool output_says(const struct output *output, const char *part)
+{
+	return output->out && strstr(output->out, part);
+}
+
 /* Where the programs of this build are. */
 static inline const char *build_dir(void)
 {

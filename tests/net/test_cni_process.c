@@ -174,7 +174,7 @@ static void test_process__codes_of_what_is_wrong__cni_d1_9(void **state)
 
 		check_error(&output, cases[i].code, cases[i].part);
 		if (cases[i].code == 1)
-			assert_non_null(strstr(output.out, "0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"));
+			assert_true(output_says(&output, "0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"));
 	}
 }
 
