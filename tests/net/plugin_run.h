@@ -101,6 +101,15 @@ static inline void drop_var(char **env, const char *name)
 				at[0] = at[1];
 }
 
+/* One of the reference plugins (containernetworking-plugins), which a test goes without where it is not installed. */
+static inline bool have_plugin(const char *program)
+{
+	if (fs_exists(program))
+		return true;
+	print_message("# %s is not installed\n", program);
+	return false;
+}
+
 /* Is @part on its stdout? */
 static inline bool output_says(const struct output *output, const char *part)
 {

@@ -654,8 +654,8 @@ static void test_chain__tuning__cni_d11(void **state)
 	struct world *world = *state;
 	_cleanup_output_ struct output output = { 0 };
 
-	if (!fs_exists(TUNING))
-		skip();
+	if (!have_plugin(TUNING))
+		return;
 	output = check_behind_tuning(world, "\"mtu\":1300,\"promisc\":true,"
 					    "\"sysctl\":{\"net.ipv4.conf.IFNAME.arp_filter\":\"1\"}");
 	if (output.status != 0)
@@ -670,8 +670,8 @@ static void test_chain__tuning_of_the_mac__cni_d11(void **state)
 	struct world *world = *state;
 	_cleanup_output_ struct output output = { 0 };
 
-	if (!fs_exists(TUNING))
-		skip();
+	if (!have_plugin(TUNING))
+		return;
 	output = check_behind_tuning(world, "\"mac\":\"02:00:00:00:00:77\"");
 	assert_int_equal(json_integer_value(json_object_get(output.json, "code")), 103);
 	assert_true(output_says(&output, "pod lacks the permanent neighbour 169.254.1.1"));
