@@ -22,7 +22,7 @@
 #include "cni/cnierr.h"
 #include "cni/plugin.h"
 
-#define GC_ROUNDS_MAX 64 /* of 128 leases: twice what a node can hold */
+#define GC_ROUNDS_MAX 256 /* of 32 leases: twice what a node can hold */
 #define LIST_HINT     "The container runtime makes this list: look at its version and log. Nothing was freed."
 #define DAEMON_HINT                                                                                                    \
 	"What berth-ipamd could not free is told in its log; the next GC tries it again, and what no pod holds is "    \

@@ -20,7 +20,7 @@
 #include "berth/log.h"
 #include "berth/str.h"
 
-#define GC_BATCH 128 /* leases of a call: each is a store commit of some 20 µs and as much of netlink */
+#define GC_BATCH 32 /* leases of a call: each is a store commit of some 20 µs and as much of netlink, 2 ms together */
 
 struct sweep {
 	struct ipamd *d;

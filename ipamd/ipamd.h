@@ -198,7 +198,7 @@ enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err)
 
 /* ---- gc.c, ready.c ---- */
 
-/** gc_serve() - answer a GC: free the leases of its network that are not listed, 128 of them a call. */
+/** gc_serve() - answer a GC: free the leases of its network that are not listed, 32 of them a call. */
 void gc_serve(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us);
 /** ready_serve() - answer a STATUS from what is known. */
 void ready_serve(struct ipamd *d, struct server_conn *conn, int64_t now_us);

@@ -14,7 +14,7 @@
  *   {"v":1,"op":"pause","what":"releases"}
  *
  *   {"v":1,"op":"gc","network":"berth","since_us":123456789,"count":2,"valid":["0a1b2c3d4e5f6071","8293a4b5c6d7e8f9"]}
- *   {"v":1,"ok":true,"freed":128,"kept":1,"more":true}
+ *   {"v":1,"ok":true,"freed":32,"kept":1,"more":true}
  *
  * `gc` names the attachments that live by the hash of their key. Two keys of one hash keep a lease that could go; none is
  * freed for it, so that hashes are as safe as keys and 4,096 of them fit one message. A list that was cut has no newline

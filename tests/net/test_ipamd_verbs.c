@@ -165,6 +165,35 @@ static void test_gc__spares_a_pod_that_lives__cni_d5_39(void **state)
 	until(!has_link("bth-none"));
 }
 
+/* More than one call frees: the next one finds the rest. */
+static void test_gc__many__cni_d5_36(void **state)
+{
+	const struct proto_request request = gc_request(NULL, 0);
+	_cleanup_strbuf_ struct strbuf have = { 0 };
+	struct proto_reply reply;
+	struct world *w = *state;
+	char container[16];
+
+	for (unsigned i = 0; i < 40; i++)
+		strbuf_printf(&have, "%s\"10.0.1.%u\"", i ? "," : "[", 100 + i);
+	strbuf_add(&have, "]");
+	make_cloud(w, 40, have.text);
+	start(w);
+	until(has_conflist(w));
+	(void)fs_mkdir_p(SANDBOX_DIR, 0755);
+	for (unsigned i = 0; i < 40; i++) {
+		(void)snprintf(container, sizeof(container), "c%u", i);
+		bind_pod(w, container);
+	}
+	gc(w, &request, &reply);
+	assert_int_equal(reply.freed, 32);
+	assert_true(reply.more);
+	gc(w, &request, &reply);
+	assert_int_equal(reply.freed, 8);
+	assert_false(reply.more);
+	assert_int_equal(count_of(w, "leased"), 0);
+}
+
 static void test_gc__before_anything_is_known(void **state)
 {
 	const struct proto_request request = gc_request(NULL, 0);
@@ -379,6 +408,7 @@ int main(void)
 		world_test(test_gc__after_each_was_deleted__cni_d5_40),
 		world_test(test_gc__spares_what_is_younger_or_not_bound),
 		world_test(test_gc__spares_a_pod_that_lives__cni_d5_39),
+		world_test(test_gc__many__cni_d5_36),
 		world_test(test_gc__before_anything_is_known),
 		world_test(test_status__before_and_behind_the_first_list__cni_d6_41),
 		world_test(test_status__full_and_no_growth__cni_d6_41),
