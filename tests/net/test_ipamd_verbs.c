@@ -257,6 +257,38 @@ static void test_status__full_and_no_growth__cni_d6_41(void **state)
 	assert_true(reply.ok);
 }
 
+/* The cloud took the address of a pod that runs, and gives no other one. */
+static void test_status__limited__cni_d6_41(void **state)
+{
+	_cleanup_free_ char *done = NULL;
+	json_auto_t *node = NULL;
+	struct proto_reply reply;
+	struct world *w = *state;
+	char body[128];
+	unsigned code = 0;
+
+	w->config.list_period_us = 100 * USEC_PER_MSEC;
+	make_cloud(w, 1, ONE);
+	start(w);
+	until(has_conflist(w));
+	bind_pod(w, "aa");
+	node = state_of(w);
+	(void)snprintf(body, sizeof(body), "{\"nic\":\"%s\",\"units\":[\"10.0.1.21\"]}",
+		       json_string_value(json_object_get(json_array_get(json_object_get(node, "nics"), 0), "id")));
+	refuse(w, "AssignPrivateIpAddresses", 403, "UnauthorizedOperation");
+	done = aws_mock_control(w->mock, "remove", body, &code);
+	assert_int_equal(code, 200);
+	until(count_of(w, "lost") == 1);
+	/* It runs on, and nobody else wants one. */
+	status(w, &reply);
+	assert_true(reply.ok);
+	add_fails(w, "bb", SOON_MS, "permission");
+	status(w, &reply);
+	assert_false(reply.ok);
+	assert_true(reply.limited);
+	assert_int_equal(reply.reason, FAIL_PERMISSION);
+}
+
 /* A subnet that is refused for a moment, with an address that is on its way, is no reason to leave the node. */
 static void test_status__empty_but_growing__cni_d6_43(void **state)
 {
@@ -412,6 +444,7 @@ int main(void)
 		world_test(test_gc__before_anything_is_known),
 		world_test(test_status__before_and_behind_the_first_list__cni_d6_41),
 		world_test(test_status__full_and_no_growth__cni_d6_41),
+		world_test(test_status__limited__cni_d6_41),
 		world_test(test_status__empty_but_growing__cni_d6_43),
 		world_test(test_del__late_and_of_another_sandbox__cni_d3_26),
 		world_test(test_add__host_end_that_is_no_pods),
