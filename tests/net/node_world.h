@@ -432,7 +432,7 @@ static inline void sync_ok(struct wish *wish)
 
 static inline void nft_table(const struct wish *wish)
 {
-	const struct prefix local[] = { pfx("10.0.0.0/16"), pfx("2001:db8::/56") };
+	const struct prefix local[] = { pfx("10.0.0.0/16"), pfx("192.0.2.0/24"), pfx("2001:db8::/56") };
 	struct pool_block_ref refs[ARRAY_SIZE(wish->blocks)];
 	const struct nft_input input = {
 		.mark_mask = MASK,
