@@ -55,6 +55,9 @@ void sync_note_memory(struct sync *sync);
 int sync_read_links(struct sync *sync, struct err *err);
 /** sync_link_by_name() - Return: borrowed, or NULL when there is none. */
 const struct net_link *sync_link_by_name(const struct sync *sync, const char *name);
+/** sync_set_link_sysctl() - of a link, @ip: "ipv4" or "ipv6"; written only where it differs. A link without IPv6 has
+ * none. */
+void sync_set_link_sysctl(struct sync *sync, const char *ip, const char *ifname, const char *name, const char *value);
 /** sync_wants_ipv6() - has a NIC, a block or a pod anything of it? */
 bool sync_wants_ipv6(const struct sync *sync);
 /** sync_nics() - links of the NICs as they shall be; their routes and rules are wanted. */
@@ -64,7 +67,7 @@ void sync_forwarding(struct sync *sync);
 
 /* ---- covers and pods: hostnet_pod.c ---- */
 
-/** sync_want_pods() - covers of blocks, routes and neighbours of pods. */
+/** sync_want_pods() - covers of blocks, routes and neighbours of pods; their links are mended at once: up, MAC. */
 void sync_want_pods(struct sync *sync);
 /** sync_neighs() - those that are missing; one that somebody changed is left as it is. */
 void sync_neighs(struct sync *sync);

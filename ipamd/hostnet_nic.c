@@ -116,7 +116,7 @@ static void set_sysctl(struct sync *sync, const char *key, const char *value, bo
 	sync_note(sync, &err);
 }
 
-static void set_link_sysctl(struct sync *sync, const char *ip, const char *ifname, const char *name, const char *value)
+void sync_set_link_sysctl(struct sync *sync, const char *ip, const char *ifname, const char *name, const char *value)
 {
 	char key[SYSCTL_KEY_MAX];
 
@@ -225,11 +225,11 @@ static int ensure_addrs(struct sync *sync, const struct hostnet_nic *nic, int in
  * out MACs, and looking for duplicates of what is made from one would keep the NIC waiting for a second. */
 static void ensure_ipv6_sysctls(struct sync *sync, const struct hostnet_nic *nic, const char *ifname)
 {
-	set_link_sysctl(sync, "ipv6", ifname, "accept_ra", "0");
-	set_link_sysctl(sync, "ipv6", ifname, "autoconf", "0");
+	sync_set_link_sysctl(sync, "ipv6", ifname, "accept_ra", "0");
+	sync_set_link_sysctl(sync, "ipv6", ifname, "autoconf", "0");
 	if (!has_ipv6(nic))
 		return;
-	set_link_sysctl(sync, "ipv6", ifname, "accept_dad", "0");
+	sync_set_link_sysctl(sync, "ipv6", ifname, "accept_dad", "0");
 	change_ipv6_sysctl(sync, ifname, "disable_ipv6", "1", "0");
 	change_ipv6_sysctl(sync, ifname, "addr_gen_mode", "1", "0");
 }
@@ -280,7 +280,7 @@ static void sync_nic(struct sync *sync, struct hostnet_nic *nic, unsigned mtu)
 		return;
 	}
 	(void)str_copy(nic->ifname, sizeof(nic->ifname), link->name);
-	set_link_sysctl(sync, "ipv4", link->name, "rp_filter", "2");
+	sync_set_link_sysctl(sync, "ipv4", link->name, "rp_filter", "2");
 	nic->mtu = link->mtu;
 	want_rules(sync, nic);
 	if (nic->primary) {

@@ -82,12 +82,13 @@ struct ipamd {
 	struct hostnet *hostnet;
 	struct net *net;
 	struct net_monitor *monitor;
+	struct net_nft_watch *nft_watch; /* NULL: a kernel that does not tell */
 	struct server *server;
 	struct metrics *metrics; /* NULL: off */
 	uint64_t random;         /* xorshift state: jitter only */
 
 	int epoll_fd;
-	struct loop_item signal_item, timer_item, executor_item, netlink_item, metrics_item;
+	struct loop_item signal_item, timer_item, executor_item, netlink_item, nft_item, metrics_item;
 	bool stop;
 
 	/* what we know */
@@ -123,10 +124,12 @@ struct ipamd {
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
 
 	/* the host */
-	bool host_dirty;
-	int64_t host_due_us;                          /* slow sweep */
+	bool host_dirty, host_thorough;
+	int64_t host_due_us, host_sweep_us;           /* the next look; the next one that is thorough */
 	struct hostnet_nic host_nics[CLOUD_NICS_MAX]; /* by slot, as the last sync left it */
 	char *nft_applied, *nft_running;              /* owned; NULL = none */
+	int nft_pid;                                  /* of the program that loaded nft_applied */
+	uint32_t nft_toucher; /* who touched our table last, since we last began to load it; 0 = nobody yet */
 
 	/* who waits */
 	struct waiter *waiters, **waiters_tail;
@@ -264,7 +267,13 @@ int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us);
 void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us);
 /** hostwork_pod_down() - routes away now, link in the background. @addrs: of the lease, by ip_index(). */
 void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES], const char *host_ifname);
+
+/* ---- hostwatch.c ---- */
+
+/** hostwork_netlink() - read what rtnetlink tells; repairs are due soon after. */
 void hostwork_netlink(struct ipamd *d);
+/** hostwork_nft_check() - has anybody touched our nft table since we loaded it? Then it is loaded again. */
+void hostwork_nft_check(struct ipamd *d, int64_t now_us);
 
 /* ---- state.c, page.c ---- */
 

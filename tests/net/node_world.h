@@ -125,7 +125,7 @@ struct batch {
 
 static inline int run_batch(void *arg, struct err *err)
 {
-	return nft_run(((struct batch *)arg)->text, clock_now(&clock_boot) + NFT_US, err);
+	return nft_run(((struct batch *)arg)->text, clock_now(&clock_boot) + NFT_US, NULL, err);
 }
 
 static inline void nft(enum place place, const char *text)
