@@ -14,6 +14,7 @@
 
 #define HOSTNET_DOMAIN     "hostnet"
 #define HOSTNET_LINKS_MAX  16384U /* links of a node: pods are under 4,096 */
+#define HOSTNET_ADDRS_MAX  65536U /* addresses of a node: a few a link */
 #define HOSTNET_ROUTES_MAX 65536U /* routes wanted or to be removed: 64 NICs of 256 blocks, and pods */
 
 struct hostnet {
@@ -39,6 +40,7 @@ struct sync {
 	struct sync_list removals;     /* struct net_route */
 	struct sync_list rules;        /* struct want_rule */
 	struct sync_list neighs;       /* struct want_neigh */
+	struct sync_list addrs;        /* struct net_addr, of all links */
 	int secondary[CLOUD_NICS_MAX]; /* link indices of our secondary NICs */
 	unsigned secondary_count;
 	bool failed;
@@ -51,7 +53,7 @@ void sync_note_memory(struct sync *sync);
 
 /* ---- links and NICs: hostnet_nic.c ---- */
 
-/** sync_read_links() - one dump, before everything else. */
+/** sync_read_links() - links and addresses, one dump of each, before everything else. */
 int sync_read_links(struct sync *sync, struct err *err);
 /** sync_link_by_name() - Return: borrowed, or NULL when there is none. */
 const struct net_link *sync_link_by_name(const struct sync *sync, const char *name);

@@ -48,6 +48,18 @@ static bool is_harm_to_pod(struct ipamd *d, const struct net_event *event)
 	return pool_leases(d->pool, is_bound_at, name) != 0;
 }
 
+/* Links of others come and go all the time where containers run beside Kubernetes. */
+static bool is_of_nic(const struct ipamd *d, const struct net_link *link)
+{
+	const struct pool_nic *nic = NULL;
+
+	while ((nic = pool_nic_next(d->pool, nic))) {
+		if (macaddr_equal(&nic->mac, &link->mac) || str_equal(d->host_nics[nic->slot].ifname, link->name))
+			return true;
+	}
+	return false;
+}
+
 static void on_event(const struct net_event *event, void *arg)
 {
 	int64_t now_us = clock_now(&clock_boot);
@@ -56,9 +68,9 @@ static void on_event(const struct net_event *event, void *arg)
 	switch (event->kind) {
 	case NET_EVENT_LINK:
 	case NET_EVENT_LINK_GONE:
-		if (!str_starts(event->link.name, HOSTNET_POD_LINKS))
-			d->host_dirty = true;
-		else if (is_harm_to_pod(d, event))
+		if (is_of_nic(d, &event->link))
+			d->host_dirty = true; /* no pod waits longer for a new NIC than it must */
+		else if (str_starts(event->link.name, HOSTNET_POD_LINKS) && is_harm_to_pod(d, event))
 			look_soon(d, now_us);
 		return;
 	case NET_EVENT_ROUTE_GONE:

@@ -9,10 +9,11 @@
 #include "berth/log.h"
 #include "berth/str.h"
 
-#define SWEEP_US     (60 * USEC_PER_SEC) /* slow look at everything, for what netlink did not tell */
-#define RETRY_US     (5 * USEC_PER_SEC)  /* after a sync that something kept from being complete */
-#define LINK_LATE_US (30 * USEC_PER_SEC) /* attach to link: a few seconds; the other CNIs give up after 30 s */
-#define NFT_US       (10 * USEC_PER_SEC) /* a batch takes 12-30 ms; a loaded node is given time */
+#define SWEEP_US     (60 * USEC_PER_SEC)   /* slow look at everything, for what netlink did not tell */
+#define RETRY_US     (5 * USEC_PER_SEC)    /* after a sync that something kept from being complete */
+#define AGAIN_US     (100 * USEC_PER_MSEC) /* after one that met a change; once, then RETRY_US */
+#define LINK_LATE_US (30 * USEC_PER_SEC)   /* attach to link: a few seconds; the other CNIs give up after 30 s */
+#define NFT_US       (10 * USEC_PER_SEC)   /* a batch takes 12-30 ms; a loaded node is given time */
 
 /* ---- what we want, from the pool ---- */
 
@@ -255,8 +256,16 @@ static void sync_host(struct ipamd *d, struct wanted *w, struct strbuf *text, in
 	d->host_dirty = d->host_thorough = false;
 	if (hostnet_sync(d->hostnet, &w->want, &report, &err) < 0) {
 		/* One object in the way (a foreign route, say) must not keep the others from serving: nics[].ready tells. */
-		log_error("cannot make the kernel match in full", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-		d->host_due_us = now_us + RETRY_US;
+		bool again = err.class == ERR_RETRY && !d->host_retried;
+
+		if (again)
+			log_debug("the host changed under our look at it", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		else
+			log_error("cannot make the kernel match in full", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		d->host_due_us = now_us + (again ? AGAIN_US : RETRY_US);
+		d->host_retried = true;
+	} else {
+		d->host_retried = false;
 	}
 	keep_nics(d, &w->want);
 	d->stats.repairs += report.added + report.removed;

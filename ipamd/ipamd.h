@@ -124,7 +124,7 @@ struct ipamd {
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
 
 	/* the host */
-	bool host_dirty, host_thorough;
+	bool host_dirty, host_thorough, host_retried;
 	int64_t host_due_us, host_sweep_us;           /* the next look; the next one that is thorough */
 	struct hostnet_nic host_nics[CLOUD_NICS_MAX]; /* by slot, as the last sync left it */
 	char *nft_applied, *nft_running;              /* owned; NULL = none */

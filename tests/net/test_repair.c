@@ -13,14 +13,14 @@
 
 #include "ipamd/hostnet.h"
 
-#define PODS        500U
-#define NICS        10U
-#define PER_NIC     50U /* addresses that a NIC of the largest instances takes beside its own */
-#define BACK_US     USEC_PER_SEC /* design.md section 6 */
-#define NICS_US     (60 * USEC_PER_SEC) /* until nine NICs are attached, at the pace that the budget allows */
-#define OUT_MAX     (4U << 20)   /* bytes of one program's output */
-#define ETH1_TABLE  "48641"
-#define A_ROUTE     "198.51.100.0/24"
+#define PODS      500U
+#define NICS      10U
+#define PER_NIC   50U                 /* addresses that a NIC of the largest instances takes beside its own */
+#define BACK_US   USEC_PER_SEC        /* design.md section 6 */
+#define NICS_US   (60 * USEC_PER_SEC) /* until nine NICs are attached, at the pace that the budget allows */
+#define OUT_MAX   (4U << 20)          /* bytes of one program's output */
+#define NIC_TABLE "48641"
+#define A_ROUTE   "198.51.100.0/24"
 
 static struct world *node; /* of the whole group */
 static char *nft_before;   /* owned: our table as it shall be */
@@ -301,9 +301,9 @@ static void test_repair__routes_of_pods_flushed__aws_34(void **state)
 static void test_repair__table_of_a_nic_flushed__aws_34(void **state)
 {
 	(void)state;
-	run("ip route flush table " ETH1_TABLE);
+	run("ip route flush table " NIC_TABLE);
 	until_back(is_whole());
-	assert_true(says("ip route show table " ETH1_TABLE, "default via 10.0.0.1 dev eth1"));
+	assert_true(says("ip route show table " NIC_TABLE, "default via 10.0.0.1 dev eth"));
 	assert_others_untouched();
 }
 
@@ -318,11 +318,8 @@ static void test_repair__ruleset_flushed__aws_34(void **state)
 static void test_repair__parts_of_the_table_taken__aws_34(void **state)
 {
 	static const char *const harms[] = {
-		"nft flush chain inet berth post",
-		"nft flush chain inet berth early",
-		"nft flush map inet berth nic",
-		"nft delete table inet berth",
-		"nft add rule inet berth post drop",
+		"nft flush chain inet berth post", "nft flush chain inet berth early",  "nft flush map inet berth nic",
+		"nft delete table inet berth",     "nft add rule inet berth post drop",
 	};
 
 	(void)state;
