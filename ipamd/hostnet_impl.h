@@ -56,7 +56,7 @@ void sync_note_memory(struct sync *sync);
 /** sync_read_links() - links and addresses, one dump of each, before everything else. */
 int sync_read_links(struct sync *sync, struct err *err);
 /** sync_link_by_name() - Return: borrowed, or NULL when there is none. */
-const struct net_link *sync_link_by_name(const struct sync *sync, const char *name);
+struct net_link *sync_link_by_name(const struct sync *sync, const char *name);
 /** sync_set_link_sysctl() - of a link, @ip: "ipv4" or "ipv6"; written only where it differs. A link without IPv6 has
  * none. */
 void sync_set_link_sysctl(struct sync *sync, const char *ip, const char *ifname, const char *name, const char *value);

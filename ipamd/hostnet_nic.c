@@ -43,7 +43,7 @@ static int compare_links(const void *a, const void *b)
 	return strcmp(((const struct net_link *)a)->name, ((const struct net_link *)b)->name);
 }
 
-const struct net_link *sync_link_by_name(const struct sync *sync, const char *name)
+struct net_link *sync_link_by_name(const struct sync *sync, const char *name)
 {
 	struct net_link key = { 0 };
 

@@ -36,8 +36,8 @@ static void want_cover(struct sync *sync, const struct prefix *block)
 	sync_want_route(sync, WANT_PRESENT, 1, &route);
 }
 
-/* Before the routes are looked at: those of a link that is down are gone. */
-static void mend_link(struct sync *sync, const struct net_link *link)
+/* Before the routes are looked at: those of a link that is down are gone. Once for all the pod's addresses. */
+static void mend_link(struct sync *sync, struct net_link *link)
 {
 	const struct macaddr mac = net_named_mac(link->name);
 	struct net *net = sync->hostnet->net;
@@ -48,6 +48,7 @@ static void mend_link(struct sync *sync, const struct net_link *link)
 			sync_note(sync, &err);
 		else
 			sync->report.added++;
+		link->mac = mac;
 	}
 	if (!link->up || sync->want->thorough)
 		sync_set_link_sysctl(sync, "ipv6", link->name, "accept_ra", "0");
@@ -57,6 +58,7 @@ static void mend_link(struct sync *sync, const struct net_link *link)
 		sync_note(sync, &err);
 	else
 		sync->report.added++;
+	link->up = true;
 }
 
 /* Those of one pod stand beside each other. */
@@ -65,7 +67,7 @@ static void mend_links(struct sync *sync)
 	const struct hostnet_pod *pods = sync->want->pods;
 
 	for (unsigned i = 0; i < sync->want->pod_count; i++) {
-		const struct net_link *link = pods[i].bound ? sync_link_by_name(sync, pods[i].host_ifname) : NULL;
+		struct net_link *link = pods[i].bound ? sync_link_by_name(sync, pods[i].host_ifname) : NULL;
 
 		if (link && (i == 0 || !str_equal(pods[i].host_ifname, pods[i - 1].host_ifname)))
 			mend_link(sync, link);

@@ -70,7 +70,7 @@ static void on_event(const struct net_event *event, void *arg)
 	case NET_EVENT_LINK_GONE:
 		if (is_of_nic(d, &event->link))
 			d->host_dirty = true; /* no pod waits longer for a new NIC than it must */
-		else if (str_starts(event->link.name, HOSTNET_POD_LINKS) && is_harm_to_pod(d, event))
+		else if (is_harm_to_pod(d, event))
 			look_soon(d, now_us);
 		return;
 	case NET_EVENT_ROUTE_GONE:

@@ -399,6 +399,85 @@ static void test_sync__address_of_a_pod_on_an_interface(void **state)
 	assert_int_equal(wish.report.added + wish.report.removed, 0);
 }
 
+/* ---- numbers that others use ---- */
+
+struct seen_conflicts {
+	char text[2048];
+	unsigned count;
+};
+
+static void keep_conflict(const struct hostnet_conflict *conflict, void *arg)
+{
+	struct seen_conflicts *seen = arg;
+	size_t len = strlen(seen->text);
+
+	(void)snprintf(seen->text + len, sizeof(seen->text) - len, "IPv%u %s (%u): %s\n",
+		       conflict->family == IP_V6 ? 6U : 4U, conflict->what, conflict->protocol, conflict->setting);
+	seen->count++;
+}
+
+static void assert_conflicts(unsigned count, const char *text)
+{
+	struct seen_conflicts seen = { .count = 0 };
+
+	must(hostnet_conflicts(world.hostnet, keep_conflict, &seen, &oops));
+	if (seen.count != count || !strstr(seen.text, text))
+		fail_msg("\"%s\" is not among %u of %u:\n%s", text, count, seen.count, seen.text);
+}
+
+/* Marks of kube-proxy, Felix and Cilium are no conflict; ours are none with ourselves. */
+static void test_hostnet_conflicts__named__rule_10(void **state)
+{
+	static const struct net_rule harmless[] = {
+		{ .priority = 9, .fwmark = 0x200, .fwmask = 0xf00, .table = 2004 },
+		{ .priority = 5210, .fwmark = 0x80000, .fwmask = 0xff0000, .table = 52 },
+		{ .priority = 2000, .fwmark = 0x4000, .fwmask = 0x4000, .table = NET_TABLE_MAIN },
+	};
+	static const struct {
+		struct net_rule rule;
+		const char *text;
+	} harms[] = {
+		{ { .priority = 5000, .fwmark = 0x10, .fwmask = 0x10, .table = 77 },
+		  "rule 5000: fwmark 0x10/0x10 lookup 77 (4): markMask" },
+		{ { .priority = 5000, .fwmark = 0x80, .fwmask = 0x80, .table = TABLE_BASE + 1 },
+		  "rule 5000: fwmark 0x80/0x80 lookup 48641 (4): tableBase" },
+		{ { .priority = RULE_PRIORITY, .fwmark = 0x80, .fwmask = 0x80, .table = NET_TABLE_MAIN },
+		  "rule 1024: fwmark 0x80/0x80 lookup 254 (4): rulePriority" },
+	};
+
+	(void)state;
+	assert_conflicts(0, "");
+	each_family(f)
+	{
+		struct net_route route = { .dst = pfx(f ? "2001:db8:2::/64" : "192.0.2.0/24"),
+					   .type = NET_ROUTE_UNREACHABLE,
+					   .table = TABLE_BASE + 3,
+					   .protocol = RTPROT_STATIC };
+
+		for (size_t i = 0; i < ARRAY_SIZE(harmless); i++) {
+			struct net_rule rule = harmless[i];
+
+			rule.family = ip_family_at(f);
+			rule.protocol = RTPROT_STATIC;
+			must(net_rule_add(world.net[NA], &rule, &oops));
+			assert_conflicts(0, "");
+			must(net_rule_del(world.net[NA], &rule, &oops));
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(harms); i++) {
+			struct net_rule rule = harms[i].rule;
+
+			rule.family = ip_family_at(f);
+			rule.protocol = RTPROT_STATIC;
+			must(net_rule_add(world.net[NA], &rule, &oops));
+			assert_conflicts(1, harms[i].text);
+			must(net_rule_del(world.net[NA], &rule, &oops));
+		}
+		must(net_route_replace(world.net[NA], &route, &oops));
+		assert_conflicts(1, "in table 48643 (4): tableBase");
+		must(net_route_del(world.net[NA], &route, &oops));
+	}
+}
+
 /* ---- the router's advertisements ---- */
 
 /* From the fabric to all nodes of eth0: a default route for half an hour. */
@@ -652,6 +731,58 @@ static void test_sync__repairs_a_pods_link_that_was_down(void **state)
 	everything_passes();
 }
 
+static void test_sync__repairs_a_pods_link__aws_33(void **state)
+{
+	const struct macaddr other = { { 2, 0, 0, 0, 0, 0x78 } }, own = net_named_mac("bth00000000002");
+	int index = link_index(NA, "bth00000000002");
+	struct net_link link = { 0 };
+	struct wish wish;
+
+	(void)state;
+	must(net_link_by_index(world.net[NA], index, &link, &oops));
+	assert_true(macaddr_equal(&link.mac, &own)); /* as the plugin made it */
+	must(net_link_set_mac(world.net[NA], index, &other, &oops));
+	must(net_link_set_up(world.net[NA], index, false, &oops));
+	usual(&wish);
+	sync_ok(&wish);
+	assert_int_equal(wish.report.added, 5); /* MAC, up, a route of each family, a neighbour */
+	must(net_link_by_index(world.net[NA], index, &link, &oops));
+	assert_true(link.up && macaddr_equal(&link.mac, &own));
+	everything_passes();
+}
+
+/* A pod that its plugin wires right now is the plugin's. */
+static void test_sync__leaves_the_link_of_a_reserved_pod(void **state)
+{
+	int index = link_index(NA, "bth00000000002");
+	struct net_link link = { 0 };
+	struct wish wish;
+
+	(void)state;
+	must(net_link_set_up(world.net[NA], index, false, &oops));
+	usual(&wish);
+	wish.pods[1].bound = wish.pods[3].bound = false;
+	sync_ok(&wish);
+	must(net_link_by_index(world.net[NA], index, &link, &oops));
+	assert_false(link.up);
+}
+
+/* The kernel tells nobody: found by the slow sweep, which asks to be thorough. */
+static void test_sync__accept_ra_of_a_host_end__rule_4(void **state)
+{
+	static const char key[] = "net/ipv6/conf/bth00000000001/accept_ra";
+	struct wish wish;
+
+	(void)state;
+	sysctl(NA, key, "1");
+	usual(&wish);
+	sync_ok(&wish);
+	assert_sysctl(key, "1");
+	wish.want.thorough = true;
+	sync_ok(&wish);
+	assert_sysctl(key, "0");
+}
+
 /* A pod that got another MAC after it was wired: who put that right is right. */
 static void test_sync__leaves_a_neighbour_that_was_changed(void **state)
 {
@@ -782,6 +913,10 @@ int main(void)
 		path_test(test_sync__route_of_no_pod_in_a_range),
 		path_test(test_sync__repairs_a_pods_link_that_was_down),
 		path_test(test_sync__leaves_a_neighbour_that_was_changed),
+		path_test(test_sync__repairs_a_pods_link__aws_33),
+		path_test(test_sync__leaves_the_link_of_a_reserved_pod),
+		path_test(test_sync__accept_ra_of_a_host_end__rule_4),
+		path_test(test_hostnet_conflicts__named__rule_10),
 		path_test(test_hostnet_pod_down__single_addresses_and_ranges),
 		path_test(test_hostnet_pod_down__only_what_is_said),
 		path_test(test_hostnet_pod_links__and_their_end),
