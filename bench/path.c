@@ -314,7 +314,9 @@ static int compare(const void *a, const void *b)
 
 static double quantile_us(const struct node *node, unsigned percent)
 {
-	return (double)node->took_ns[(size_t)(node->count - 1) * percent / 100] / 1000.0;
+	size_t at = (size_t)(node->count - 1) * percent / 100;
+
+	return (double)node->took_ns[at] / 1000.0;
 }
 
 int main(int argc, char **argv)

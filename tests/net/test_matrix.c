@@ -414,7 +414,7 @@ static int teardown_matrix(void **state)
 
 #define WITHOUT(part, rule)                                                                                            \
 	{                                                                                                              \
-		"test_matrix__without_the_" #part rule, test_matrix_without, NULL, NULL, (void *)(uintptr_t)&part      \
+		"test_matrix__without_the_" #part rule, test_matrix_without, NULL, NULL, (void *)(uintptr_t) & (part)  \
 	}
 #define COLUMN(n, title)                                                                                               \
 	{                                                                                                              \
