@@ -190,7 +190,11 @@ $(BUILD)/bench/bench: $(BUILD)/bench/bench.o $(NET) $(BASE)
 $(BUILD)/bench/core: $(BUILD)/bench/core.o $(IPAMD) $(CLOUD) $(NET) $(PROTO) $(BASE)
 	$(call say,LD,$@)
 	$(link) $(call pkg_libs,$(PKGS_ALL)) -lpthread
-ALL_SRC += bench/bench.c bench/core.c
+
+$(BUILD)/bench/path: $(BUILD)/bench/path.o $(CNI) $(IPAMD) $(CLOUD) $(NET) $(PROTO) $(BASE)
+	$(call say,LD,$@)
+	$(link) $(call pkg_libs,$(PKGS_ALL)) -lpthread
+ALL_SRC += bench/bench.c bench/core.c bench/path.c
 
 # ---- fuzzing: clang's libFuzzer, one parser each --------------------------------------------------------------------
 FUZZ_SRC     := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -252,7 +256,7 @@ test-asan: deps
 	@BUILD=$(BUILD)/asan tests/run
 
 bench: deps
-	@$(MAKE) --no-print-directory -s all $(BUILD)/bench/bench $(BUILD)/bench/core
+	@$(MAKE) --no-print-directory -s all $(addprefix $(BUILD)/bench/,bench core path)
 	@BUILD=$(BUILD) bench/run
 
 fuzz: deps

@@ -9,8 +9,8 @@
  *
  * The pair is born in place by one RTM_NEWLINK: moving an end between namespaces costs 35 ms. Both MACs are explicit:
  * the host's, because udev would otherwise choose another one after the pod has learnt the first; the pod's, because
- * the result must name it and this saves a question in the pod's namespace. The pod's is net_twin_mac() of the host's,
- * so that the daemon can put the neighbour entry back. The answer to "which index has the host's end" also holds the
+ * the result must name it and this saves a question in the pod's namespace. The host's follows from the link's name, so
+ * that the daemon can put it back, and the pod's is net_twin_mac() of it, so that the neighbour entry can be put back. The answer to "which index has the host's end" also holds the
  * index of the pod's.
  *
  * Order matters in two places. accept_ra is off before the host's end is up, or a pod could talk the node into a
@@ -34,7 +34,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "berth/attr.h"
 #include "berth/err.h"
@@ -133,21 +132,6 @@ int podnet_claim(struct podnet *podnet, const char *ifname, const char *host_ifn
 	if (routed > 0)
 		return err_set(err, ERR_CONFLICT, PODNET_DOMAIN, "%s exists in the pod: it is wired already", ifname);
 	return delete_link(podnet->host, host_link.index, err);
-}
-
-/* Locally administered and unicast, random in the other 46 bits but the last, which tells the two ends apart: the
- * second of two nodes never meets it, a switch of the pod's own making might. */
-static int random_macs(struct podnet_made *made, struct err *err)
-{
-	struct macaddr *mac = &made->host_mac;
-
-	/* Up to 256 bytes come whole once the kernel's generator is seeded, which it is when containers start. */
-	if (getrandom(mac->bytes, MACADDR_LEN, GRND_NONBLOCK) != MACADDR_LEN)
-		return err_set_errno(err, ERR_RETRY, PODNET_DOMAIN, errno, "no random bytes for a MAC address");
-	mac->bytes[0] = (uint8_t)((mac->bytes[0] & 0xfcU) | 0x02U);
-	mac->bytes[MACADDR_LEN - 1] &= 0xfeU;
-	made->pod_mac = net_twin_mac(mac);
-	return 0;
 }
 
 static int make_veth(struct podnet *podnet, const struct net_veth *veth, struct err *err)
@@ -348,7 +332,7 @@ static int wire_ends(struct podnet *podnet, const struct net_link *link, const s
 
 int podnet_wire(struct podnet *podnet, const struct podnet_wish *wish, struct podnet_made *ret, struct err *err)
 {
-	struct podnet_made made = { 0 };
+	struct podnet_made made = { .host_mac = net_named_mac(wish->host_ifname) };
 	struct net_link link;
 	struct net_veth veth = {
 		.name = wish->host_ifname,
@@ -363,7 +347,8 @@ int podnet_wire(struct podnet *podnet, const struct podnet_wish *wish, struct po
 	if (has_ipv6(wish) && wish->mtu != 0 && wish->mtu < IPV6_MTU_MIN)
 		return err_set(err, ERR_INVALID, PODNET_DOMAIN, "an MTU of %u is too small for IPv6, which needs %d",
 			       wish->mtu, IPV6_MTU_MIN);
-	if (random_macs(&made, err) < 0 || make_veth(podnet, &veth, err) < 0)
+	made.pod_mac = net_twin_mac(&made.host_mac);
+	if (make_veth(podnet, &veth, err) < 0)
 		return -1;
 	if (net_link_by_name(podnet->host, wish->host_ifname, &link, err) < 0) {
 		(void)podnet_unwire(podnet->host, wish->host_ifname, NULL);

@@ -141,7 +141,7 @@ static int job_run(struct cloud *cloud, struct job *job)
 	case JOB_DETACH:
 		return ops->detach(cloud, job->nic, job->deadline_us, &job->err);
 	case JOB_NFT:
-		return nft_run(job->batch, job->deadline_us, &job->err);
+		return nft_run(job->batch, job->deadline_us, &job->nft_pid, &job->err);
 	case JOB_LINK_DEL:
 		return job->ifindex ? hostnet_pod_index_del(job->ifindex, &job->err)
 				    : hostnet_pod_link_del(job->ifname, &job->err);

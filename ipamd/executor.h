@@ -73,6 +73,7 @@ struct job {
 		struct cloud_nic nic_result;     /* ASSIGN RECOVER ATTACH */
 		unsigned swept;                  /* SWEEP: NICs */
 		unsigned flushed;                /* CT_FLUSH: flows */
+		int nft_pid;                     /* NFT: of the program; 0 = none was started */
 	};
 };
 /** job_done() - free what it owns. */

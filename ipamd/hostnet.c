@@ -59,6 +59,7 @@ void sync_note_memory(struct sync *sync)
 static void sync_done(struct sync *sync)
 {
 	sync_list_done(&sync->links);
+	sync_list_done(&sync->addrs);
 	sync_list_done(&sync->wants);
 	sync_list_done(&sync->removals);
 	sync_list_done(&sync->rules);

@@ -9,7 +9,8 @@
  *
  *   per block      unreachable BLOCK, table local: a free address neither loops through the fabric nor is answered
  *   per pod        ADDR dev bthX, unicast, table local, for each of its addresses: made by the plugin, repaired here;
- *                  for IPv6 also a permanent neighbour ADDR = MAC of the pod's end
+ *                  for IPv6 also a permanent neighbour ADDR = MAC of the pod's end; the link is up and has the MAC of
+ *                  its name (net_named_mac()), which its pod knows as its gateway's
  *   per delegated  throw ADDR, table local, for each of its addresses: the cover would hide the route that the plugin
  *                  of another product makes for its pod in main
  *   per NIC n > 0  up, MTU, rp_filter 2, own primary addresses without prefix route; in table base + n, for each
@@ -87,6 +88,7 @@ struct hostnet_want {
 	const struct prefix *blocks; /* covers; of all NICs, sorted or not */
 	unsigned pod_count;
 	const struct hostnet_pod *pods;
+	bool thorough; /* look at each pod's sysctls too, of which the kernel announces no change: 10 us a pod */
 };
 
 /** struct hostnet_report - what a sync found. */
@@ -106,6 +108,17 @@ int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct host
  *  @blocks: that hold them, family 0 = not known. Errors: the first one; what could be done is done. */
 int hostnet_pod_down(struct hostnet *hostnet, const char *host_ifname, const struct ipaddr addrs[static IP_FAMILIES],
 		     const struct prefix blocks[static IP_FAMILIES], struct err *err);
+/** struct hostnet_conflict - something of others that uses a number of ours. */
+struct hostnet_conflict {
+	char what[128];
+	enum ip_family family;
+	uint8_t protocol;    /* rtm_protocol of whoever made it */
+	const char *setting; /* the one that chooses another number for us */
+};
+typedef void hostnet_conflict_fn(const struct hostnet_conflict *conflict, void *arg);
+/** hostnet_conflicts() - call @fn for each rule of others with a mark, table or priority of ours, and each route of theirs
+ *  in a table of ours. Changes nothing. */
+int hostnet_conflicts(struct hostnet *hostnet, hostnet_conflict_fn *fn, void *arg, struct err *err);
 /** hostnet_pod_links() - the names of host ends that exist, for leases to be compared with; bounded walk. */
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err);
 /** hostnet_pod_link_del() - a host end by name; may block for an RCU grace period: not on the loop thread. Opens its
@@ -146,8 +159,9 @@ struct nft_input {
 /** nft_render() - the whole `table inet berth` as one atomic batch for `nft -f -`. Deterministic: equal input, equal
  * text. */
 void nft_render(const struct nft_input *input, struct strbuf *out);
-/** nft_run() - feed @batch to `nft -f -`, wait until @deadline_us, kill it after. Errors: INVALID with nft's own words
+/** nft_run() - feed @batch to `nft -f -`, wait until @deadline_us, kill it after. @ret_pid: of the nft program, also when
+ *  it failed, 0 when none was started; NULL: not wanted. Errors: INVALID with nft's own words
  *  (first line of stderr), NOTFOUND (no nft program), RETRY (deadline). Blocks: not on the loop thread. */
-int nft_run(const char *batch, int64_t deadline_us, struct err *err);
+int nft_run(const char *batch, int64_t deadline_us, int *ret_pid, struct err *err);
 
 #endif

@@ -14,6 +14,7 @@
 
 #define HOSTNET_DOMAIN     "hostnet"
 #define HOSTNET_LINKS_MAX  16384U /* links of a node: pods are under 4,096 */
+#define HOSTNET_ADDRS_MAX  65536U /* addresses of a node: a few a link */
 #define HOSTNET_ROUTES_MAX 65536U /* routes wanted or to be removed: 64 NICs of 256 blocks, and pods */
 
 struct hostnet {
@@ -39,6 +40,7 @@ struct sync {
 	struct sync_list removals;     /* struct net_route */
 	struct sync_list rules;        /* struct want_rule */
 	struct sync_list neighs;       /* struct want_neigh */
+	struct sync_list addrs;        /* struct net_addr, of all links */
 	int secondary[CLOUD_NICS_MAX]; /* link indices of our secondary NICs */
 	unsigned secondary_count;
 	bool failed;
@@ -51,10 +53,13 @@ void sync_note_memory(struct sync *sync);
 
 /* ---- links and NICs: hostnet_nic.c ---- */
 
-/** sync_read_links() - one dump, before everything else. */
+/** sync_read_links() - links and addresses, one dump of each, before everything else. */
 int sync_read_links(struct sync *sync, struct err *err);
 /** sync_link_by_name() - Return: borrowed, or NULL when there is none. */
-const struct net_link *sync_link_by_name(const struct sync *sync, const char *name);
+struct net_link *sync_link_by_name(const struct sync *sync, const char *name);
+/** sync_set_link_sysctl() - of a link, @ip: "ipv4" or "ipv6"; written only where it differs. A link without IPv6 has
+ * none. */
+void sync_set_link_sysctl(struct sync *sync, const char *ip, const char *ifname, const char *name, const char *value);
 /** sync_wants_ipv6() - has a NIC, a block or a pod anything of it? */
 bool sync_wants_ipv6(const struct sync *sync);
 /** sync_nics() - links of the NICs as they shall be; their routes and rules are wanted. */
@@ -64,7 +69,7 @@ void sync_forwarding(struct sync *sync);
 
 /* ---- covers and pods: hostnet_pod.c ---- */
 
-/** sync_want_pods() - covers of blocks, routes and neighbours of pods. */
+/** sync_want_pods() - covers of blocks, routes and neighbours of pods; their links are mended at once: up, MAC. */
 void sync_want_pods(struct sync *sync);
 /** sync_neighs() - those that are missing; one that somebody changed is left as it is. */
 void sync_neighs(struct sync *sync);

@@ -27,12 +27,23 @@ static int keep_link(const struct net_link *link, void *arg)
 	return 0;
 }
 
+static int keep_addr(const struct net_addr *addr, void *arg)
+{
+	struct sync *sync = arg;
+	struct net_addr *kept = sync_list_add(&sync->addrs, sizeof(*kept), HOSTNET_ADDRS_MAX);
+
+	if (!kept)
+		return -ENOMEM;
+	*kept = *addr;
+	return 0;
+}
+
 static int compare_links(const void *a, const void *b)
 {
 	return strcmp(((const struct net_link *)a)->name, ((const struct net_link *)b)->name);
 }
 
-const struct net_link *sync_link_by_name(const struct sync *sync, const char *name)
+struct net_link *sync_link_by_name(const struct sync *sync, const char *name)
 {
 	struct net_link key = { 0 };
 
@@ -80,6 +91,12 @@ int sync_read_links(struct sync *sync, struct err *err)
 			       HOSTNET_LINKS_MAX);
 	if (r < 0)
 		return -1;
+	r = net_addrs(sync->hostnet->net, keep_addr, sync, err);
+	if (r == -ENOMEM)
+		return err_set(err, ERR_EXHAUSTED, HOSTNET_DOMAIN, "no memory for addresses, or more than %u of them",
+			       HOSTNET_ADDRS_MAX);
+	if (r < 0)
+		return -1;
 	if (sync->links.count)
 		qsort(sync->links.items, sync->links.count, sizeof(struct net_link), compare_links);
 	return 0;
@@ -116,7 +133,7 @@ static void set_sysctl(struct sync *sync, const char *key, const char *value, bo
 	sync_note(sync, &err);
 }
 
-static void set_link_sysctl(struct sync *sync, const char *ip, const char *ifname, const char *name, const char *value)
+void sync_set_link_sysctl(struct sync *sync, const char *ip, const char *ifname, const char *name, const char *value)
 {
 	char key[SYSCTL_KEY_MAX];
 
@@ -183,34 +200,26 @@ static void want_rules(struct sync *sync, const struct hostnet_nic *nic)
 		sync_want_rule(sync, nic, IP_V6);
 }
 
-struct find_addrs {
-	int index;
-	const struct ipaddr *addrs[IP_FAMILIES];
-	bool found[IP_FAMILIES];
-};
-
-static int match_addr(const struct net_addr *addr, void *arg)
+static bool has_addr(const struct sync *sync, int index, const struct ipaddr *addr)
 {
-	struct find_addrs *find = arg;
+	const struct net_addr *addrs = sync->addrs.items;
 
-	for (unsigned i = 0; i < IP_FAMILIES; i++) {
-		if (addr->index == find->index && ipaddr_equal(&addr->addr, find->addrs[i]))
-			find->found[i] = true;
+	for (unsigned i = 0; i < sync->addrs.count; i++) {
+		if (addrs[i].index == index && ipaddr_equal(&addrs[i].addr, addr))
+			return true;
 	}
-	return 0;
+	return false;
 }
 
 /* With whatever length: what DHCP put there serves as well. */
 static int ensure_addrs(struct sync *sync, const struct hostnet_nic *nic, int index, struct err *err)
 {
-	struct find_addrs find = { .index = index, .addrs = { &nic->primary_addr, &nic->primary_addr6 } };
+	const struct ipaddr *const addrs[IP_FAMILIES] = { &nic->primary_addr, &nic->primary_addr6 };
 
-	if (net_addrs(sync->hostnet->net, match_addr, &find, err) < 0)
-		return -1;
 	for (unsigned i = 0; i < IP_FAMILIES; i++) {
-		const struct ipaddr *addr = find.addrs[i];
+		const struct ipaddr *addr = addrs[i];
 
-		if (find.found[i] || addr->family == IP_NONE)
+		if (addr->family == IP_NONE || has_addr(sync, index, addr))
 			continue;
 		if (net_addr_add(sync->hostnet->net, index, addr, ipaddr_bits(addr),
 				 NET_ADDR_NOPREFIXROUTE | NET_ADDR_NODAD, err) < 0)
@@ -225,11 +234,11 @@ static int ensure_addrs(struct sync *sync, const struct hostnet_nic *nic, int in
  * out MACs, and looking for duplicates of what is made from one would keep the NIC waiting for a second. */
 static void ensure_ipv6_sysctls(struct sync *sync, const struct hostnet_nic *nic, const char *ifname)
 {
-	set_link_sysctl(sync, "ipv6", ifname, "accept_ra", "0");
-	set_link_sysctl(sync, "ipv6", ifname, "autoconf", "0");
+	sync_set_link_sysctl(sync, "ipv6", ifname, "accept_ra", "0");
+	sync_set_link_sysctl(sync, "ipv6", ifname, "autoconf", "0");
 	if (!has_ipv6(nic))
 		return;
-	set_link_sysctl(sync, "ipv6", ifname, "accept_dad", "0");
+	sync_set_link_sysctl(sync, "ipv6", ifname, "accept_dad", "0");
 	change_ipv6_sysctl(sync, ifname, "disable_ipv6", "1", "0");
 	change_ipv6_sysctl(sync, ifname, "addr_gen_mode", "1", "0");
 }
@@ -280,7 +289,7 @@ static void sync_nic(struct sync *sync, struct hostnet_nic *nic, unsigned mtu)
 		return;
 	}
 	(void)str_copy(nic->ifname, sizeof(nic->ifname), link->name);
-	set_link_sysctl(sync, "ipv4", link->name, "rp_filter", "2");
+	sync_set_link_sysctl(sync, "ipv4", link->name, "rp_filter", "2");
 	nic->mtu = link->mtu;
 	want_rules(sync, nic);
 	if (nic->primary) {

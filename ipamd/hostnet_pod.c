@@ -20,12 +20,13 @@ struct want_neigh {
 
 static void want_neigh(struct sync *sync, const struct ipaddr *addr, const struct net_link *link)
 {
+	const struct macaddr mac = net_named_mac(link->name);
 	struct want_neigh *want = sync_list_add(&sync->neighs, sizeof(*want), HOSTNET_ROUTES_MAX);
 
 	if (!want)
 		sync_note_memory(sync);
 	else
-		*want = (struct want_neigh){ .index = link->index, .addr = *addr, .mac = net_twin_mac(&link->mac) };
+		*want = (struct want_neigh){ .index = link->index, .addr = *addr, .mac = net_twin_mac(&mac) };
 }
 
 static void want_cover(struct sync *sync, const struct prefix *block)
@@ -33,6 +34,45 @@ static void want_cover(struct sync *sync, const struct prefix *block)
 	struct net_route route = { .dst = *block, .type = NET_ROUTE_UNREACHABLE, .table = NET_TABLE_LOCAL };
 
 	sync_want_route(sync, WANT_PRESENT, 1, &route);
+}
+
+/* Before the routes are looked at: those of a link that is down are gone. Once for all the pod's addresses. */
+static void mend_link(struct sync *sync, struct net_link *link)
+{
+	const struct macaddr mac = net_named_mac(link->name);
+	struct net *net = sync->hostnet->net;
+	struct err err;
+
+	if (!macaddr_equal(&link->mac, &mac)) {
+		if (net_link_set_mac(net, link->index, &mac, &err) < 0)
+			sync_note(sync, &err);
+		else
+			sync->report.added++;
+		link->mac = mac;
+	}
+	if (!link->up || sync->want->thorough)
+		sync_set_link_sysctl(sync, "ipv6", link->name, "accept_ra", "0");
+	if (link->up)
+		return;
+	if (net_link_set_up(net, link->index, true, &err) < 0)
+		sync_note(sync, &err);
+	else
+		sync->report.added++;
+	link->up = true;
+}
+
+/* Those of one pod stand beside each other. What another plugin wired is its own. */
+static void mend_links(struct sync *sync)
+{
+	const struct hostnet_pod *pods = sync->want->pods;
+
+	for (unsigned i = 0; i < sync->want->pod_count; i++) {
+		bool is_ours = pods[i].bound && !pods[i].delegated;
+		struct net_link *link = is_ours ? sync_link_by_name(sync, pods[i].host_ifname) : NULL;
+
+		if (link && (i == 0 || !str_equal(pods[i].host_ifname, pods[i - 1].host_ifname)))
+			mend_link(sync, link);
+	}
 }
 
 static void want_pod(struct sync *sync, const struct hostnet_pod *pod)
@@ -60,6 +100,7 @@ static void want_pod(struct sync *sync, const struct hostnet_pod *pod)
 
 void sync_want_pods(struct sync *sync)
 {
+	mend_links(sync);
 	for (unsigned i = 0; i < sync->want->block_count; i++)
 		want_cover(sync, &sync->want->blocks[i]);
 	for (unsigned i = 0; i < sync->want->pod_count; i++)

@@ -188,6 +188,9 @@ static void add_route(struct sync *sync, const struct want *want)
 	} else if (net_route_replace(sync->hostnet->net, &want->route, &err) == 0) {
 		sync->report.added++;
 		return;
+	} else if (err.class == ERR_NOTFOUND && want->route.table == NET_TABLE_LOCAL) {
+		sync->report.pods_without_link++; /* it went since the links were read */
+		return;
 	}
 	unready(sync, &want->route);
 	sync_note(sync, &err);

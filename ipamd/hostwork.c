@@ -12,7 +12,7 @@
 
 #define SWEEP_US     (60 * USEC_PER_SEC)   /* slow look at everything, for what netlink did not tell */
 #define RETRY_US     (5 * USEC_PER_SEC)    /* after a sync that something kept from being complete */
-#define REPAIR_US    (200 * USEC_PER_MSEC) /* after a foreign change: collects a flush of many objects into one look */
+#define AGAIN_US     (100 * USEC_PER_MSEC) /* after one that met a change; once, then RETRY_US */
 #define LINK_LATE_US (30 * USEC_PER_SEC)   /* attach to link: a few seconds; the other CNIs give up after 30 s */
 #define NFT_US       (10 * USEC_PER_SEC)   /* a batch takes 12-30 ms; a loaded node is given time */
 
@@ -173,6 +173,7 @@ static void submit_nft(struct ipamd *d, const char *text, int64_t now_us)
 	}
 	free(d->nft_running);
 	d->nft_running = running;
+	d->nft_toucher = 0;
 }
 
 void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us)
@@ -188,6 +189,8 @@ void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us)
 	backoff_ok(&d->nft);
 	free(d->nft_applied);
 	d->nft_applied = take_ptr(d->nft_running);
+	d->nft_pid = job->nft_pid;
+	hostwork_nft_check(d, now_us);
 }
 
 /* ---- READY is earned here ---- */
@@ -259,11 +262,20 @@ static void sync_host(struct ipamd *d, struct wanted *w, struct strbuf *text, in
 		log_error("no memory to look at the host", "");
 		return;
 	}
-	d->host_dirty = false;
+	w->want.thorough = d->host_thorough;
+	d->host_dirty = d->host_thorough = false;
 	if (hostnet_sync(d->hostnet, &w->want, &report, &err) < 0) {
 		/* One object in the way (a foreign route, say) must not keep the others from serving: nics[].ready tells. */
-		log_error("cannot make the kernel match in full", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-		d->host_due_us = now_us + RETRY_US;
+		bool again = err.class == ERR_RETRY && !d->host_retried;
+
+		if (again)
+			log_debug("the host changed under our look at it", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		else
+			log_error("cannot make the kernel match in full", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		d->host_due_us = now_us + (again ? AGAIN_US : RETRY_US);
+		d->host_retried = true;
+	} else {
+		d->host_retried = false;
 	}
 	keep_nics(d, &w->want);
 	d->stats.repairs += report.added + report.removed;
@@ -284,25 +296,21 @@ int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us)
 
 	if (!d->listed)
 		return INT64_MAX; /* what a daemon before us left is right until we know better */
+	if (d->host_sweep_us <= now_us) {
+		d->host_sweep_us = now_us + SWEEP_US;
+		d->host_dirty = d->host_thorough = true;
+	}
 	if (d->host_due_us <= now_us)
 		d->host_dirty = true;
 	if (d->host_dirty && d->nft.not_before_us <= now_us) {
-		d->host_due_us = now_us + SWEEP_US;
+		d->host_due_us = d->host_sweep_us;
 		sync_host(d, &w, &text, now_us);
 		wanted_done(&w);
 	}
 	return d->host_dirty && d->nft.not_before_us > now_us ? d->nft.not_before_us : d->host_due_us;
 }
 
-/* ---- events and pods ---- */
-
-static bool is_pod_link(const struct ipamd *d, const struct net_event *event)
-{
-	for (unsigned i = 0; i < d->pod_link_count; i++)
-		if (str_starts(event->link.name, d->pod_links[i]))
-			return true;
-	return str_starts(event->link.name, HOSTNET_POD_LINKS);
-}
+/* ---- names of host ends ---- */
 
 /* The digits of a name that was asked for; what is before them is the same for many pods. */
 #define NAME_DIGITS 11
@@ -341,37 +349,7 @@ bool hostwork_learn_name(struct ipamd *d, const char *host_ifname)
 	return true;
 }
 
-static void on_event(const struct net_event *event, void *arg)
-{
-	struct ipamd *d = arg;
-	int64_t soon_us = clock_now(&clock_boot) + REPAIR_US;
-
-	switch (event->kind) {
-	case NET_EVENT_LINK:
-	case NET_EVENT_LINK_GONE:
-		if (is_pod_link(d, event))
-			return; /* births and deaths of pods are told by their requests */
-		d->host_dirty = true;
-		return;
-	case NET_EVENT_ROUTE_GONE:
-	case NET_EVENT_RULE_GONE:
-	case NET_EVENT_ADDR_GONE:
-	case NET_EVENT_OVERFLOW:
-		if (soon_us < d->host_due_us)
-			d->host_due_us = soon_us;
-		return;
-	}
-}
-
-void hostwork_netlink(struct ipamd *d)
-{
-	struct err err;
-
-	if (net_monitor_read(d->monitor, on_event, d, &err) < 0) {
-		log_warn("cannot read netlink events", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-		d->host_dirty = true;
-	}
-}
+/* ---- pods ---- */
 
 /* Blocks that hold the addresses. Nobody's address any more: a block of its own, which the next sync takes away. */
 static void blocks_of(const struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES],

@@ -88,6 +88,14 @@ static int open_cloud(struct ipamd *d, struct err *err)
 	return watch(d, &d->executor_item, LOOP_EXECUTOR, executor_fd(d->executor), err);
 }
 
+static void report_conflict(const struct hostnet_conflict *conflict, void *arg)
+{
+	(void)arg;
+	log_warn("somebody else uses a number of ours: pods may be cut off",
+		 "family=IPv%s what=\"%s\" protocol=%u setting=%s", conflict->family == IP_V6 ? "6" : "4",
+		 conflict->what, conflict->protocol, conflict->setting);
+}
+
 static int open_host(struct ipamd *d, struct err *err)
 {
 	const struct hostnet_config config = {
@@ -97,10 +105,19 @@ static int open_host(struct ipamd *d, struct err *err)
 		.mtu = d->config.mtu,
 	};
 
+	struct err why;
+
 	if (net_open(&d->net, err) < 0 || hostnet_open(&config, &d->hostnet, err) < 0 ||
 	    net_monitor_open(&d->monitor, err) < 0)
 		return -1;
-	return watch(d, &d->netlink_item, LOOP_NETLINK, net_monitor_fd(d->monitor), err);
+	if (hostnet_conflicts(d->hostnet, report_conflict, NULL, &why) < 0)
+		log_warn("cannot see who else uses our marks and tables", LOG_ERR_FMT, LOG_ERR_ARGS(&why));
+	if (watch(d, &d->netlink_item, LOOP_NETLINK, net_monitor_fd(d->monitor), err) < 0)
+		return -1;
+	if (net_nft_watch_open("berth", &d->nft_watch, &why) == 0)
+		return watch(d, &d->nft_item, LOOP_NFT, net_nft_watch_fd(d->nft_watch), err);
+	log_warn("nobody will tell when the nft table is flushed", LOG_ERR_FMT, LOG_ERR_ARGS(&why));
+	return 0;
 }
 
 static int open_doors(struct ipamd *d, struct err *err)
@@ -165,6 +182,7 @@ void ipamd_close(struct ipamd *d)
 	executor_free(d->executor);
 	cloud_free(d->cloud);
 	net_monitor_close(d->monitor);
+	net_nft_watch_close(d->nft_watch);
 	hostnet_close(d->hostnet);
 	net_close(d->net);
 	cleanup_close(&d->signal_item.fd);
@@ -193,6 +211,23 @@ static void on_timer(struct ipamd *d)
 		return; /* already drained */
 }
 
+static void on_nft(struct ipamd *d, int64_t now_us)
+{
+	struct net_nft_touch touch;
+	struct err err;
+
+	if (net_nft_watch_read(d->nft_watch, &touch, &err) < 0) {
+		log_warn("cannot read nft events", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		return;
+	}
+	if (touch.touched)
+		d->nft_toucher = touch.by;
+	/* Our own load may be what was too much, so only what came beside it counts. */
+	if (touch.lost && !d->running[JOB_NFT])
+		d->nft_toucher = UINT32_MAX;
+	hostwork_nft_check(d, now_us);
+}
+
 static void dispatch(struct ipamd *d, struct loop_item *item, uint32_t events, int64_t now_us)
 {
 	switch (item->kind) {
@@ -207,6 +242,9 @@ static void dispatch(struct ipamd *d, struct loop_item *item, uint32_t events, i
 		break;
 	case LOOP_NETLINK:
 		hostwork_netlink(d);
+		break;
+	case LOOP_NFT:
+		on_nft(d, now_us);
 		break;
 	case LOOP_LISTEN:
 		server_accept(d->server, now_us);

@@ -83,12 +83,13 @@ struct ipamd {
 	struct hostnet *hostnet;
 	struct net *net;
 	struct net_monitor *monitor;
+	struct net_nft_watch *nft_watch; /* NULL: a kernel that does not tell */
 	struct server *server;
 	struct metrics *metrics; /* NULL: off */
 	uint64_t random;         /* xorshift state: jitter only */
 
 	int epoll_fd;
-	struct loop_item signal_item, timer_item, executor_item, netlink_item, metrics_item;
+	struct loop_item signal_item, timer_item, executor_item, netlink_item, nft_item, metrics_item;
 	bool stop;
 
 	/* what we know */
@@ -125,10 +126,12 @@ struct ipamd {
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
 
 	/* the host */
-	bool host_dirty;
-	int64_t host_due_us;                                  /* slow sweep */
-	struct hostnet_nic host_nics[CLOUD_NICS_MAX];         /* by slot, as the last sync left it */
-	char *nft_applied, *nft_running;                      /* owned; NULL = none */
+	bool host_dirty, host_thorough, host_retried;
+	int64_t host_due_us, host_sweep_us;           /* the next look; the next one that is thorough */
+	struct hostnet_nic host_nics[CLOUD_NICS_MAX]; /* by slot, as the last sync left it */
+	char *nft_applied, *nft_running;              /* owned; NULL = none */
+	int nft_pid;                                  /* of the program that loaded nft_applied */
+	uint32_t nft_toucher; /* who touched our table last, since we last began to load it; 0 = nobody yet */
 	char pod_links[HOSTNET_NAMES_MAX][LEASE_IFNAME_SIZE]; /* how names of host ends begin that were asked for */
 	unsigned pod_link_count;
 
@@ -289,7 +292,13 @@ void hostwork_lease_down(struct ipamd *d, const struct lease *lease);
 /** hostwork_learn_name() - a name of a host end that was asked for; "" is fine: pods are told by how it begins.
  *  Return: false if it cannot be: one of the node's own interfaces begins so, it is too short, or there are too many. */
 bool hostwork_learn_name(struct ipamd *d, const char *host_ifname);
+
+/* ---- hostwatch.c ---- */
+
+/** hostwork_netlink() - read what rtnetlink tells; repairs are due soon after. */
 void hostwork_netlink(struct ipamd *d);
+/** hostwork_nft_check() - has anybody touched our nft table since we loaded it? Then it is loaded again. */
+void hostwork_nft_check(struct ipamd *d, int64_t now_us);
 
 /* ---- state.c, page.c ---- */
 

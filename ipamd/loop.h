@@ -8,6 +8,7 @@ enum loop_kind {
 	LOOP_TIMER,    /* timerfd: the earliest of all deadlines */
 	LOOP_EXECUTOR, /* eventfd: results are ready */
 	LOOP_NETLINK,  /* links, routes or rules changed */
+	LOOP_NFT,      /* an nft table changed */
 	LOOP_LISTEN,   /* somebody connects */
 	LOOP_CONN,     /* a connection sent bytes or went away */
 	LOOP_METRICS,  /* libmicrohttpd's own epoll descriptor */

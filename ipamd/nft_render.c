@@ -12,8 +12,12 @@
  *            2. a new flow that SNAT will give the primary address is pinned to the primary NIC, so that its later
  *               packets meet rule 1;
  *            3. else the NIC of the block that the pod's address is in.
- *   own    output -150: what the node itself sends under the address of a secondary NIC leaves by that NIC: answers to
- *          who asked there, and ICMPv6 errors, which Linux 6.18 sends under the address of the NIC that a packet came by.
+ *          What others answer to a flow that came by a secondary NIC goes back by it: the pod of another node behind a
+ *          NodePort that was asked there, whose answer comes by the primary NIC.
+ *   own    output -150: the same for what the node itself answers, a hostNetwork pod behind a NodePort say, whose
+ *          source is still the primary address here; and what it sends under the address of a secondary NIC leaves by
+ *          that NIC: new flows, and ICMPv6 errors, which Linux 6.18 sends under the address of the NIC that a packet
+ *          came by. The primary NIC is where all else goes anyway, so nothing is marked, and routed twice, for it.
  *   post   postrouting 100: SNAT of pods' flows that leave by the primary NIC for addresses outside `local`.
  *
  * IPv6 is the same without SNAT: an address of the cloud's network is good outside it too, and only by the NIC that it
@@ -171,6 +175,31 @@ static void render_vmap_entry(const struct nft_input *input, const struct hostne
 	strbuf_printf(out, " 0x%08x : goto nic%u,", hostnet_mark(input->mark_mask, nic->slot), nic->slot);
 }
 
+static bool has_secondary(const struct nft_input *input)
+{
+	for (unsigned i = 0; i < input->nic_count; i++) {
+		if (!input->nics[i].primary && nic_of(input, input->nics[i].slot))
+			return true;
+	}
+	return false;
+}
+
+static void render_secondary_entry(const struct nft_input *input, const struct hostnet_nic *nic, struct strbuf *out)
+{
+	if (!nic->primary)
+		render_vmap_entry(input, nic, out);
+}
+
+/* Answers to a flow that came by a secondary NIC, whoever gives them. */
+static void render_answers(const struct nft_input *input, struct strbuf *out)
+{
+	if (!has_secondary(input))
+		return;
+	strbuf_printf(out, "\t\tct direction reply ct mark and 0x%08x vmap {", input->mark_mask);
+	each_nic(input, out, render_secondary_entry);
+	strbuf_add(out, " }\n");
+}
+
 static void render_frompod(const struct nft_input *input, const struct hostnet_nic *primary, struct strbuf *out)
 {
 	strbuf_add(out, "\tchain frompod {\n");
@@ -235,9 +264,11 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	each_nic(input, out, render_early);
 	strbuf_add(out, "\t}\n\tchain pre {\n\t\ttype filter hook prerouting priority -90; policy accept;\n");
 	render_from_pods(input, "goto frompod", out);
+	render_answers(input, out);
 	strbuf_add(out, "\t}\n");
 	render_frompod(input, primary, out);
 	strbuf_add(out, "\tchain own {\n\t\ttype route hook output priority -150; policy accept;\n");
+	render_answers(input, out);
 	each_nic(input, out, render_own_entry);
 	strbuf_add(out, "\t}\n");
 	render_post(input, primary, out);

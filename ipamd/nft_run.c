@@ -196,7 +196,7 @@ static int watch_end(struct run *run, pid_t pid, int64_t deadline_us, struct err
 	return failed(run, &info, err);
 }
 
-int nft_run(const char *batch, int64_t deadline_us, struct err *err)
+int nft_run(const char *batch, int64_t deadline_us, int *ret_pid, struct err *err)
 {
 	_cleanup_close_ int in = -1, out = -1;
 	struct run run = { .pidfd = -1, .errors = -1 };
@@ -205,6 +205,8 @@ int nft_run(const char *batch, int64_t deadline_us, struct err *err)
 	pid_t pid;
 
 	assert(batch);
+	if (ret_pid)
+		*ret_pid = 0;
 	if (!find_in(getenv("PATH"), path) && !find_in(NFT_PATH, path))
 		return err_set(err, ERR_NOTFOUND, NFT_DOMAIN, "no nft program in PATH or in %s", NFT_PATH);
 	in = open_batch(batch, err);
@@ -216,6 +218,8 @@ int nft_run(const char *batch, int64_t deadline_us, struct err *err)
 	out = pipe_fds[1];
 	(void)fcntl(run.errors, F_SETFL, O_NONBLOCK);
 	r = spawn(path, in, out, &pid);
+	if (r == 0 && ret_pid)
+		*ret_pid = (int)pid;
 	cleanup_close(&out);
 	out = -1;
 	r = r != 0 ? err_set_errno(err, ERR_RETRY, NFT_DOMAIN, r, "start %s", path)

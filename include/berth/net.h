@@ -87,6 +87,8 @@ int net_links(struct net *net, int (*fn)(const struct net_link *link, void *arg)
 int net_link_set_up(struct net *net, int index, bool up, struct err *err);
 /** net_link_set_mtu() - idempotent. Errors: NOTFOUND, INVALID with the device's limit in the message. */
 int net_link_set_mtu(struct net *net, int index, unsigned mtu, struct err *err);
+/** net_link_set_mac() - idempotent. Errors: NOTFOUND, INVALID (no address of a single host). */
+int net_link_set_mac(struct net *net, int index, const struct macaddr *mac, struct err *err);
 /** net_link_make_no_addrs() - the kernel gives the link no IPv6 address of its own making, hence neither link-local
  *  address nor duplicate detection nor router solicitation (addrgenmode none). Only before it is up: addresses that it
  *  has stay. Errors: NOTFOUND, INVALID (EAFNOSUPPORT: the link has no IPv6: kernel without it, or an MTU under 1280). */
@@ -115,6 +117,21 @@ static inline struct macaddr net_twin_mac(const struct macaddr *mac)
 
 	twin.bytes[MACADDR_LEN - 1] ^= 1U;
 	return twin;
+}
+/** net_named_mac() - the MAC of a near end that is known by @name: always the same one, locally administered, lowest bit
+ *  0, so that whoever finds another one there can put it back. */
+static inline struct macaddr net_named_mac(const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325U; /* FNV-1a of 64 bits */
+	struct macaddr mac;
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 0x100000001b3U;
+	for (unsigned i = 0; i < MACADDR_LEN; i++)
+		mac.bytes[i] = (uint8_t)(hash >> (8 * i));
+	mac.bytes[0] = (uint8_t)((mac.bytes[0] & 0xfcU) | 0x02U);
+	mac.bytes[MACADDR_LEN - 1] &= 0xfeU;
+	return mac;
 }
 /** net_veth_add() - Errors: CONFLICT when either name exists (the message says which, when known). */
 int net_veth_add(struct net *net, const struct net_veth *veth, struct err *err);
@@ -233,6 +250,7 @@ enum net_event_kind {
 	NET_EVENT_ROUTE_GONE,
 	NET_EVENT_RULE_GONE,
 	NET_EVENT_ADDR_GONE,
+	NET_EVENT_SYSCTL, /* rp_filter or forwarding, of whatever link; the kernel announces no others of those we set */
 	NET_EVENT_OVERFLOW,
 };
 /** struct net_event - the kernel announces no IPv4 route or address that died with its link, and no route that a
@@ -240,6 +258,7 @@ enum net_event_kind {
 struct net_event {
 	enum net_event_kind kind;
 	struct net_link link;   /* LINK, LINK_GONE */
+	bool born;              /* LINK: this is its first sight */
 	struct net_route route; /* ROUTE_GONE */
 	struct net_rule rule;   /* RULE_GONE */
 	struct net_addr addr;   /* ADDR_GONE */
@@ -254,5 +273,24 @@ int net_monitor_fd(const struct net_monitor *monitor);
  * everything. */
 int net_monitor_read(struct net_monitor *monitor, void (*fn)(const struct net_event *event, void *arg), void *arg,
 		     struct err *err);
+
+/* ---- watching an nft table ---- */
+
+struct net_nft_watch;
+
+/** struct net_nft_touch - what happened to the table since the last look. */
+struct net_nft_touch {
+	bool touched; /* something of it came, changed or went */
+	bool lost;    /* more happened than could be kept */
+	uint32_t by;  /* touched: netlink address of who did it last: the process ID of an nft program */
+};
+/** net_nft_watch_open() - `table inet @table` of the calling thread's namespace, whether it is there or not. */
+int net_nft_watch_open(const char *table, struct net_nft_watch **ret, struct err *err);
+/** net_nft_watch_close() - NULL is fine. */
+void net_nft_watch_close(struct net_nft_watch *watch);
+/** net_nft_watch_fd() - borrowed, non-blocking, for epoll. */
+int net_nft_watch_fd(const struct net_nft_watch *watch);
+/** net_nft_watch_read() - drain what is there, at most 256 datagrams a call. */
+int net_nft_watch_read(struct net_nft_watch *watch, struct net_nft_touch *ret, struct err *err);
 
 #endif

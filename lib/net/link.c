@@ -227,6 +227,20 @@ int net_link_set_mtu(struct net *net, int index, unsigned mtu, struct err *err)
 	return rc < 0 ? net_fail(err, rc, &ack, "set MTU of link %d to %u", index, mtu) : 0;
 }
 
+int net_link_set_mac(struct net *net, int index, const struct macaddr *mac, struct err *err)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = index };
+	char text[MACADDR_STRLEN];
+	struct net_ack ack;
+	_cleanup_msg_ struct net_msg msg = { 0 };
+	int rc;
+
+	net_msg_init(&msg, RTM_SETLINK, 0, &ifi, sizeof(ifi));
+	net_msg_put(&msg, IFLA_ADDRESS, mac->bytes, MACADDR_LEN);
+	rc = net_call(net, &msg, &ack);
+	return rc < 0 ? net_fail(err, rc, &ack, "set MAC of link %d to %s", index, macaddr_str(mac, text)) : 0;
+}
+
 int net_link_make_no_addrs(struct net *net, int index, struct err *err)
 {
 	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = index };

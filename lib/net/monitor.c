@@ -2,14 +2,15 @@
 /*
  * DOC: watching
  *
- * One non-blocking socket in the groups of links, addresses, routes and rules. Only what somebody may have to repair is
- * passed on: links as they come and change, and the other things when they go. What the socket could not hold is
+ * One non-blocking socket in the groups of links, addresses, routes, rules and sysctls. Only what somebody may have to
+ * repair is passed on: links and sysctls as they change, and the other things when they go. What the socket could not hold is
  * reported as OVERFLOW, after which only a fresh look at everything is worth anything.
  *
  * The kernel does not announce IPv4 routes and addresses that die with their link, nor does it announce the route that
  * a replacement took the place of; the link's own event, or the next look at everything, has to do.
  */
 #include <errno.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -28,8 +29,8 @@ struct net_monitor {
 };
 
 static const int groups[] = {
-	RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-	RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,
+	RTNLGRP_LINK,      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,  RTNLGRP_IPV4_ROUTE,   RTNLGRP_IPV6_ROUTE,
+	RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE,   RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF,
 };
 
 static int monitor_join(struct net_monitor *monitor, struct err *err)
@@ -88,8 +89,23 @@ static int event_link(struct nlmsghdr *hdr, enum net_event_kind kind, struct net
 	if (rc == 0) {
 		event->kind = kind;
 		event->link = info.link;
+		/* of a new link all flags are said to have changed */
+		event->born = ((const struct ifinfomsg *)nlmsg_data(hdr))->ifi_change == ~0U;
 	}
 	return rc;
+}
+
+/* A write of one value is announced with that value alone, the birth of a link with all of them. */
+static int event_sysctl(struct nlmsghdr *hdr, struct net_event *event)
+{
+	struct nlattr *attrs[NETCONFA_MAX + 1];
+
+	if (nlmsg_parse(hdr, sizeof(struct netconfmsg), attrs, NETCONFA_MAX, NULL) < 0)
+		return -EBADMSG;
+	if (attrs[NETCONFA_MC_FORWARDING] || (!attrs[NETCONFA_RP_FILTER] && !attrs[NETCONFA_FORWARDING]))
+		return 1;
+	event->kind = NET_EVENT_SYSCTL;
+	return 0;
 }
 
 /* Return: 0, 1 = nothing to report, -EBADMSG. */
@@ -109,6 +125,8 @@ static int event_from(struct nlmsghdr *hdr, struct net_event *event)
 	case RTM_DELADDR:
 		event->kind = NET_EVENT_ADDR_GONE;
 		return net_parse_addr(hdr, &event->addr);
+	case RTM_NEWNETCONF:
+		return event_sysctl(hdr, event);
 	default:
 		return 1;
 	}

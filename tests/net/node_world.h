@@ -125,7 +125,7 @@ struct batch {
 
 static inline int run_batch(void *arg, struct err *err)
 {
-	return nft_run(((struct batch *)arg)->text, clock_now(&clock_boot) + NFT_US, err);
+	return nft_run(((struct batch *)arg)->text, clock_now(&clock_boot) + NFT_US, NULL, err);
 }
 
 static inline void nft(enum place place, const char *text)
@@ -432,7 +432,7 @@ static inline void sync_ok(struct wish *wish)
 
 static inline void nft_table(const struct wish *wish)
 {
-	const struct prefix local[] = { pfx("10.0.0.0/16"), pfx("2001:db8::/56") };
+	const struct prefix local[] = { pfx("10.0.0.0/16"), pfx("192.0.2.0/24"), pfx("2001:db8::/56") };
 	struct pool_block_ref refs[ARRAY_SIZE(wish->blocks)];
 	const struct nft_input input = {
 		.mark_mask = MASK,

@@ -104,7 +104,7 @@ static void test_datapath__without_the_element_of_the_nic_map(void **state)
 	}
 }
 
-static void test_datapath__without_the_snat_rule(void **state)
+static void test_datapath__without_the_snat_rule__rule_8(void **state)
 {
 	(void)state;
 	nft(NA, "flush chain inet berth post\n");
@@ -132,7 +132,7 @@ static void test_datapath__without_the_pin(void **state)
 }
 
 /* Without the note of the NIC a flow came by, the answer leaves by the pod's own NIC under the node's address. */
-static void test_datapath__without_the_early_chain(void **state)
+static void test_datapath__without_the_early_chain__aws_36__rule_9(void **state)
 {
 	(void)state;
 	nft(NA, "flush chain inet berth early\n");
@@ -181,7 +181,7 @@ static void test_datapath__without_the_rules(void **state)
 	}
 }
 
-static void test_datapath__nodeport_under_every_rp_filter(void **state)
+static void test_datapath__nodeport_under_every_rp_filter__aws_36(void **state)
 {
 	static const char *const values[] = { "0", "1", "2" };
 
@@ -239,8 +239,25 @@ static void test_datapath__without_the_cover(void **state)
 	everything_passes();
 }
 
+/* The fabric would bring them home too, if it were asked: it drops what pods of one node say to each other. */
+static void test_datapath__pods_of_a_node_do_not_use_the_fabric__rule_1(void **state)
+{
+	(void)state;
+	nft(VPC,
+	    "table inet inside {\n chain p { type filter hook prerouting priority -300;\n"
+	    "  ip saddr { 10.0.0.11, 10.0.0.21 } ip daddr { 10.0.0.11, 10.0.0.21 } drop\n"
+	    "  ip6 saddr { 2001:db8:0:1:a::11, 2001:db8:0:1::21 } ip6 daddr { 2001:db8:0:1:a::11, 2001:db8:0:1::21 }"
+	    " drop\n }\n}\n");
+	each_family(f)
+	{
+		passes(&plain_flows[f][2]);
+		passes(&plain_flows[f][3]);
+	}
+	nft(VPC, "delete table inet inside\n");
+}
+
 /* Bits of others, in packets and connections, come through; ours have the value they shall have. */
-static void test_datapath__bits_of_others_are_kept(void **state)
+static void test_datapath__bits_of_others_are_kept__aws_37__rule_10(void **state)
 {
 	(void)state;
 	nft(NA, "table inet others {\n"
@@ -300,7 +317,7 @@ static void assert_silent(enum place place, const char *path)
 }
 
 /* Since the pods were wired, over all the flows of all the tests before. */
-static void test_datapath__no_neighbour_discovery_between_pod_and_node(void **state)
+static void test_datapath__no_neighbour_discovery_between_pod_and_node__rule_6(void **state)
 {
 	(void)state;
 	each(plain_flows[ip_index(IP_V6)], passes);
@@ -416,16 +433,17 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		path_test(test_datapath__every_flow_passes),
 		path_test(test_datapath__without_the_element_of_the_nic_map),
-		path_test(test_datapath__without_the_snat_rule),
+		path_test(test_datapath__without_the_snat_rule__rule_8),
 		path_test(test_datapath__without_the_pin),
-		path_test(test_datapath__without_the_early_chain),
+		path_test(test_datapath__without_the_early_chain__aws_36__rule_9),
 		path_test(test_datapath__without_the_own_chain),
 		path_test(test_datapath__without_the_rules),
-		path_test(test_datapath__nodeport_under_every_rp_filter),
+		path_test(test_datapath__nodeport_under_every_rp_filter__aws_36),
 		path_test(test_datapath__free_address_is_unreachable),
 		path_test(test_datapath__without_the_cover),
-		path_test(test_datapath__bits_of_others_are_kept),
-		path_test(test_datapath__no_neighbour_discovery_between_pod_and_node),
+		path_test(test_datapath__pods_of_a_node_do_not_use_the_fabric__rule_1),
+		path_test(test_datapath__bits_of_others_are_kept__aws_37__rule_10),
+		path_test(test_datapath__no_neighbour_discovery_between_pod_and_node__rule_6),
 		path_test(test_datapath__jumbo_frames),
 		path_test(test_datapath__pods_hear_of_a_smaller_path),
 	};

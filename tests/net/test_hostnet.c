@@ -98,7 +98,7 @@ static void assert_sysctl(const char *key, const char *value)
 	free(text);
 }
 
-static void test_sync__repairs_what_others_flush(void **state)
+static void test_sync__repairs_what_others_flush__aws_34__rule_11(void **state)
 {
 	/* of IPv4 two covers, of IPv6 three, because one of its pods is in a range; two pods, a gateway and a default */
 	static const unsigned routes[IP_FAMILIES] = { 6, 7 };
@@ -160,7 +160,7 @@ static void test_sync__repairs_a_link_without_ipv6(void **state)
 	each(secondary_flows[ip_index(IP_V6)], passes);
 }
 
-static void test_sync__follows_the_mtu_of_the_primary(void **state)
+static void test_sync__follows_the_mtu_of_the_primary__rule_4(void **state)
 {
 	struct net_link link = { 0 };
 	struct wish wish;
@@ -211,7 +211,7 @@ static bool has_route(const struct net_route *route)
 }
 
 /* Foreign things in our own places: our table, our priority, table local, main; also when the NIC goes. */
-static void test_sync__leaves_what_others_made(void **state)
+static void test_sync__leaves_what_others_made__rule_11(void **state)
 {
 	static const char *const dsts[IP_FAMILIES][3] = {
 		{ "192.0.2.0/24", "192.0.2.1/32", "192.0.2.2/32" },
@@ -267,7 +267,7 @@ static void test_sync__a_nic_that_goes(void **state)
 	}
 }
 
-static void test_sync__a_nic_whose_link_is_not_there_yet(void **state)
+static void test_sync__a_nic_whose_link_is_not_there_yet__rule_4(void **state)
 {
 	struct wish wish;
 
@@ -281,6 +281,40 @@ static void test_sync__a_nic_whose_link_is_not_there_yet(void **state)
 	assert_false(wish.nics[2].ready);
 	assert_string_equal(wish.nics[2].ifname, "");
 	assert_int_equal(wish.report.added + wish.report.removed, 0);
+}
+
+/* The link of a NIC under another name and index, as after it was attached anew or udev has renamed it: what it has
+ * follows from its slot. */
+static void test_sync__a_nic_by_its_mac_and_slot__rule_3__rule_4(void **state)
+{
+	static const char *const names[] = { "eth9", "ens9" };
+	struct macaddr mac;
+	struct wish wish;
+
+	(void)state;
+	assert_int_equal(macaddr_parse("02:00:00:00:00:99", &mac), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct net_veth veth = { .name = names[i], .mac = &mac, .peer_netns_fd = -1, .peer_name = "fabric9" };
+
+		must(net_veth_add(world.net[NA], &veth, &oops));
+		must(net_link_set_up(world.net[NA], link_index(NA, "fabric9"), true, &oops));
+		usual(&wish);
+		wish.nics[2] = wish.nics[1];
+		wish.nics[2].slot = 2;
+		wish.nics[2].mac = mac;
+		wish.nics[2].primary_addr = ip("10.0.0.90");
+		wish.nics[2].primary_addr6 = ip("2001:db8:0:1::90");
+		wish.want.nic_count = 3;
+		sync_ok(&wish);
+		assert_true(wish.nics[2].ready);
+		assert_string_equal(wish.nics[2].ifname, names[i]);
+		each_family(f)
+		{
+			assert_int_equal(count_routes(f, TABLE_BASE + 2, names[i], true), 2);
+			assert_int_equal(count_rules(f), 3);
+		}
+		must(net_link_del(world.net[NA], link_index(NA, names[i]), &oops));
+	}
 }
 
 /* A host end never is a NIC, even under a NIC's MAC. */
@@ -302,7 +336,7 @@ static void test_sync__a_pods_link_under_the_mac_of_a_nic(void **state)
 }
 
 /* What DHCP does to a NIC that appears: an address with its subnet's length, so a route in main. */
-static void test_sync__address_with_a_prefix_route(void **state)
+static void test_sync__address_with_a_prefix_route__rule_5(void **state)
 {
 	static const struct {
 		const char *addr;
@@ -397,6 +431,85 @@ static void test_sync__address_of_a_pod_on_an_interface(void **state)
 	must(net_addr_del(world.net[NA], index, &addr, 128, &oops));
 	sync_ok(&wish);
 	assert_int_equal(wish.report.added + wish.report.removed, 0);
+}
+
+/* ---- numbers that others use ---- */
+
+struct seen_conflicts {
+	char text[2048];
+	unsigned count;
+};
+
+static void keep_conflict(const struct hostnet_conflict *conflict, void *arg)
+{
+	struct seen_conflicts *seen = arg;
+	size_t len = strlen(seen->text);
+
+	(void)snprintf(seen->text + len, sizeof(seen->text) - len, "IPv%u %s (%u): %s\n",
+		       conflict->family == IP_V6 ? 6U : 4U, conflict->what, conflict->protocol, conflict->setting);
+	seen->count++;
+}
+
+static void assert_conflicts(unsigned count, const char *text)
+{
+	struct seen_conflicts seen = { .count = 0 };
+
+	must(hostnet_conflicts(world.hostnet, keep_conflict, &seen, &oops));
+	if (seen.count != count || !strstr(seen.text, text))
+		fail_msg("\"%s\" is not among %u of %u:\n%s", text, count, seen.count, seen.text);
+}
+
+/* Marks of kube-proxy, Felix and Cilium are no conflict; ours are none with ourselves. */
+static void test_hostnet_conflicts__named__rule_10(void **state)
+{
+	static const struct net_rule harmless[] = {
+		{ .priority = 9, .fwmark = 0x200, .fwmask = 0xf00, .table = 2004 },
+		{ .priority = 5210, .fwmark = 0x80000, .fwmask = 0xff0000, .table = 52 },
+		{ .priority = 2000, .fwmark = 0x4000, .fwmask = 0x4000, .table = NET_TABLE_MAIN },
+	};
+	static const struct {
+		struct net_rule rule;
+		const char *text;
+	} harms[] = {
+		{ { .priority = 5000, .fwmark = 0x10, .fwmask = 0x10, .table = 77 },
+		  "rule 5000: fwmark 0x10/0x10 lookup 77 (4): markMask" },
+		{ { .priority = 5000, .fwmark = 0x80, .fwmask = 0x80, .table = TABLE_BASE + 1 },
+		  "rule 5000: fwmark 0x80/0x80 lookup 48641 (4): tableBase" },
+		{ { .priority = RULE_PRIORITY, .fwmark = 0x80, .fwmask = 0x80, .table = NET_TABLE_MAIN },
+		  "rule 1024: fwmark 0x80/0x80 lookup 254 (4): rulePriority" },
+	};
+
+	(void)state;
+	assert_conflicts(0, "");
+	each_family(f)
+	{
+		struct net_route route = { .dst = pfx(f ? "2001:db8:2::/64" : "192.0.2.0/24"),
+					   .type = NET_ROUTE_UNREACHABLE,
+					   .table = TABLE_BASE + 3,
+					   .protocol = RTPROT_STATIC };
+
+		for (size_t i = 0; i < ARRAY_SIZE(harmless); i++) {
+			struct net_rule rule = harmless[i];
+
+			rule.family = ip_family_at(f);
+			rule.protocol = RTPROT_STATIC;
+			must(net_rule_add(world.net[NA], &rule, &oops));
+			assert_conflicts(0, "");
+			must(net_rule_del(world.net[NA], &rule, &oops));
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(harms); i++) {
+			struct net_rule rule = harms[i].rule;
+
+			rule.family = ip_family_at(f);
+			rule.protocol = RTPROT_STATIC;
+			must(net_rule_add(world.net[NA], &rule, &oops));
+			assert_conflicts(1, harms[i].text);
+			must(net_rule_del(world.net[NA], &rule, &oops));
+		}
+		must(net_route_replace(world.net[NA], &route, &oops));
+		assert_conflicts(1, "in table 48643 (4): tableBase");
+		must(net_route_del(world.net[NA], &route, &oops));
+	}
 }
 
 /* ---- the router's advertisements ---- */
@@ -575,7 +688,7 @@ static void test_sync__pod_without_a_link(void **state)
 }
 
 /* Whatever stands there while a plugin is at work stays: cover, route or nothing. */
-static void test_sync__reserved_pods_are_left_alone(void **state)
+static void test_sync__reserved_pods_are_left_alone__rule_11(void **state)
 {
 	struct wish wish;
 
@@ -652,6 +765,58 @@ static void test_sync__repairs_a_pods_link_that_was_down(void **state)
 	everything_passes();
 }
 
+static void test_sync__repairs_a_pods_link__aws_33(void **state)
+{
+	const struct macaddr other = { { 2, 0, 0, 0, 0, 0x78 } }, own = net_named_mac("bth00000000002");
+	int index = link_index(NA, "bth00000000002");
+	struct net_link link = { 0 };
+	struct wish wish;
+
+	(void)state;
+	must(net_link_by_index(world.net[NA], index, &link, &oops));
+	assert_true(macaddr_equal(&link.mac, &own)); /* as the plugin made it */
+	must(net_link_set_mac(world.net[NA], index, &other, &oops));
+	must(net_link_set_up(world.net[NA], index, false, &oops));
+	usual(&wish);
+	sync_ok(&wish);
+	assert_int_equal(wish.report.added, 5); /* MAC, up, a route of each family, a neighbour */
+	must(net_link_by_index(world.net[NA], index, &link, &oops));
+	assert_true(link.up && macaddr_equal(&link.mac, &own));
+	everything_passes();
+}
+
+/* A pod that its plugin wires right now is the plugin's. */
+static void test_sync__leaves_the_link_of_a_reserved_pod(void **state)
+{
+	int index = link_index(NA, "bth00000000002");
+	struct net_link link = { 0 };
+	struct wish wish;
+
+	(void)state;
+	must(net_link_set_up(world.net[NA], index, false, &oops));
+	usual(&wish);
+	wish.pods[1].bound = wish.pods[3].bound = false;
+	sync_ok(&wish);
+	must(net_link_by_index(world.net[NA], index, &link, &oops));
+	assert_false(link.up);
+}
+
+/* The kernel tells nobody: found by the slow sweep, which asks to be thorough. */
+static void test_sync__accept_ra_of_a_host_end__rule_4(void **state)
+{
+	static const char key[] = "net/ipv6/conf/bth00000000001/accept_ra";
+	struct wish wish;
+
+	(void)state;
+	sysctl(NA, key, "1");
+	usual(&wish);
+	sync_ok(&wish);
+	assert_sysctl(key, "1");
+	wish.want.thorough = true;
+	sync_ok(&wish);
+	assert_sysctl(key, "0");
+}
+
 /* A pod that got another MAC after it was wired: who put that right is right. */
 static void test_sync__leaves_a_neighbour_that_was_changed(void **state)
 {
@@ -709,7 +874,7 @@ static void test_hostnet_pod_down__single_addresses_and_ranges(void **state)
 
 /* A lease of one family says nothing about the other; a link that is gone took its routes along; somebody else's link
  * keeps its own. */
-static void test_hostnet_pod_down__only_what_is_said(void **state)
+static void test_hostnet_pod_down__only_what_is_said__rule_2(void **state)
 {
 	const struct ipaddr addrs[IP_FAMILIES] = { { 0 }, ip(ranged[1]) };
 	const struct prefix blocks[IP_FAMILIES] = { { { 0 }, 0 }, pfx(ranges[1]) };
@@ -763,27 +928,32 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		path_test(test_sync__a_second_time_changes_nothing),
-		path_test(test_sync__repairs_what_others_flush),
+		path_test(test_sync__repairs_what_others_flush__aws_34__rule_11),
 		path_test(test_sync__repairs_a_link_that_was_taken_down),
 		path_test(test_sync__repairs_a_link_without_ipv6),
-		path_test(test_sync__follows_the_mtu_of_the_primary),
-		path_test(test_sync__leaves_what_others_made),
+		path_test(test_sync__follows_the_mtu_of_the_primary__rule_4),
+		path_test(test_sync__leaves_what_others_made__rule_11),
 		path_test(test_sync__a_nic_that_goes),
-		path_test(test_sync__a_nic_whose_link_is_not_there_yet),
+		path_test(test_sync__a_nic_whose_link_is_not_there_yet__rule_4),
+		path_test(test_sync__a_nic_by_its_mac_and_slot__rule_3__rule_4),
 		path_test(test_sync__a_pods_link_under_the_mac_of_a_nic),
-		path_test(test_sync__address_with_a_prefix_route),
+		path_test(test_sync__address_with_a_prefix_route__rule_5),
 		path_test(test_sync__address_of_a_block_on_an_interface),
 		path_test(test_sync__address_of_a_pod_on_an_interface),
 		path_test(test_sync__keeps_the_default_route_that_was_learnt),
 		path_test(test_sync__leaves_ipv6_alone_where_nobody_wants_it),
 		path_test(test_sync__ipv6_alone),
 		path_test(test_sync__pod_without_a_link),
-		path_test(test_sync__reserved_pods_are_left_alone),
+		path_test(test_sync__reserved_pods_are_left_alone__rule_11),
 		path_test(test_sync__route_of_no_pod_in_a_range),
 		path_test(test_sync__repairs_a_pods_link_that_was_down),
 		path_test(test_sync__leaves_a_neighbour_that_was_changed),
+		path_test(test_sync__repairs_a_pods_link__aws_33),
+		path_test(test_sync__leaves_the_link_of_a_reserved_pod),
+		path_test(test_sync__accept_ra_of_a_host_end__rule_4),
+		path_test(test_hostnet_conflicts__named__rule_10),
 		path_test(test_hostnet_pod_down__single_addresses_and_ranges),
-		path_test(test_hostnet_pod_down__only_what_is_said),
+		path_test(test_hostnet_pod_down__only_what_is_said__rule_2),
 		path_test(test_hostnet_pod_links__and_their_end),
 	};
 

@@ -2,6 +2,8 @@
 #include <poll.h>
 
 #include "berth/clock.h"
+#include "berth/clock.h"
+#include "ipamd/hostnet.h"
 #include "tests/net/world.h"
 
 #define WAIT_US (5 * USEC_PER_SEC) /* for an event that must come */
@@ -129,6 +131,104 @@ static void test_net_monitor__route_rule_and_address_vanish(void **state)
 	assert_int_equal(seen.last.addr.index, oif);
 }
 
+/* So that who watches need not look at every pod that is born. */
+static void test_net_monitor__birth_of_a_link_is_told_from_a_change(void **state)
+{
+	const struct world *w = *state;
+	const struct net_veth veth = { .name = "eth7", .peer_name = "p7", .peer_netns_fd = -1 };
+	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
+	struct seen seen;
+
+	must(net_veth_add(w->a, &veth, &err));
+	seen = wait_for(monitor, NET_EVENT_LINK, "eth7");
+	assert_true(seen.last.born);
+	world_ip_do(w->a_name, "link set eth7 up");
+	seen = wait_for(monitor, NET_EVENT_LINK, "eth7");
+	assert_false(seen.last.born);
+}
+
+static int write_sysctl(void *arg, struct err *err)
+{
+	(void)err;
+	return fs_sysctl_write(arg, "1");
+}
+
+static void test_net_monitor__sysctls_that_change(void **state)
+{
+	const struct world *w = *state;
+	_cleanup_monitor_ struct net_monitor *monitor = NULL;
+	struct seen seen = { .kind = NET_EVENT_SYSCTL };
+	char rp_filter[] = "net/ipv4/conf/eth7/rp_filter", forwarding[] = "net/ipv6/conf/all/forwarding";
+
+	monitor = monitor_of(w->a_fd);
+	(void)world_pair(w->a, "eth7", "p7");
+	must(net_monitor_read(monitor, see, &seen, &err));
+	assert_int_equal(seen.count, 0); /* the values that a new link is born with are no change */
+	must(netns_run(w->a_fd, write_sysctl, rp_filter, &err));
+	(void)wait_for(monitor, NET_EVENT_SYSCTL, "");
+	must(netns_run(w->a_fd, write_sysctl, forwarding, &err));
+	(void)wait_for(monitor, NET_EVENT_SYSCTL, "");
+}
+
+/* ---- nft ---- */
+
+static int open_watch(void *arg, struct err *err)
+{
+	return net_nft_watch_open("berth", arg, err);
+}
+
+static int load(void *arg, struct err *err)
+{
+	int pid = 0;
+
+	if (nft_run(arg, clock_now(&clock_boot) + 10 * USEC_PER_SEC, &pid, err) < 0)
+		return -1;
+	return pid;
+}
+
+static struct net_nft_touch touch_of(struct net_nft_watch *watch)
+{
+	struct net_nft_touch touch = { 0 };
+
+	must(net_nft_watch_read(watch, &touch, &err));
+	return touch;
+}
+
+/* Each change by a program of its own, so by another one than before. */
+static void test_net_nft_watch__who_touched_the_table_last(void **state)
+{
+	static const char *const changes[] = {
+		"table inet berth { map m { type ipv4_addr : mark; elements = { 10.0.0.1 : 2 } }\nchain c { }\n }\n",
+		"add rule inet berth c drop\n",
+		"flush chain inet berth c\n",
+		"delete element inet berth m { 10.0.0.1 }\n",
+		"table inet berth {}\ndelete table inet berth\ntable inet berth {}\n",
+		"flush ruleset\n",
+	};
+	const struct world *w = *state;
+	struct net_nft_watch *watch = NULL;
+	struct net_nft_touch touch;
+	char other[] = "table ip berth {}\ntable inet other {}\n";
+	int pid;
+
+	must(netns_run(w->a_fd, open_watch, &watch, &err));
+	assert_true(fcntl(net_nft_watch_fd(watch), F_GETFD) & FD_CLOEXEC);
+	assert_false(touch_of(watch).touched);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		char batch[256];
+
+		assert_int_equal(str_copy(batch, sizeof(batch), changes[i]), 0);
+		pid = netns_run(w->a_fd, load, batch, NULL);
+		assert_true(pid > 0);
+		touch = touch_of(watch);
+		assert_true(touch.touched && !touch.lost);
+		assert_int_equal(touch.by, pid);
+	}
+	assert_true(netns_run(w->a_fd, load, other, NULL) > 0);
+	assert_false(touch_of(watch).touched);
+	net_nft_watch_close(watch);
+}
+
 static void test_net_monitor_read__nothing_there(void **state)
 {
 	const struct world *w = *state;
@@ -209,6 +309,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		world_test(test_net_monitor__link_comes_and_goes),
 		world_test(test_net_monitor__route_rule_and_address_vanish),
+		world_test(test_net_monitor__birth_of_a_link_is_told_from_a_change),
+		world_test(test_net_monitor__sysctls_that_change),
+		world_test(test_net_nft_watch__who_touched_the_table_last),
 		world_test(test_net_monitor_read__nothing_there),
 		world_test(test_net_monitor__leaving_a_bridge_is_not_gone),
 		world_test(test_net_monitor_read__a_bounded_number_at_a_time),

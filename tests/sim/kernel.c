@@ -295,11 +295,18 @@ int netns_open(const char *path, int *ret_fd, struct err *err)
 int net_monitor_read(struct net_monitor *monitor, void (*fn)(const struct net_event *event, void *arg), void *arg,
 		     struct err *err)
 {
-	const struct net_event event = { .kind = NET_EVENT_LINK, .link = { .name = "eth" } };
+	struct net_event event = { .kind = NET_EVENT_LINK, .link = { .name = "eth" } };
 
 	(void)monitor;
 	(void)err;
-	for (; sim_world->kernel.events; sim_world->kernel.events--)
-		fn(&event, arg);
+	if (!sim_world->kernel.events)
+		return 0;
+	/* which one it was does not matter to who looks at all of them */
+	sim_world->kernel.events = 0;
+	for (unsigned i = 0; i < MODEL_NICS; i++) {
+		event.link.mac = sim_world->cloud.now.nics[i].mac;
+		if (sim_world->cloud.now.nics[i].state > MNIC_AVAILABLE)
+			fn(&event, arg);
+	}
 	return 0;
 }

@@ -326,7 +326,7 @@ static int teardown_ns(void **state)
 
 static int run_batch(void *arg, struct err *err)
 {
-	return nft_run(arg, clock_now(&clock_boot) + RUN_US, err);
+	return nft_run(arg, clock_now(&clock_boot) + RUN_US, NULL, err);
 }
 
 static int run_in(const struct world *w, const char *batch, struct err *err)
@@ -429,7 +429,7 @@ static void test_nft_run__hangs(void **state)
 
 	(void)state;
 	fake_nft(&fake, "exec sleep 60");
-	assert_int_equal(nft_run("table inet x {}\n", start_us + 100 * USEC_PER_MSEC, &err), -1);
+	assert_int_equal(nft_run("table inet x {}\n", start_us + 100 * USEC_PER_MSEC, NULL, &err), -1);
 	unfake(&fake);
 	assert_int_equal(err.class, ERR_RETRY);
 	assert_true(clock_now(&clock_boot) - start_us < 5 * USEC_PER_SEC);
@@ -445,7 +445,7 @@ static void test_nft_run__talks_without_end_and_fails(void **state)
 	fake_nft(
 		&fake,
 		"cat >/dev/null; echo '/dev/stdin:1:1-2: Error: first line' >&2; head -c 300000 /dev/zero >&2; exit 3");
-	assert_int_equal(nft_run("x\n", clock_now(&clock_boot) + RUN_US, &err), -1);
+	assert_int_equal(nft_run("x\n", clock_now(&clock_boot) + RUN_US, NULL, &err), -1);
 	unfake(&fake);
 	assert_int_equal(err.class, ERR_INVALID);
 	assert_int_equal(err.code, 3);
@@ -463,7 +463,7 @@ static void test_nft_run__does_not_read(void **state)
 	for (unsigned i = 0; i < 16384; i++)
 		strbuf_printf(&batch, "# %060u\n", i);
 	fake_nft(&fake, "exec <&-; exit 0");
-	assert_int_equal(nft_run(batch.text, clock_now(&clock_boot) + RUN_US, &err), 0);
+	assert_int_equal(nft_run(batch.text, clock_now(&clock_boot) + RUN_US, NULL, &err), 0);
 	unfake(&fake);
 	assert_no_child();
 }
@@ -475,7 +475,7 @@ static void test_nft_run__is_killed(void **state)
 
 	(void)state;
 	fake_nft(&fake, "kill -9 $$");
-	assert_int_equal(nft_run("x\n", clock_now(&clock_boot) + RUN_US, &err), -1);
+	assert_int_equal(nft_run("x\n", clock_now(&clock_boot) + RUN_US, NULL, &err), -1);
 	unfake(&fake);
 	assert_int_equal(err.class, ERR_RETRY);
 	assert_non_null(strstr(err.msg, "signal 9"));
@@ -491,7 +491,7 @@ static void test_nft_run__leaves_somebody_behind(void **state)
 
 	(void)state;
 	fake_nft(&fake, "sleep 2 & exit 0");
-	assert_int_equal(nft_run("x\n", start_us + RUN_US, &err), 0);
+	assert_int_equal(nft_run("x\n", start_us + RUN_US, NULL, &err), 0);
 	unfake(&fake);
 	assert_true(clock_now(&clock_boot) - start_us < USEC_PER_SEC + USEC_PER_SEC / 2);
 }
@@ -506,7 +506,7 @@ static void test_nft_run__arguments_and_input(void **state)
 	(void)state;
 	fake_nft(&fake,
 		 "exec >$(dirname $0)/seen; echo \"$#:$1:$2\"; cat; ls -l /proc/self/fd | grep -c memfd:berth-nft");
-	assert_int_equal(nft_run("the; `batch` $(id)\n", clock_now(&clock_boot) + RUN_US, &err), 0);
+	assert_int_equal(nft_run("the; `batch` $(id)\n", clock_now(&clock_boot) + RUN_US, NULL, &err), 0);
 	check_path(path, sizeof(path), fake.dir, "seen");
 	assert_int_equal(fs_read(path, 4096, &text, NULL), 0);
 	unfake(&fake);
