@@ -727,4 +727,43 @@ static inline void everything_passes(void)
 
 #define path_test(f) cmocka_unit_test_setup(f, restore)
 
+/* ---- what the kernel of a node says ---- */
+
+static inline int read_text(void *arg, struct err *err)
+{
+	char **text = arg; /* in: a path, borrowed; out: what stands there, owned */
+	int r = fs_read(*text, 64, text, NULL);
+
+	return r < 0 ? err_set_errno(err, ERR_INVALID, "test", -r, "read") : 0;
+}
+
+static inline void assert_sysctl(const char *key, const char *value)
+{
+	char path[128];
+	char *text = path;
+
+	(void)snprintf(path, sizeof(path), "/proc/sys/%s", key);
+	must(netns_run(world.fd[NA], read_text, &text, &oops));
+	text[strcspn(text, "\n")] = '\0';
+	if (strcmp(text, value) != 0)
+		fail_msg("%s is %s", key, text);
+	free(text);
+}
+
+static inline int find_route(const struct net_route *route, void *arg)
+{
+	const struct net_route *wanted = arg;
+
+	return prefix_cmp(&route->dst, &wanted->dst) == 0 && route->table == wanted->table &&
+	       route->protocol == wanted->protocol && route->type == wanted->type;
+}
+
+static inline bool has_route(const struct net_route *route)
+{
+	struct net_route wanted = *route;
+	struct err err;
+
+	return net_routes(world.net[NA], route->dst.addr.family, 0, find_route, &wanted, &err) == 1;
+}
+
 #endif

@@ -83,7 +83,7 @@ static int count_pod(const struct net_route *route, void *arg)
 	return 0;
 }
 
-static void test_podnet_wire__a_hundred_at_once__aws_39(void **state)
+static void test_podnet_wire__a_hundred_at_once__aws_40_39(void **state)
 {
 	const struct world *w = *state;
 	unsigned routes[2] = { 0, 0 };
@@ -115,7 +115,7 @@ static void test_podnet_wire__a_hundred_at_once__aws_39(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_podnet_wire__a_hundred_at_once__aws_39, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_podnet_wire__a_hundred_at_once__aws_40_39, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("births", tests, NULL, NULL);

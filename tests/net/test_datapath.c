@@ -132,7 +132,7 @@ static void test_datapath__without_the_pin(void **state)
 }
 
 /* Without the note of the NIC a flow came by, the answer leaves by the pod's own NIC under the node's address. */
-static void test_datapath__without_the_early_chain__aws_36__rule_9(void **state)
+static void test_datapath__without_the_early_chain__aws_40_36__rule_9(void **state)
 {
 	(void)state;
 	nft(NA, "flush chain inet berth early\n");
@@ -181,7 +181,7 @@ static void test_datapath__without_the_rules(void **state)
 	}
 }
 
-static void test_datapath__nodeport_under_every_rp_filter__aws_36(void **state)
+static void test_datapath__nodeport_under_every_rp_filter__aws_40_36(void **state)
 {
 	static const char *const values[] = { "0", "1", "2" };
 
@@ -257,7 +257,7 @@ static void test_datapath__pods_of_a_node_do_not_use_the_fabric__rule_1(void **s
 }
 
 /* Bits of others, in packets and connections, come through; ours have the value they shall have. */
-static void test_datapath__bits_of_others_are_kept__aws_37__rule_10(void **state)
+static void test_datapath__bits_of_others_are_kept__aws_40_37__rule_10(void **state)
 {
 	(void)state;
 	nft(NA, "table inet others {\n"
@@ -435,14 +435,14 @@ int main(void)
 		path_test(test_datapath__without_the_element_of_the_nic_map),
 		path_test(test_datapath__without_the_snat_rule__rule_8),
 		path_test(test_datapath__without_the_pin),
-		path_test(test_datapath__without_the_early_chain__aws_36__rule_9),
+		path_test(test_datapath__without_the_early_chain__aws_40_36__rule_9),
 		path_test(test_datapath__without_the_own_chain),
 		path_test(test_datapath__without_the_rules),
-		path_test(test_datapath__nodeport_under_every_rp_filter__aws_36),
+		path_test(test_datapath__nodeport_under_every_rp_filter__aws_40_36),
 		path_test(test_datapath__free_address_is_unreachable),
 		path_test(test_datapath__without_the_cover),
 		path_test(test_datapath__pods_of_a_node_do_not_use_the_fabric__rule_1),
-		path_test(test_datapath__bits_of_others_are_kept__aws_37__rule_10),
+		path_test(test_datapath__bits_of_others_are_kept__aws_40_37__rule_10),
 		path_test(test_datapath__no_neighbour_discovery_between_pod_and_node__rule_6),
 		path_test(test_datapath__jumbo_frames),
 		path_test(test_datapath__pods_hear_of_a_smaller_path),

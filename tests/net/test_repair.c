@@ -279,7 +279,7 @@ static void assert_others_untouched(void)
 	assert_true(says("ip route show table local", "unreachable 192.0.2.0/24 proto static"));
 }
 
-static void test_repair__rules_flushed__aws_34__rule_11(void **state)
+static void test_repair__rules_flushed__aws_40_34__rule_11(void **state)
 {
 	(void)state;
 	run("ip rule flush");
@@ -290,7 +290,7 @@ static void test_repair__rules_flushed__aws_34__rule_11(void **state)
 	assert_others_untouched();
 }
 
-static void test_repair__routes_of_pods_flushed__aws_34(void **state)
+static void test_repair__routes_of_pods_flushed__aws_40_34(void **state)
 {
 	(void)state;
 	run("ip route flush table local proto 98");
@@ -299,7 +299,7 @@ static void test_repair__routes_of_pods_flushed__aws_34(void **state)
 	assert_others_untouched();
 }
 
-static void test_repair__table_of_a_nic_flushed__aws_34(void **state)
+static void test_repair__table_of_a_nic_flushed__aws_40_34(void **state)
 {
 	(void)state;
 	run("ip route flush table " NIC_TABLE);
@@ -308,7 +308,7 @@ static void test_repair__table_of_a_nic_flushed__aws_34(void **state)
 	assert_others_untouched();
 }
 
-static void test_repair__ruleset_flushed__aws_34(void **state)
+static void test_repair__ruleset_flushed__aws_40_34(void **state)
 {
 	(void)state;
 	run("nft flush ruleset");
@@ -316,7 +316,7 @@ static void test_repair__ruleset_flushed__aws_34(void **state)
 	run("nft add table inet others");
 }
 
-static void test_repair__parts_of_the_table_taken__aws_34(void **state)
+static void test_repair__parts_of_the_table_taken__aws_40_34(void **state)
 {
 	static const char *const harms[] = {
 		"nft flush chain inet berth post", "nft flush chain inet berth early",  "nft flush map inet berth nic",
@@ -378,7 +378,7 @@ static bool has_mac(const char *name, const struct macaddr *mac)
 }
 
 /* What udev does under MACAddressPolicy=persistent. */
-static void test_repair__mac_of_a_host_end__aws_33(void **state)
+static void test_repair__mac_of_a_host_end__aws_40_33(void **state)
 {
 	char name[LEASE_IFNAME_SIZE], words[96];
 	struct macaddr mac;
@@ -392,7 +392,7 @@ static void test_repair__mac_of_a_host_end__aws_33(void **state)
 	assert_true(is_whole());
 }
 
-static void test_repair__host_end_taken_down__aws_34(void **state)
+static void test_repair__host_end_taken_down__aws_40_34(void **state)
 {
 	char name[LEASE_IFNAME_SIZE], words[96];
 
@@ -404,7 +404,7 @@ static void test_repair__host_end_taken_down__aws_34(void **state)
 	until_back(link_of(name).up && is_whole());
 }
 
-static void test_repair__nic_taken_down__aws_34__rule_5(void **state)
+static void test_repair__nic_taken_down__aws_40_34__rule_5(void **state)
 {
 	(void)state;
 	run("ip link set eth1 down");
@@ -423,7 +423,7 @@ static bool sysctl_reads(const char *key, const char *value)
 	return says(words, value);
 }
 
-static void test_repair__sysctls__aws_34__rule_4(void **state)
+static void test_repair__sysctls__aws_40_34__rule_4(void **state)
 {
 	static const char *const harms[][2] = { { "net.ipv4.conf.eth1.rp_filter", "1" },
 						{ "net.ipv4.conf.eth0.rp_filter", "0" },
@@ -441,7 +441,7 @@ static void test_repair__sysctls__aws_34__rule_4(void **state)
 }
 
 /* Pods that come and go leave nothing, whichever of their steps is missing. */
-static void test_cycles__leave_no_routes_and_links__aws_35(void **state)
+static void test_cycles__leave_no_routes_and_links__aws_40_35(void **state)
 {
 	_cleanup_net_ struct net *net = NULL;
 	char name[16], host[LEASE_IFNAME_SIZE];
@@ -475,17 +475,17 @@ static void test_cycles__leave_no_routes_and_links__aws_35(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_repair__rules_flushed__aws_34__rule_11),
-		cmocka_unit_test(test_repair__routes_of_pods_flushed__aws_34),
-		cmocka_unit_test(test_repair__table_of_a_nic_flushed__aws_34),
-		cmocka_unit_test(test_repair__ruleset_flushed__aws_34),
-		cmocka_unit_test(test_repair__parts_of_the_table_taken__aws_34),
+		cmocka_unit_test(test_repair__rules_flushed__aws_40_34__rule_11),
+		cmocka_unit_test(test_repair__routes_of_pods_flushed__aws_40_34),
+		cmocka_unit_test(test_repair__table_of_a_nic_flushed__aws_40_34),
+		cmocka_unit_test(test_repair__ruleset_flushed__aws_40_34),
+		cmocka_unit_test(test_repair__parts_of_the_table_taken__aws_40_34),
 		cmocka_unit_test(test_repair__tables_of_others_are_theirs),
-		cmocka_unit_test(test_repair__mac_of_a_host_end__aws_33),
-		cmocka_unit_test(test_repair__host_end_taken_down__aws_34),
-		cmocka_unit_test(test_repair__nic_taken_down__aws_34__rule_5),
-		cmocka_unit_test(test_repair__sysctls__aws_34__rule_4),
-		cmocka_unit_test(test_cycles__leave_no_routes_and_links__aws_35),
+		cmocka_unit_test(test_repair__mac_of_a_host_end__aws_40_33),
+		cmocka_unit_test(test_repair__host_end_taken_down__aws_40_34),
+		cmocka_unit_test(test_repair__nic_taken_down__aws_40_34__rule_5),
+		cmocka_unit_test(test_repair__sysctls__aws_40_34__rule_4),
+		cmocka_unit_test(test_cycles__leave_no_routes_and_links__aws_40_35),
 	};
 
 	return cmocka_run_group_tests_name("repair", tests, setup_node, teardown_node);
