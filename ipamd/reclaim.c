@@ -7,7 +7,7 @@
  *
  *   reserved, never confirmed   after unconfirmedTimeout: the runtime was never told that the pod has an address
  *   bound, sandbox gone         the host end is gone (it dies with the pod's namespace) and so is the namespace's path,
- *                               seen in two looks LOOK_US apart: one look can fall into the wiring of a pod
+ *                               seen in two looks reclaimPeriod apart: one look can fall into the wiring of a pod
  *
  * A path counts as gone only where its folder can be seen: a daemon that was started without the host's /run/netns must
  * not take every pod for dead. A lease that has no host end of ours (delegated IPAM) is judged by its path alone, a pod
@@ -25,9 +25,8 @@
 #include "berth/log.h"
 #include "berth/str.h"
 
-#define LOOK_US  (30 * USEC_PER_SEC) /* a leaked address is free 90 s later: two looks and the cooldown */
-#define BATCH    128                 /* leases given up in one turn: each is a store commit of some 20 µs */
-#define PODS_MAX 4096                /* host ends that are looked at; no node runs more pods */
+#define BATCH    128  /* leases given up in one turn: each is a store commit of some 20 µs */
+#define PODS_MAX 4096 /* host ends that are looked at; no node runs more pods */
 
 /* Leases of one kind that are to go. */
 struct batch {
@@ -187,7 +186,7 @@ static int64_t reclaim_dead(struct ipamd *d, int64_t now_us)
 
 	if (d->look_due_us > now_us)
 		return d->look_due_us;
-	d->look_due_us = now_us + LOOK_US;
+	d->look_due_us = now_us + d->config.reclaim_period_us;
 	look_for_dead(&look, now_us);
 	free(look.links);
 	free(look.suspects);

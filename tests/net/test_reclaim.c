@@ -40,6 +40,7 @@ static int world_setup(void **state)
 	w->now_us = START_US;
 	w->d.listed = true;
 	w->d.config.unconfirmed_us = 120 * USEC_PER_SEC;
+	w->d.config.reclaim_period_us = LOOK_US - USEC_PER_SEC;
 	(void)str_copy(w->d.config.network, sizeof(w->d.config.network), "berth");
 	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
 	if (!w->d.pool || net_open(&w->net, NULL) < 0 || hostnet_open(&config, &w->d.hostnet, NULL) < 0 ||
