@@ -10,8 +10,9 @@
  *                               seen in two looks reclaimPeriod apart: one look can fall into the wiring of a pod
  *
  * A path counts as gone only where its folder can be seen: a daemon that was started without the host's /run/netns must
- * not take every pod for dead. A lease that has no host end of ours (delegated IPAM) is judged by its path alone, a pod
- * that was adopted from the kernel by its host end alone.
+ * not take every pod for dead. A process in the path (/proc/PID/ns/net) counts as gone only where all of the machine's can
+ * be seen. A lease that has no host end of ours (delegated IPAM) is judged by its path alone, a pod that was adopted from
+ * the kernel by its host end alone.
  */
 #include "ipamd/ipamd.h"
 
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "berth/clock.h"
 #include "berth/fs.h"
@@ -27,6 +29,8 @@
 
 #define BATCH    128  /* leases given up in one turn: each is a store commit of some 20 µs */
 #define PODS_MAX 4096 /* host ends that are looked at; no node runs more pods */
+
+#define PID_NS_FIRST 0xeffffffcU /* inode of the machine's first PID namespace: PROC_PID_INIT_INO of linux/proc_ns.h */
 
 /* Leases of one kind that are to go. */
 struct batch {
@@ -120,6 +124,14 @@ static bool has_link(const struct look *look, const struct lease *lease)
 	return bsearch(ifname, look->links, look->link_count, LEASE_IFNAME_SIZE, compare_links);
 }
 
+/* Whether our /proc has every process of the machine. */
+static bool sees_processes(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == PID_NS_FIRST;
+}
+
 /* The path of a namespace that is there no more, in a folder that we can see. */
 static bool path_gone(const char *netns)
 {
@@ -132,7 +144,8 @@ static bool path_gone(const char *netns)
 	if (!slash || slash == folder)
 		return false;
 	*slash = '\0';
-	return fs_exists(folder);
+	/* Some runtimes name /proc/PID/ns/net: the folder goes with the process. */
+	return fs_exists(folder) || (str_starts(folder, "/proc/") && sees_processes());
 }
 
 static bool was_suspect(const struct ipamd *d, uint64_t hash)
