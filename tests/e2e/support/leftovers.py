@@ -27,8 +27,10 @@ def look(box, node):
     links = json.loads(box.in_netns(node, "ip", "-j", "link", "show").stdout)
     return {
         "links": sorted(link["ifname"] for link in links),
-        "routes": _lines(box, node, "ip", "-o", "route", "show", "table", "all"),
-        "routes of IPv6": _lines(box, node, "ip", "-6", "-o", "route", "show", "table", "all"),
+        "routes": _lines(box, node, "ip", "-4", "-o", "route", "show", "table", "all"),
+        # Without those of the NICs' own link-local addresses: they come when the kernel has probed them.
+        "routes of IPv6": [line for line in _lines(box, node, "ip", "-6", "-o", "route", "show", "table", "all")
+                           if " dev eth" not in line or "proto kernel" not in line],
         "rules": _lines(box, node, "ip", "rule") + _lines(box, node, "ip", "-6", "rule"),
         "nft elements": _elements(box, node),
         "leases": sorted(a for a, what in box.addresses(node).items() if what["state"] != "free"),
