@@ -25,8 +25,8 @@ tap = Tap()
 class Player:
     """Plays the steps of one caller."""
 
-    def __init__(self, box, place, name):
-        self.box, self.place, self.name = box, place, name
+    def __init__(self, box, place, name, netns):
+        self.box, self.place, self.name, self.netns = box, place, name, netns
         self.result = None
 
     def stdin(self, step):
@@ -66,12 +66,14 @@ class Player:
         tap.check(what + " prints version, interface and sandbox as asked",
                   self.result["cniVersion"] == step["stdin"]["cniVersion"]
                   and [i["name"] for i in inside] == [step["env"]["CNI_IFNAME"]], said)
+        way = self.place.run("ip", "-n", self.netns, "route", "get", "198.51.100.9").stdout
+        tap.check(what + " leaves the pod's way to the world with its first interface", " dev eth0 " in way, way)
 
 
 def play_all(box, place, path, before):
     with open(path, encoding="utf-8") as file:
         caller = json.load(file)
-    player = Player(box, place, caller["caller"])
+    player = Player(box, place, caller["caller"], caller["netns"])
     place.run("ip", "netns", "add", caller["netns"])
     for number, step in enumerate(caller["steps"], 1):
         player.play(number, step)
