@@ -58,7 +58,8 @@ def test_add_del(box, tool, netns):
     tap.check("the pod has it", ips and f"inet {ips[0]}/32" in seen, seen)
     again = tool("add", netns)
     tap.check("a second add is refused and takes nothing",
-              again.returncode != 0 and "eth0" in again.stdout + again.stderr and list(box.addresses(wanted="leased")) == ips,
+              again.returncode != 0 and "eth0" in again.stdout + again.stderr
+              and list(box.addresses(wanted="leased")) == ips,
               again.stdout + again.stderr)
 
 

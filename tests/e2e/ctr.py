@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""`ctr run --cni`: containerd's own client calls the plugin itself, names no pod, and gives /proc/PID/ns/net as CNI_NETNS."""
+"""`ctr run --cni`: containerd's own client calls the plugin, names no pod, and gives /proc/PID/ns/net as CNI_NETNS."""
 import json
 import os
 import signal

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Callers that cannot run here: what CRI-O, Multus and others give a plugin, from tests/golden/callers, through the real one.
+"""Callers that cannot run here: what CRI-O, Multus and others give a plugin (tests/golden/callers), through the real one.
 
-It is written down after their documentation and code, not captured. Each file there has the steps of one caller: verb, environment and stdin as it gives them, and what must come of it: a pod's
-name, an interface, how many leases there are afterwards. @SOCKET@ is the daemon's, @RESULT@ the result of the last ADD.
+It is written down after their documentation and code, not captured. Each file has the steps of one caller: verb,
+environment and stdin as it gives them, and what must come of it: a pod's name, an interface, how many leases there are
+afterwards. @SOCKET@ is the daemon's, @RESULT@ the result of the last ADD.
 """
 import glob
 import json
