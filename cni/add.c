@@ -4,16 +4,20 @@
  *
  * The pod's namespace is looked at before the daemon is asked: when the interface exists, a pod may be living behind
  * it, and neither its link nor its lease may be touched. Then: reserve, wire, confirm, print. Whatever fails after the
- * reservation is undone in reverse order. A reservation that cannot be taken back, because the daemon went away, is
+ * reservation is undone in reverse order. Where another plugin came before us, its result is printed with ours behind it.
+ * A reservation that cannot be taken back, because the daemon went away, is
  * reclaimed by the daemon since it was never confirmed.
  */
 #include <assert.h>
+
+#include <jansson.h>
 
 #include "berth/err.h"
 #include "berth/log.h"
 #include "berth/proto.h"
 #include "cni/client.h"
 #include "cni/cnierr.h"
+#include "cni/hostname.h"
 #include "cni/plugin.h"
 #include "cni/podnet.h"
 #include "cni/result.h"
@@ -48,8 +52,10 @@ static int open_pod(const struct cni_run *run, const char *host_ifname, struct p
 static int print_result(const struct cni_run *run, const struct proto_reply *reply, const struct podnet_wish *wish,
 			const struct podnet_made *made, struct cnierr *cnierr)
 {
+	json_auto_t *conf = run->conf.has_prev_result ? cni_conf_json(run->stdin_text, run->stdin_size) : NULL;
 	_cleanup_free_ char *text = NULL;
 	const struct cni_result result = {
+		.prev = json_object_get(conf, "prevResult"),
 		.version = run->conf.version,
 		.host_ifname = wish->host_ifname,
 		.host_mac = made->host_mac,
@@ -118,15 +124,10 @@ int cni_add(const struct cni_run *run, struct cnierr *cnierr)
 {
 	_cleanup_(podnet_done) struct podnet podnet = { .netns_fd = -1 };
 	char host_ifname[LEASE_IFNAME_SIZE];
-	struct proto_request request;
 
-	if (run->conf.has_prev_result)
-		return cnierr_set(
-			cnierr, CNI_INVALID_CONFIG, "Put berth first in the list of plugins.",
-			"network configuration: 'prevResult' is set, but berth makes the interface and must be the "
-			"first plugin");
-	client_request(run, PROTO_ADD, &request);
-	proto_host_ifname(&request.key, host_ifname);
+	if (run->conf.delegated)
+		return cni_ipam_add(run, cnierr);
+	cni_host_ifname(run, host_ifname);
 	if (open_pod(run, host_ifname, &podnet, cnierr) < 0)
 		return -1;
 	return reserve_and_wire(run, &podnet, host_ifname, cnierr);

@@ -8,6 +8,7 @@
 #include "berth/proto.h"
 #include "berth/str.h"
 #include "cni/cnierr.h"
+#include "cni/hostname.h"
 
 void client_request(const struct cni_run *run, enum proto_op op, struct proto_request *ret)
 {
@@ -19,6 +20,9 @@ void client_request(const struct cni_run *run, enum proto_op op, struct proto_re
 	(void)str_copy(request.key.ifname, sizeof(request.key.ifname), run->args.ifname);
 	(void)str_copy(request.netns, sizeof(request.netns), run->args.netns);
 	if (op == PROTO_ADD) {
+		if (!run->conf.delegated && run->conf.veth_prefix[0])
+			cni_host_ifname(run, request.host_ifname);
+		request.delegated = run->conf.delegated;
 		request.pod = run->args.pod;
 		request.timeout_ms = run->conf.timeout_ms;
 	}
@@ -73,6 +77,26 @@ int client_confirm(const struct cni_run *run, struct cnierr *cnierr)
 	if (call(run, PROTO_CONFIRM, at_most(run, CLIENT_PROMPT_MS), &reply, &err) < 0)
 		return cnierr_daemon(cnierr, "confirm the address", &err);
 	return reply.ok ? 0 : cnierr_reply(cnierr, "confirm the address", &reply);
+}
+
+int client_check(const struct cni_run *run, struct proto_reply *ret, struct cnierr *cnierr)
+{
+	struct err err;
+
+	if (call(run, PROTO_CHECK, at_most(run, CLIENT_PROMPT_MS), ret, &err) < 0)
+		return cnierr_daemon(cnierr, "ask for the lease", &err);
+	return ret->ok ? 0 : cnierr_reply(cnierr, "the lease", ret);
+}
+
+int client_status(const struct cni_run *run, struct proto_reply *ret, struct err *err)
+{
+	return call(run, PROTO_STATUS, at_most(run, CLIENT_STATUS_MS), ret, err);
+}
+
+int client_gc(const struct cni_run *run, const struct proto_request *request, struct proto_reply *ret, struct err *err)
+{
+	return proto_call(run->conf.socket, request,
+			  clock_now(&clock_boot) + at_most(run, CLIENT_PROMPT_MS) * USEC_PER_MSEC, ret, err);
 }
 
 int client_del(const struct cni_run *run, int64_t most_ms, struct proto_reply *ret, struct err *err)

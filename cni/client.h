@@ -20,6 +20,9 @@ struct proto_request;
 /* The same for taking back a reservation: the daemon reclaims what is never confirmed, so that little is lost. */
 #define CLIENT_UNDO_MS 1000
 
+/* The same for STATUS, which runtimes ask every few seconds and wait for. */
+#define CLIENT_STATUS_MS 1000
+
 /** client_request() - the request of @op for this pod interface. */
 void client_request(const struct cni_run *run, enum proto_op op, struct proto_request *ret);
 
@@ -32,6 +35,15 @@ int client_add(const struct cni_run *run, struct proto_reply *ret, bool *ret_und
 
 /** client_confirm() - the pod is wired. */
 int client_confirm(const struct cni_run *run, struct cnierr *cnierr);
+
+/** client_check() - the lease as the daemon has it. Return: 0 with a reply that is ok, -1. */
+int client_check(const struct cni_run *run, struct proto_reply *ret, struct cnierr *cnierr);
+
+/** client_status() - Return: 0 with @ret filled, -1 when the daemon gave no answer. */
+int client_status(const struct cni_run *run, struct proto_reply *ret, struct err *err);
+
+/** client_gc() - one round of @request. Return: 0 with @ret filled, -1 when the daemon gave no answer. */
+int client_gc(const struct cni_run *run, const struct proto_request *request, struct proto_reply *ret, struct err *err);
 
 /** client_del() - free the lease, within @most_ms. Return: 0 with @ret filled, -1 when the daemon gave no answer. */
 int client_del(const struct cni_run *run, int64_t most_ms, struct proto_reply *ret, struct err *err);

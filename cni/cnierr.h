@@ -25,9 +25,12 @@ enum cni_code {
 	CNI_INVALID_CONFIG = 7,
 	CNI_INVALID_NETNS = 8, /* libcni's, not in the text of the specification */
 	CNI_TRY_AGAIN = 11,
+	CNI_NOT_AVAILABLE = 50,    /* STATUS: no ADD can be served */
+	CNI_LIMITED = 51,          /* STATUS: and pods that run may be cut off */
 	CNI_INTERNAL = 100,        /* we are wrong */
 	CNI_DAEMON_PROTOCOL = 101, /* the daemon speaks something that we do not understand, or refuses what we said */
 	CNI_KERNEL = 102,          /* the kernel refused to build the pod's network */
+	CNI_CHECK_FAILED = 103,    /* CHECK: the pod's network is not as ADD left it */
 	CNI_SUBNET_EXHAUSTED = 110,
 	CNI_NODE_LIMIT = 111,
 	CNI_CLOUD_PERMISSION = 112,

@@ -2,6 +2,7 @@
 #include "cni/conf.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include <jansson.h>
 
@@ -9,9 +10,11 @@
 #include "berth/str.h"
 #include "cni/cnierr.h"
 
-#define CONF_DOMAIN     "conf"
-#define CONF_NO_VERSION "0.1.0" /* what a configuration without cniVersion means */
-#define CORRECT_IT      "Correct the network configuration in the CNI configuration directory (/etc/cni/net.d)."
+#define CONF_DOMAIN      "conf"
+#define CONF_VETH_PREFIX "cali" /* of Calico, and of what is made to work beside it */
+#define OUR_TYPE         "berth"
+#define CONF_NO_VERSION  "0.1.0" /* what a configuration without cniVersion means */
+#define CORRECT_IT       "Correct the network configuration in the CNI configuration directory (/etc/cni/net.d)."
 
 static int wrong(struct cnierr *cnierr, const struct err *err)
 {
@@ -48,6 +51,12 @@ static int read_name(const json_t *conf, struct cni_conf *ret, struct cnierr *cn
 	return 0;
 }
 
+static bool has_ours(const json_t *ipam)
+{
+	return json_object_get(ipam, "socket") || json_object_get(ipam, "timeoutMs");
+}
+
+/* @conf: what holds our keys: of a delegated configuration its "ipam", if there are any in it. */
 static int read_ours(const json_t *conf, struct cni_conf *ret, struct cnierr *cnierr)
 {
 	const char *socket_path = PROTO_RUN_DIR "/" PROTO_SOCKET;
@@ -63,6 +72,74 @@ static int read_ours(const json_t *conf, struct cni_conf *ret, struct cnierr *cn
 				  "network configuration: 'socket' '%.128s' is no absolute path of up to %zu bytes",
 				  socket_path, sizeof(ret->socket) - 1);
 	return 0;
+}
+
+/* The names that Calico gives, which policy engines find pods by: the first of a list as Felix takes it. */
+static int read_veth_name(const json_t *conf, struct cni_conf *ret, struct cnierr *cnierr)
+{
+	const char *by = "container", *prefix = NULL;
+	struct err err;
+	size_t len;
+
+	if (json_get_str_opt(conf, CONF_DOMAIN, "vethName", &by, &err) < 0 ||
+	    json_get_str_opt(conf, CONF_DOMAIN, "vethPrefix", &prefix, &err) < 0)
+		return wrong(cnierr, &err);
+	if (!str_equal(by, "container") && !str_equal(by, "pod"))
+		return cnierr_set(cnierr, CNI_INVALID_CONFIG, CORRECT_IT,
+				  "network configuration: 'vethName' is '%.32s', not container or pod", by);
+	if (str_equal(by, "container") && prefix)
+		return cnierr_set(cnierr, CNI_INVALID_CONFIG, CORRECT_IT,
+				  "network configuration: 'vethPrefix' needs 'vethName' \"pod\"");
+	if (str_equal(by, "container"))
+		return 0;
+	prefix = prefix ? prefix : CONF_VETH_PREFIX;
+	len = strcspn(prefix, ",");
+	if (len < sizeof(ret->veth_prefix)) {
+		memcpy(ret->veth_prefix, prefix, len);
+		ret->veth_prefix[len] = '\0';
+	}
+	if (!len || len >= sizeof(ret->veth_prefix) || !proto_ifname_check(ret->veth_prefix))
+		return cnierr_set(
+			cnierr, CNI_INVALID_CONFIG, CORRECT_IT,
+			"network configuration: 'vethPrefix' '%.32s' does not begin with 1 to %zu characters of "
+			"a link's name",
+			prefix, sizeof(ret->veth_prefix) - 1);
+	return 0;
+}
+
+/* ptp gives the gateway to its host ends, which the cloud's router must never be; pods of others are in its network. */
+static int read_gateway(const json_t *conf, const json_t *ipam, struct cni_conf *ret, struct cnierr *cnierr)
+{
+	const char *type = "", *gateway;
+	struct err err;
+
+	if (json_get_str_opt(conf, CONF_DOMAIN, "type", &type, &err) < 0)
+		return wrong(cnierr, &err);
+	gateway = str_equal(type, "ptp") ? "node" : "subnet";
+	if (json_get_str_opt(ipam, CONF_DOMAIN, "gateway", &gateway, &err) < 0)
+		return wrong(cnierr, &err);
+	if (!str_equal(gateway, "node") && !str_equal(gateway, "subnet"))
+		return cnierr_set(cnierr, CNI_INVALID_CONFIG, CORRECT_IT,
+				  "network configuration: 'gateway' of 'ipam' is '%.32s', not node or subnet", gateway);
+	ret->subnet_router = str_equal(gateway, "subnet");
+	return 0;
+}
+
+/* With "ipam" of our type and another "type", that other plugin runs us with its own configuration. */
+static int read_mode(const json_t *conf, struct cni_conf *ret, struct cnierr *cnierr)
+{
+	const char *type = OUR_TYPE, *ipam_type = "";
+	json_t *ipam = NULL;
+	struct err err;
+
+	if (json_get_str_opt(conf, CONF_DOMAIN, "type", &type, &err) < 0 ||
+	    json_get_obj_opt(conf, CONF_DOMAIN, "ipam", &ipam, &err) < 0 ||
+	    (ipam && json_get_str_opt(ipam, CONF_DOMAIN, "type", &ipam_type, &err) < 0))
+		return wrong(cnierr, &err);
+	ret->delegated = str_equal(ipam_type, OUR_TYPE) && !str_equal(type, OUR_TYPE);
+	if (read_ours(ret->delegated && has_ours(ipam) ? ipam : conf, ret, cnierr) < 0)
+		return -1;
+	return ret->delegated ? read_gateway(conf, ipam, ret, cnierr) : read_veth_name(conf, ret, cnierr);
 }
 
 static int read_prev_result(const json_t *conf, struct cni_conf *ret, struct cnierr *cnierr)
@@ -89,10 +166,18 @@ int cni_conf_parse(const char *text, size_t size, struct cni_conf *ret, struct c
 		return cnierr_set(cnierr, CNI_DECODE_FAILURE, CORRECT_IT,
 				  "network configuration on stdin: no JSON object");
 	if (read_version(json, &conf, cnierr) < 0 || read_name(json, &conf, cnierr) < 0 ||
-	    read_ours(json, &conf, cnierr) < 0 || read_prev_result(json, &conf, cnierr) < 0)
+	    read_mode(json, &conf, cnierr) < 0 || read_prev_result(json, &conf, cnierr) < 0)
 		return -1;
 	*ret = conf;
 	return 0;
+}
+
+struct json_t *cni_conf_json(const char *text, size_t size)
+{
+	json_t *json = NULL;
+	struct err err;
+
+	return json_parse(text, size, CONF_DOMAIN, &json, &err) == 0 ? json : NULL;
 }
 
 void cni_conf_version(const char *text, size_t size, char *buf, size_t buf_size)

@@ -15,16 +15,38 @@
 #include "berth/proto.h"
 #include "cni/client.h"
 #include "cni/cnierr.h"
+#include "cni/hostname.h"
 #include "cni/plugin.h"
 #include "cni/podnet.h"
 #include "cni/spool.h"
 
-static int unwire(const struct proto_request *request, struct err *err)
+/* By that name another sandbox of the same pod may be there by now. Ours is the one that the given namespace has the other
+ * end of; where that is gone, ours is too. */
+static int unwire_named(const struct cni_run *run, const char *host_ifname, struct err *err)
+{
+	_cleanup_(podnet_done) struct podnet podnet = { .netns_fd = -1 };
+	struct net_link host, pod;
+	struct err why;
+
+	if (!run->args.netns[0] || podnet_open(run->args.netns, run->args.netns_override, &podnet, &why) < 0 ||
+	    net_link_by_name(podnet.pod, run->args.ifname, &pod, &why) < 0 ||
+	    net_link_by_name(podnet.host, host_ifname, &host, &why) < 0 || host.peer_index != pod.index ||
+	    pod.peer_index != host.index)
+		return 0;
+	return podnet_unwire(podnet.host, host_ifname, err);
+}
+
+/* Nothing of a delegated pod's is ours but its lease. */
+static int unwire(const struct cni_run *run, struct err *err)
 {
 	_cleanup_net_ struct net *host = NULL;
 	char host_ifname[LEASE_IFNAME_SIZE];
 
-	proto_host_ifname(&request->key, host_ifname);
+	if (run->conf.delegated)
+		return 0;
+	cni_host_ifname(run, host_ifname);
+	if (run->conf.veth_prefix[0])
+		return unwire_named(run, host_ifname, err);
 	return net_open(&host, err) < 0 ? -1 : podnet_unwire(host, host_ifname, err);
 }
 
@@ -34,7 +56,7 @@ static int del_without_daemon(const struct cni_run *run, const struct err *why, 
 	struct err err;
 
 	client_request(run, PROTO_DEL, &request);
-	if (unwire(&request, &err) < 0)
+	if (unwire(run, &err) < 0)
 		return cnierr_set_err(
 			cnierr, CNI_TRY_AGAIN,
 			"berth-ipamd is away and the pod's link could not be deleted here: start berth-ipamd; "

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "berth/clock.h"
 #include "berth/fs.h"
 #include "berth/log.h"
 #include "berth/str.h"
@@ -21,16 +22,16 @@ struct verb {
 	enum cni_version since; /* of the specification */
 	unsigned needs;         /* bits of enum cni_need */
 	bool needs_conf;
-	int (*fn)(const struct cni_run *run, struct cnierr *cnierr); /* NULL: not built */
+	int (*fn)(const struct cni_run *run, struct cnierr *cnierr);
 };
 
 static const struct verb verbs[] = {
 	{ "ADD", CNI_0_3_0, NEED_CONTAINERID | NEED_NETNS | NEED_IFNAME, true, cni_add },
 	{ "DEL", CNI_0_3_0, NEED_CONTAINERID | NEED_IFNAME, true, cni_del },
 	{ "VERSION", CNI_0_3_0, 0, false, cni_version_verb },
-	{ "CHECK", CNI_0_4_0, NEED_CONTAINERID | NEED_NETNS | NEED_IFNAME, true, NULL },
-	{ "GC", CNI_1_1_0, 0, true, NULL },
-	{ "STATUS", CNI_1_1_0, 0, true, NULL },
+	{ "CHECK", CNI_0_4_0, NEED_CONTAINERID | NEED_NETNS | NEED_IFNAME, true, cni_check },
+	{ "GC", CNI_1_1_0, 0, true, cni_gc },
+	{ "STATUS", CNI_1_1_0, 0, true, cni_status },
 };
 
 static const struct verb *find_verb(const char *name)
@@ -77,7 +78,7 @@ static int run_verb(struct cni_run *run, const char *command, char **stdin_text,
 	const struct verb *verb = find_verb(command);
 
 	if (!verb)
-		return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, "It must be ADD, DEL or VERSION.",
+		return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, "It must be ADD, DEL, CHECK, GC, STATUS or VERSION.",
 				  "CNI_COMMAND '%.32s' is unknown", command);
 	if (cni_args_read(&run->io->env, verb->needs, &run->args, cnierr) < 0)
 		return -1;
@@ -90,9 +91,6 @@ static int run_verb(struct cni_run *run, const char *command, char **stdin_text,
 		return cnierr_set(cnierr, CNI_INCOMPATIBLE_VERSION, "Raise 'cniVersion' of the network configuration.",
 				  "CNI_COMMAND %s needs CNI version %s, the configuration says %s", command,
 				  cni_version_name(verb->since), cni_version_name(run->conf.version));
-	if (!verb->fn)
-		return cnierr_set(cnierr, CNI_INVALID_ENVIRONMENT, "This release knows ADD, DEL and VERSION.",
-				  "CNI_COMMAND %s is not supported", command);
 	return verb->fn(run, cnierr);
 }
 
@@ -115,7 +113,7 @@ static void print_error(const struct cni_run *run, const struct cnierr *cnierr)
 int cni_main(const struct cni_io *io)
 {
 	_cleanup_free_ char *stdin_text = NULL;
-	struct cni_run run = { .io = io };
+	struct cni_run run = { .io = io, .started_us = clock_now(&clock_boot) };
 	const char *command;
 	struct cnierr cnierr;
 

@@ -27,6 +27,7 @@ struct cni_run {
 	const struct cni_io *io;
 	const char *stdin_text;
 	size_t stdin_size;
+	int64_t started_us; /* clock_boot */
 	struct cni_args args;
 	struct cni_conf conf;
 };
@@ -38,9 +39,15 @@ int cni_main(const struct cni_io *io);
  */
 int cni_print(const struct cni_run *run, const char *text, struct cnierr *cnierr);
 
+/** cni_ipam_add() - the part of ADD that another plugin asks for: addresses, and nothing in the kernel. */
+int cni_ipam_add(const struct cni_run *run, struct cnierr *cnierr);
+
 /* The verbs. Return: 0, or -1 with @cnierr set and everything undone. */
 int cni_add(const struct cni_run *run, struct cnierr *cnierr);
 int cni_del(const struct cni_run *run, struct cnierr *cnierr);
+int cni_check(const struct cni_run *run, struct cnierr *cnierr);
+int cni_gc(const struct cni_run *run, struct cnierr *cnierr);
+int cni_status(const struct cni_run *run, struct cnierr *cnierr);
 int cni_version_verb(const struct cni_run *run, struct cnierr *cnierr);
 
 #endif

@@ -143,7 +143,8 @@ static int job_run(struct cloud *cloud, struct job *job)
 	case JOB_NFT:
 		return nft_run(job->batch, job->deadline_us, &job->err);
 	case JOB_LINK_DEL:
-		return hostnet_pod_link_del(job->ifname, &job->err);
+		return job->ifindex ? hostnet_pod_index_del(job->ifindex, &job->err)
+				    : hostnet_pod_link_del(job->ifname, &job->err);
 	case JOB_CT_FLUSH:
 		return net_conntrack_flush(job->addrs, job->count, job->deadline_us, &job->flushed, &job->err);
 	case JOB_RECOVER:

@@ -61,6 +61,7 @@ struct job {
 	int64_t intent;                       /* of the store; 0 = none */
 	char *batch;                          /* NFT; owned */
 	char ifname[LEASE_IFNAME_SIZE];       /* LINK_DEL */
+	int ifindex; /* LINK_DEL: of a link whose name may be another pod\'s by now; 0: by name */
 	/* the result: */
 	int rc; /* 0, or -1 with err */
 	struct err err;

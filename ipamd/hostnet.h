@@ -10,6 +10,8 @@
  *   per block      unreachable BLOCK, table local: a free address neither loops through the fabric nor is answered
  *   per pod        ADDR dev bthX, unicast, table local, for each of its addresses: made by the plugin, repaired here;
  *                  for IPv6 also a permanent neighbour ADDR = MAC of the pod's end
+ *   per delegated  throw ADDR, table local, for each of its addresses: the cover would hide the route that the plugin
+ *                  of another product makes for its pod in main
  *   per NIC n > 0  up, MTU, rp_filter 2, own primary addresses without prefix route; in table base + n, for each
  *                  family that it has a gateway of, the gateway on link and a default through it; nothing of it in
  *                  main; rule: fwmark (n + 1) << shift / mask -> that table
@@ -40,7 +42,9 @@
 struct err;
 struct hostnet;
 
-#define HOSTNET_POD_LINKS "bth" /* prefix of every host end's name */
+#define HOSTNET_POD_LINKS "bth" /* prefix of every host end's name that was not asked for otherwise */
+
+#define HOSTNET_NAMES_MAX 4U /* kinds of names beside that one: a node has one, or two while it is changed */
 
 /** struct hostnet_config - numbers from the configuration. */
 struct hostnet_config {
@@ -72,7 +76,8 @@ struct hostnet_nic {
 struct hostnet_pod {
 	struct ipaddr addr;
 	char host_ifname[LEASE_IFNAME_SIZE];
-	bool bound; /* RESERVED ones are left to the plugin that wires them right now */
+	bool bound;     /* RESERVED ones are left to the plugin that wires them right now */
+	bool delegated; /* another plugin wires it: what leads there is that plugin's, in whatever table it likes */
 };
 
 struct hostnet_want {
@@ -107,6 +112,16 @@ int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, voi
  * own socket. A missing link is success. Context: any thread. */
 int hostnet_pod_link_del(const char *ifname, struct err *err);
 
+/** hostnet_pod_index_del() - the same of a host end whose name another pod may have by now: by index, which the kernel
+ *  does not give again soon. Context: any thread. */
+int hostnet_pod_index_del(int index, struct err *err);
+/** hostnet_delegated_up() - from now on the addresses (by ip_index(), family 0 = none) are looked up behind table local. */
+int hostnet_delegated_up(struct hostnet *hostnet, const struct ipaddr addrs[static IP_FAMILIES], struct err *err);
+/** hostnet_delegated_down() - covered again; @blocks: that hold them, family 0 = not known. Errors: the first one; what
+ *  could be done is done. */
+int hostnet_delegated_down(struct hostnet *hostnet, const struct ipaddr addrs[static IP_FAMILIES],
+			   const struct prefix blocks[static IP_FAMILIES], struct err *err);
+
 /** hostnet_mark() - of a slot under @mask. */
 uint32_t hostnet_mark(uint32_t mask, unsigned slot);
 /** hostnet_slots_max() - how many NICs @mask can tell apart. */
@@ -124,7 +139,9 @@ struct nft_input {
 	unsigned block_count;
 	const struct prefix *local_prefixes; /* VPC prefixes and exclusions: no SNAT, no pin */
 	unsigned local_count;
-	struct ipaddr snat_to; /* the node's primary address; family 0: SNAT is done elsewhere */
+	struct ipaddr snat_to;                      /* the node's primary address; family 0: SNAT is done elsewhere */
+	const char (*pod_links)[LEASE_IFNAME_SIZE]; /* prefixes of names of host ends beside HOSTNET_POD_LINKS */
+	unsigned pod_link_count;
 };
 /** nft_render() - the whole `table inet berth` as one atomic batch for `nft -f -`. Deterministic: equal input, equal
  * text. */

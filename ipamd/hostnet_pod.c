@@ -43,7 +43,11 @@ static void want_pod(struct sync *sync, const struct hostnet_pod *pod)
 				   .table = NET_TABLE_LOCAL,
 				   .oif = link ? link->index : 0 };
 
-	if (!pod->bound) {
+	if (pod->delegated) {
+		route.type = NET_ROUTE_THROW;
+		route.oif = 0;
+		sync_want_route(sync, WANT_PRESENT, 0, &route);
+	} else if (!pod->bound) {
 		sync_want_route(sync, WANT_LEAVE, 0, &route);
 	} else if (!link) {
 		sync->report.pods_without_link++;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "berth/attr.h"
 #include "berth/clock.h"
 #include "berth/log.h"
 #include "berth/str.h"
@@ -102,7 +103,11 @@ static int want_pod(const struct lease *lease, void *arg)
 
 		if (lease->addrs[i].family == IP_NONE)
 			continue;
-		*pod = (struct hostnet_pod){ .addr = lease->addrs[i], .bound = lease->state == LEASE_BOUND };
+		*pod = (struct hostnet_pod){
+			.addr = lease->addrs[i],
+			.bound = lease->state == LEASE_BOUND,
+			.delegated = lease->delegated,
+		};
 		lease_host_ifname(lease, pod->host_ifname);
 		w->want.pod_count++;
 	}
@@ -138,6 +143,8 @@ static int render(struct ipamd *d, const struct wanted *w, struct strbuf *out)
 		.blocks = w->refs,
 		.block_count = w->want.block_count,
 		.local_prefixes = local,
+		.pod_links = d->pod_links,
+		.pod_link_count = d->pod_link_count,
 	};
 
 	for (unsigned i = 0; i < d->identity->vpc_prefix_count; i++)
@@ -289,9 +296,49 @@ int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us)
 
 /* ---- events and pods ---- */
 
-static bool is_pod_link(const struct net_event *event)
+static bool is_pod_link(const struct ipamd *d, const struct net_event *event)
 {
+	for (unsigned i = 0; i < d->pod_link_count; i++)
+		if (str_starts(event->link.name, d->pod_links[i]))
+			return true;
 	return str_starts(event->link.name, HOSTNET_POD_LINKS);
+}
+
+/* The digits of a name that was asked for; what is before them is the same for many pods. */
+#define NAME_DIGITS 11
+
+/* What would be syntax in the nft table, or stand for one of the node's own interfaces, is no prefix of pods. */
+static bool is_pods_alone(const struct ipamd *d, const char *prefix)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+
+	for (unsigned i = 0; i < ARRAY_SIZE(d->host_nics); i++)
+		if (d->host_nics[i].ifname[0] && str_starts(d->host_nics[i].ifname, prefix))
+			return false;
+	return strspn(prefix, letters) == strlen(prefix);
+}
+
+bool hostwork_learn_name(struct ipamd *d, const char *host_ifname)
+{
+	char prefix[LEASE_IFNAME_SIZE] = "";
+	size_t len = strlen(host_ifname);
+
+	if (!len || str_starts(host_ifname, HOSTNET_POD_LINKS))
+		return true;
+	if (len <= NAME_DIGITS || str_copy(prefix, sizeof(prefix), host_ifname) < 0)
+		return false;
+	prefix[len - NAME_DIGITS] = '\0';
+	for (unsigned i = 0; i < d->pod_link_count; i++)
+		if (str_equal(d->pod_links[i], prefix))
+			return true;
+	if (d->pod_link_count == HOSTNET_NAMES_MAX || !is_pods_alone(d, prefix)) {
+		log_error("host ends of this name cannot be told from other interfaces", "link=%s kinds=%u",
+			  host_ifname, d->pod_link_count);
+		return false;
+	}
+	(void)str_copy(d->pod_links[d->pod_link_count++], LEASE_IFNAME_SIZE, prefix);
+	d->host_dirty = true;
+	return true;
 }
 
 static void on_event(const struct net_event *event, void *arg)
@@ -302,7 +349,7 @@ static void on_event(const struct net_event *event, void *arg)
 	switch (event->kind) {
 	case NET_EVENT_LINK:
 	case NET_EVENT_LINK_GONE:
-		if (is_pod_link(event))
+		if (is_pod_link(d, event))
 			return; /* births and deaths of pods are told by their requests */
 		d->host_dirty = true;
 		return;
@@ -326,25 +373,75 @@ void hostwork_netlink(struct ipamd *d)
 	}
 }
 
-void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES], const char *host_ifname)
+/* Blocks that hold the addresses. Nobody's address any more: a block of its own, which the next sync takes away. */
+static void blocks_of(const struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES],
+		      struct prefix ret[static IP_FAMILIES])
 {
-	struct job job = { .kind = JOB_LINK_DEL };
-	struct prefix blocks[IP_FAMILIES] = { 0 };
 	struct pool_block_view block;
-	struct err err;
 
 	for (unsigned i = 0; i < IP_FAMILIES; i++) {
-		if (addrs[i].family == IP_NONE)
-			continue;
-		/* nobody's address any more: as a block of its own, which the next sync takes away */
-		blocks[i] = pool_block_of(d->pool, &addrs[i], &block) ? block.prefix : prefix_host(&addrs[i]);
+		ret[i] = (struct prefix){ 0 };
+		if (addrs[i].family != IP_NONE)
+			ret[i] = pool_block_of(d->pool, &addrs[i], &block) ? block.prefix : prefix_host(&addrs[i]);
 	}
-	if (hostnet_pod_down(d->hostnet, host_ifname, addrs, blocks, &err) < 0) {
-		log_warn("cannot take a pod's route away", "link=%s " LOG_ERR_FMT, host_ifname, LOG_ERR_ARGS(&err));
-		d->host_dirty = true;
+}
+
+static void delete_link(struct ipamd *d, const char *host_ifname)
+{
+	struct job job = { .kind = JOB_LINK_DEL };
+	struct net_link link;
+	struct err err;
+
+	/* A name that was asked for is the next sandbox's too, perhaps before the job has run. */
+	if (!str_starts(host_ifname, HOSTNET_POD_LINKS)) {
+		if (net_link_by_name(d->net, host_ifname, &link, &err) < 0 || !str_equal(link.kind, "veth"))
+			return;
+		job.ifindex = link.index;
 	}
 	(void)str_copy(job.ifname, sizeof(job.ifname), host_ifname);
 	if (ipamd_submit(d, &job, &err) < 0)
 		log_warn("a pod's link stays until its namespace goes", "link=%s " LOG_ERR_FMT, host_ifname,
 			 LOG_ERR_ARGS(&err));
+}
+
+void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES], const char *host_ifname)
+{
+	struct prefix blocks[IP_FAMILIES];
+	struct err err;
+
+	blocks_of(d, addrs, blocks);
+	if (hostnet_pod_down(d->hostnet, host_ifname, addrs, blocks, &err) < 0) {
+		log_warn("cannot take a pod's route away", "link=%s " LOG_ERR_FMT, host_ifname, LOG_ERR_ARGS(&err));
+		d->host_dirty = true;
+	}
+	delete_link(d, host_ifname);
+}
+
+/* ---- leases ---- */
+
+/* A pod whose sandbox was made anew has the name of its predecessor, whose DEL comes late. */
+static int has_same_name(const struct lease *lease, void *arg)
+{
+	return str_equal(lease->host_ifname, arg);
+}
+
+void hostwork_lease_down(struct ipamd *d, const struct lease *lease)
+{
+	struct prefix blocks[IP_FAMILIES];
+	char ifname[LEASE_IFNAME_SIZE];
+	struct err err;
+
+	lease_host_ifname(lease, ifname);
+	blocks_of(d, lease->addrs, blocks);
+	if (!lease->delegated && !(lease->host_ifname[0] && pool_leases(d->pool, has_same_name, ifname))) {
+		hostwork_pod_down(d, lease->addrs, ifname);
+		return;
+	}
+	/* The link is another's, or there is none of ours. */
+	if ((lease->delegated ? hostnet_delegated_down(d->hostnet, lease->addrs, blocks, &err)
+			      : hostnet_pod_down(d->hostnet, ifname, lease->addrs, blocks, &err)) < 0) {
+		log_warn("cannot take a pod's route away", "container=%s " LOG_ERR_FMT, lease->key.container,
+			 LOG_ERR_ARGS(&err));
+		d->host_dirty = true;
+	}
 }

@@ -126,13 +126,17 @@ struct ipamd {
 
 	/* the host */
 	bool host_dirty;
-	int64_t host_due_us;                          /* slow sweep */
-	struct hostnet_nic host_nics[CLOUD_NICS_MAX]; /* by slot, as the last sync left it */
-	char *nft_applied, *nft_running;              /* owned; NULL = none */
+	int64_t host_due_us;                                  /* slow sweep */
+	struct hostnet_nic host_nics[CLOUD_NICS_MAX];         /* by slot, as the last sync left it */
+	char *nft_applied, *nft_running;                      /* owned; NULL = none */
+	char pod_links[HOSTNET_NAMES_MAX][LEASE_IFNAME_SIZE]; /* how names of host ends begin that were asked for */
+	unsigned pod_link_count;
 
 	/* who waits */
 	struct waiter *waiters, **waiters_tail;
 	unsigned waiting;
+	int64_t gave_up_us; /* when the last ADD went without an address, and why; 0: none did */
+	enum fail_reason gave_up_because;
 	struct plan plan; /* the last decision */
 	struct demand demand;
 	unsigned warm_ips; /* in force at that decision */
@@ -194,10 +198,19 @@ int requests_del(struct ipamd *d, const struct lease_key *key, int64_t now_us, s
 /** requests_why() - the one reason why no address can be leased now; *@ret_err: the error behind it or NULL. */
 enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err);
 
+/* ---- gc.c, ready.c ---- */
+
+/** gc_serve() - answer a GC: free the leases of its network that are not listed, 32 of them a call. */
+void gc_serve(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us);
+/** ready_serve() - answer a STATUS from what is known. */
+void ready_serve(struct ipamd *d, struct server_conn *conn, int64_t now_us);
+
 /* ---- reclaim.c, spool.c ---- */
 
 /** reclaim_due() - release leases that nobody will give back. Return: when to look again. */
 int64_t reclaim_due(struct ipamd *d, int64_t now_us);
+/** sandbox_is_gone() - the path of a namespace that is there no more, in a folder that we can see. */
+bool sandbox_is_gone(const char *netns);
 /** spool_replay_due() - DELs that found no daemon, or one that hung: do them, remove the files. Return: when to look
  *  again. */
 int64_t spool_replay_due(struct ipamd *d, int64_t now_us);
@@ -270,6 +283,12 @@ int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us);
 void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us);
 /** hostwork_pod_down() - routes away now, link in the background. @addrs: of the lease, by ip_index(). */
 void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES], const char *host_ifname);
+/** hostwork_lease_down() - the same of a lease that is in the pool no more: nothing of the link where it is another
+ *  lease's, nothing but the way past the cover where another plugin wired it. */
+void hostwork_lease_down(struct ipamd *d, const struct lease *lease);
+/** hostwork_learn_name() - a name of a host end that was asked for; "" is fine: pods are told by how it begins.
+ *  Return: false if it cannot be: one of the node's own interfaces begins so, it is too short, or there are too many. */
+bool hostwork_learn_name(struct ipamd *d, const char *host_ifname);
 void hostwork_netlink(struct ipamd *d);
 
 /* ---- state.c, page.c ---- */

@@ -199,16 +199,26 @@ static void render_own_entry(const struct nft_input *input, const struct hostnet
 		strbuf_printf(out, "\t\tip6 saddr %s goto nic%u\n", ipaddr_str(&nic->primary_addr6, text), nic->slot);
 }
 
+/* "iifname "bth*" REST", for each kind of name that host ends have. */
+static void render_from_pods(const struct nft_input *input, const char *rest, struct strbuf *out)
+{
+	strbuf_printf(out, "\t\tiifname \"" HOSTNET_POD_LINKS "*\" %s\n", rest);
+	for (unsigned i = 0; i < input->pod_link_count; i++)
+		strbuf_printf(out, "\t\tiifname \"%s*\" %s\n", input->pod_links[i], rest);
+}
+
 static void render_post(const struct nft_input *input, const struct hostnet_nic *primary, struct strbuf *out)
 {
+	_cleanup_strbuf_ struct strbuf snat = { 0 };
 	char text[IPADDR_STRLEN];
 
 	strbuf_add(out, "\tchain post {\n\t\ttype nat hook postrouting priority 100; policy accept;\n");
 	if (primary && input->snat_to.family == IP_V4)
-		strbuf_printf(out,
-			      "\t\tiifname \"" HOSTNET_POD_LINKS "*\" oifname \"%s\" ip daddr != @local "
-			      "snat ip to %s fully-random\n",
-			      primary->ifname, ipaddr_str(&input->snat_to, text));
+		strbuf_printf(&snat, "oifname \"%s\" ip daddr != @local snat ip to %s fully-random", primary->ifname,
+			      ipaddr_str(&input->snat_to, text));
+	out->failed = out->failed || snat.failed;
+	if (snat.len)
+		render_from_pods(input, snat.text, out);
 	strbuf_add(out, "\t}\n");
 }
 
@@ -223,8 +233,9 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	each_nic(input, out, render_nic_chain);
 	strbuf_add(out, "\tchain early {\n\t\ttype filter hook prerouting priority -150; policy accept;\n");
 	each_nic(input, out, render_early);
-	strbuf_add(out, "\t}\n\tchain pre {\n\t\ttype filter hook prerouting priority -90; policy accept;\n"
-			"\t\tiifname \"" HOSTNET_POD_LINKS "*\" goto frompod\n\t}\n");
+	strbuf_add(out, "\t}\n\tchain pre {\n\t\ttype filter hook prerouting priority -90; policy accept;\n");
+	render_from_pods(input, "goto frompod", out);
+	strbuf_add(out, "\t}\n");
 	render_frompod(input, primary, out);
 	strbuf_add(out, "\tchain own {\n\t\ttype route hook output priority -150; policy accept;\n");
 	each_nic(input, out, render_own_entry);

@@ -92,6 +92,15 @@ const struct lease *pool_lease(struct pool *pool, const struct lease_key *key, c
 	return &entry->lease;
 }
 
+void pool_lease_label(struct pool *pool, const struct lease_key *key, const char *host_ifname, bool delegated)
+{
+	struct lease_entry *entry = find_entry(pool, key);
+
+	CHECK(entry);
+	CHECK(str_copy(entry->lease.host_ifname, sizeof(entry->lease.host_ifname), host_ifname) == 0);
+	entry->lease.delegated = delegated;
+}
+
 bool pool_lease_confirm(struct pool *pool, const struct lease_key *key, int64_t now_us)
 {
 	struct lease_entry *entry = find_entry(pool, key);

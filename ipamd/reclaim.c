@@ -11,8 +11,8 @@
  *
  * A path counts as gone only where its folder can be seen: a daemon that was started without the host's /run/netns must
  * not take every pod for dead. A process in the path (/proc/PID/ns/net) counts as gone only where all of the machine's can
- * be seen. A lease that has no host end of ours (delegated IPAM) is judged by its path alone, a pod that was adopted from
- * the kernel by its host end alone.
+ * be seen. A lease that has no host end of ours (delegated IPAM), or one whose name the pod's next sandbox has too, is judged
+ * by its path alone, a pod that was adopted from the kernel by its host end alone.
  */
 #include "ipamd/ipamd.h"
 
@@ -116,11 +116,18 @@ static int compare_links(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
+/* A name that was asked for is the pod's next sandbox's too: it says nothing of this one, and the path decides. */
 static bool has_link(const struct look *look, const struct lease *lease)
 {
 	char ifname[LEASE_IFNAME_SIZE];
+	struct net_link link;
+	struct err err;
 
+	if (lease->host_ifname[0])
+		return false;
 	lease_host_ifname(lease, ifname);
+	if (!str_starts(ifname, HOSTNET_POD_LINKS)) /* adopted, and not in the list */
+		return net_link_by_name(look->d->net, ifname, &link, &err) == 0;
 	return bsearch(ifname, look->links, look->link_count, LEASE_IFNAME_SIZE, compare_links);
 }
 
@@ -132,8 +139,7 @@ static bool sees_processes(void)
 	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == PID_NS_FIRST;
 }
 
-/* The path of a namespace that is there no more, in a folder that we can see. */
-static bool path_gone(const char *netns)
+bool sandbox_is_gone(const char *netns)
 {
 	char folder[LEASE_NETNS_SIZE];
 	char *slash;
@@ -162,7 +168,7 @@ static int find_dead(const struct lease *lease, void *arg)
 	uint64_t hash = proto_key_hash(&lease->key);
 
 	if (lease->state != LEASE_BOUND || has_link(look, lease) ||
-	    !(lease_is_adopted(lease) || path_gone(lease->netns)))
+	    !(lease_is_adopted(lease) || sandbox_is_gone(lease->netns)))
 		return 0;
 	if (!was_suspect(look->d, hash) || look->batch.count == BATCH) {
 		look->suspects[look->suspect_count++] = hash;

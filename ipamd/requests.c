@@ -155,6 +155,33 @@ static unsigned nic_mtu(const struct ipamd *d, const struct ipaddr *addr)
 	return d->host_nics[block.nic_slot].mtu;
 }
 
+/* What the plugin that wires a delegated address needs beside it. Pods of others do not take a gateway outside their network,
+ * so it is this node's own address there, which ptp then gives to the host's ends too. Of IPv6 the pool knows no subnet; /64 is what all of
+ * them are in every cloud, and routers there announce themselves. */
+#define SUBNET6_LEN 64
+
+static void fill_subnets(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
+{
+	struct pool_block_view block;
+
+	for (unsigned i = 0; i < ret->address_count; i++) {
+		struct proto_address *to = &ret->addresses[i];
+		const struct pool_nic *nic = NULL;
+
+		if (to->address.addr.family == IP_V6) {
+			to->subnet = prefix_of(&to->address.addr, SUBNET6_LEN);
+			continue;
+		}
+		if (pool_block_of(d->pool, &lease->addrs[ip_index(IP_V4)], &block))
+			nic = pool_nic_by_slot(d->pool, block.nic_slot);
+		if (!nic)
+			continue;
+		to->gateway = nic->primary_addr;
+		to->subnet = nic->subnet;
+		to->router = nic->gateway;
+	}
+}
+
 /* What goes through both NICs of a pod whose addresses are on two. */
 static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
 {
@@ -174,7 +201,11 @@ static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, s
 		if (mtu && (!ret->mtu || mtu < ret->mtu))
 			ret->mtu = mtu;
 	}
-	lease_host_ifname(lease, ret->host_ifname);
+	ret->delegated = lease->delegated;
+	if (lease->delegated)
+		fill_subnets(d, lease, ret);
+	else
+		lease_host_ifname(lease, ret->host_ifname);
 }
 
 static void add_succeed(struct ipamd *d, struct server_conn *conn, const struct lease *lease, int64_t since_us,
@@ -195,6 +226,37 @@ static void add_fail(struct ipamd *d, struct server_conn *conn, const struct err
 	reply_error(conn, err, reason);
 }
 
+/* A delegated lease is bound at once: its plugin has no later word for us. */
+static int keep_lease(struct ipamd *d, const struct proto_request *request, const struct lease *lease, int64_t now_us,
+		      struct err *err)
+{
+	struct lease kept;
+
+	if (!hostwork_learn_name(d, request->host_ifname))
+		return err_set(err, ERR_INVALID, "ipamd",
+			       "a host end %s cannot be told from this node's own interfaces", request->host_ifname);
+	pool_lease_label(d->pool, &request->key, request->host_ifname, request->delegated);
+	kept = *lease;
+	if (lease->delegated)
+		kept.state = LEASE_BOUND;
+	if (store_lease_put(d->store, &kept, err) < 0)
+		return -1;
+	if (!lease->delegated)
+		return 0;
+	if (hostnet_delegated_up(d->hostnet, lease->addrs, err) < 0) {
+		(void)store_lease_drop(d->store, &request->key, NULL);
+		return -1;
+	}
+	(void)pool_lease_confirm(d->pool, &request->key, now_us);
+	return 0;
+}
+
+/* Nothing but the store has a reason of its own. */
+static enum fail_reason unkept_because(const struct err *err)
+{
+	return str_equal(err->domain, "store") ? FAIL_STATE : FAIL_NONE;
+}
+
 /* Take an address and make it durable before anybody hears of it. Return: 1 served, 0 nothing free, -1 cannot be kept. */
 static int try_lease(struct ipamd *d, const struct proto_request *request, int64_t now_us, const struct lease **ret,
 		     struct err *err)
@@ -204,7 +266,7 @@ static int try_lease(struct ipamd *d, const struct proto_request *request, int64
 
 	if (!lease)
 		return 0;
-	if (is_new && store_lease_put(d->store, lease, err) < 0) {
+	if (is_new && keep_lease(d, request, lease, now_us, err) < 0) {
 		pool_lease_undo(d->pool, &request->key, now_us);
 		return -1;
 	}
@@ -249,7 +311,7 @@ static void on_add(struct ipamd *d, struct server_conn *conn, const struct proto
 	if (r > 0)
 		add_succeed(d, conn, lease, now_us, now_us);
 	else if (r < 0)
-		add_fail(d, conn, &err, FAIL_STATE, now_us, now_us);
+		add_fail(d, conn, &err, unkept_because(&err), now_us, now_us);
 	else
 		enqueue(d, conn, request, now_us);
 }
@@ -276,6 +338,8 @@ static void waiter_expire(struct ipamd *d, struct waiter **at, int64_t now_us)
 		(w->deadline_us - w->since_us) / USEC_PER_SEC, why ? why->msg : fail_reason_name(reason));
 	log_warn("a pod got no address", "pod=\"%s/%s\" container=%s reason=%s err=\"%s\"", w->request.pod.namespace,
 		 w->request.pod.name, w->request.key.container, fail_reason_name(reason), err.msg);
+	d->gave_up_us = now_us;
+	d->gave_up_because = reason;
 	add_fail(d, w->conn, &err, reason, w->since_us, now_us);
 	waiter_pop(d, at);
 }
@@ -296,7 +360,7 @@ int64_t requests_serve_waiters(struct ipamd *d, int64_t now_us)
 			add_succeed(d, w->conn, lease, w->since_us, now_us);
 			waiter_pop(d, at);
 		} else if (r < 0) {
-			add_fail(d, w->conn, &err, FAIL_STATE, w->since_us, now_us);
+			add_fail(d, w->conn, &err, unkept_because(&err), w->since_us, now_us);
 			waiter_pop(d, at);
 		} else if (w->deadline_us <= now_us) {
 			waiter_expire(d, at, now_us);
@@ -353,42 +417,37 @@ static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
 static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
 {
 	struct lease *lease = find_early(d, key);
-	char ifname[LEASE_IFNAME_SIZE];
 
 	if (!lease)
 		return 0;
 	if (store_lease_release(d->store, &lease->key, lease->addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
-	proto_host_ifname(key, ifname);
-	hostwork_pod_down(d, lease->addrs, ifname);
+	hostwork_lease_down(d, lease);
 	*lease = d->early[--d->early_count];
 	return 0;
 }
 
 /* The store first: a lease that only memory forgot would come back with the next start. */
-static int release(struct ipamd *d, const struct lease *lease, const char *host_ifname, int64_t now_us, struct err *err)
+static int release(struct ipamd *d, const struct lease *lease, int64_t now_us, struct err *err)
 {
-	const struct lease_key key = lease->key;
-	const struct ipaddr addrs[IP_FAMILIES] = { lease->addrs[0], lease->addrs[1] };
+	const struct lease gone = *lease;
 
-	if (store_lease_release(d->store, &key, addrs, now_us + d->config.cooldown_us, err) < 0)
+	if (store_lease_release(d->store, &gone.key, gone.addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
-	(void)pool_lease_release(d->pool, &key, now_us, NULL);
-	hostwork_pod_down(d, addrs, host_ifname);
+	(void)pool_lease_release(d->pool, &gone.key, now_us, NULL);
+	hostwork_lease_down(d, &gone);
 	return 0;
 }
 
 int requests_del(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
 {
 	const struct lease *lease;
-	char ifname[LEASE_IFNAME_SIZE];
 
 	cancel_waiter(d, key);
 	if (!d->listed)
 		return del_early(d, key, now_us, err);
-	proto_host_ifname(key, ifname);
 	lease = find_lease(d, key);
-	return lease ? release(d, lease, ifname, now_us, err) : 0;
+	return lease ? release(d, lease, now_us, err) : 0;
 }
 
 static void on_del(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us)
@@ -463,21 +522,6 @@ static void on_state(struct ipamd *d, struct server_conn *conn, int64_t now_us)
 	server_reply(conn, &reply);
 }
 
-static void on_status(struct ipamd *d, struct server_conn *conn)
-{
-	const struct err *why;
-	enum fail_reason reason;
-	struct err err;
-
-	if (d->conflist_written) {
-		reply_ok(conn);
-		return;
-	}
-	reason = requests_why(d, &why);
-	err_set(&err, ERR_RETRY, "ipamd", "not ready: %s", why ? why->msg : fail_reason_name(reason));
-	reply_error(conn, &err, reason);
-}
-
 static void on_pause(struct ipamd *d, struct server_conn *conn, enum pause pause)
 {
 	struct err err;
@@ -517,13 +561,16 @@ static void on_request(void *ctx, struct server_conn *conn, const struct proto_r
 		on_check(d, conn, request);
 		return;
 	case PROTO_STATUS:
-		on_status(d, conn);
+		ready_serve(d, conn, now_us);
 		return;
 	case PROTO_STATE:
 		on_state(d, conn, now_us);
 		return;
 	case PROTO_PAUSE:
 		on_pause(d, conn, request->pause);
+		return;
+	case PROTO_GC:
+		gc_serve(d, conn, request, now_us);
 		return;
 	case PROTO_OP_COUNT:
 		break;

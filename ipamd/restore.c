@@ -11,6 +11,8 @@
 #include "berth/str.h"
 #include "berth/version.h"
 
+#define HEX            "0123456789abcdef"
+#define NAME_DIGITS    11
 #define ADOPTED_IFNAME "adopted" /* no runtime asks for an interface of that name in a pod that it names by our link */
 
 /* ---- a lease that is known ---- */
@@ -53,6 +55,7 @@ void restore_lease(struct ipamd *d, const struct lease *lease, int64_t now_us)
 	char text[IPADDR_STRLEN];
 	int r = pool_lease_restore(d->pool, lease);
 
+	(void)hostwork_learn_name(d, lease->host_ifname);
 	if (r == -ENOENT)
 		r = restore_lost(d, lease, now_us);
 	if (r < 0)
@@ -72,13 +75,15 @@ void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_ke
 
 bool lease_is_adopted(const struct lease *lease)
 {
-	return str_equal(lease->key.ifname, ADOPTED_IFNAME) && str_starts(lease->key.container, HOSTNET_POD_LINKS);
+	return str_equal(lease->key.ifname, ADOPTED_IFNAME) && !lease->netns[0] && !lease->delegated;
 }
 
 void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE])
 {
 	if (lease_is_adopted(lease))
 		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->key.container);
+	else if (lease->host_ifname[0])
+		(void)str_copy(ret, LEASE_IFNAME_SIZE, lease->host_ifname);
 	else
 		proto_host_ifname(&lease->key, ret);
 }
@@ -115,6 +120,14 @@ static bool was_released(struct ipamd *d, const struct ipaddr *addr)
 		return false;
 	(void)store_cooldowns(d->store, find_rest, &rest, &err);
 	return rest.found;
+}
+
+/* By our name, or one that was asked for: those end with 11 hex digits. */
+static bool is_host_end(const struct net_link *link)
+{
+	size_t len = strlen(link->name), digits = len > NAME_DIGITS ? strspn(link->name + len - NAME_DIGITS, HEX) : 0;
+
+	return str_starts(link->name, HOSTNET_POD_LINKS) || (digits == NAME_DIGITS && str_equal(link->kind, "veth"));
 }
 
 /* net_link_by_index() must not run inside a dump of the same socket: collect first. */
@@ -179,9 +192,9 @@ static void adopt_routes(struct ipamd *d, struct routes *r, int64_t now_us)
 		struct err err;
 		int oif = r->list[i].oif;
 
-		if (!oif || net_link_by_index(d->net, oif, &link, &err) < 0 ||
-		    !str_starts(link.name, HOSTNET_POD_LINKS))
+		if (!oif || net_link_by_index(d->net, oif, &link, &err) < 0 || !is_host_end(&link))
 			continue;
+		(void)hostwork_learn_name(d, link.name);
 		take_addrs(d, r, i, addrs);
 		if (addrs[0].family != IP_NONE || addrs[1].family != IP_NONE)
 			adopt_pod(d, addrs, link.name, now_us);

@@ -41,7 +41,7 @@
 #define SERVER_LOCK     "ipamd.lock"
 #define SERVER_BACKLOG  512 /* connections not accepted yet: as many as may be open */
 #define SERVER_ACCEPTS  64  /* accepted per call, so that the loop gets its turn */
-#define SERVER_READS    4   /* reads per event; a request fits into one */
+#define SERVER_READS    4   /* reads per event; a request fits into one, a GC of many pods into some more */
 #define SERVER_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path))
 
 enum conn_state {
@@ -57,7 +57,7 @@ struct server_conn {
 	enum conn_state state;
 	bool watched;        /* known to epoll */
 	int64_t deadline_us; /* READING, WRITING; 0: to be set by the next server_tick() */
-	char *in;            /* READING: PROTO_REQUEST_MAX bytes, only when the first read did not bring all */
+	char *in;            /* READING: PROTO_GC_MAX bytes, only when the first read did not bring all */
 	size_t in_size;
 	char *out; /* WRITING */
 	size_t out_size, out_done;
@@ -148,7 +148,7 @@ static void conn_refuse(struct server_conn *conn, const struct err *error)
 static void conn_request(struct server_conn *conn, const char *line, size_t size)
 {
 	struct server *server = conn->server;
-	struct proto_request request;
+	_cleanup_request_ struct proto_request request = { 0 };
 	struct err err;
 
 	if (proto_request_decode(line, size, &request, &err) < 0) {
@@ -185,12 +185,12 @@ static bool conn_input(struct server_conn *conn, char *buf, size_t size)
 		conn_request(conn, buf, (size_t)(end - buf) + 1);
 		return false;
 	}
-	if (conn->in_size >= PROTO_REQUEST_MAX) {
-		conn_protocol_error(conn, "request is longer than 8192 bytes");
+	if (conn->in_size >= PROTO_GC_MAX) {
+		conn_protocol_error(conn, "request is longer than 81920 bytes");
 		return false;
 	}
 	if (!conn->in) {
-		conn->in = malloc(PROTO_REQUEST_MAX);
+		conn->in = malloc(PROTO_GC_MAX);
 		if (!conn->in) {
 			conn_close(conn);
 			return false;
@@ -204,11 +204,12 @@ static void conn_read(struct server_conn *conn)
 {
 	char first[PROTO_REQUEST_MAX];
 
-	static_assert(PROTO_REQUEST_MAX == 8192, "named in a message");
+	static_assert(PROTO_GC_MAX == 81920, "named in a message");
 	for (int i = 0; i < SERVER_READS; i++) {
 		/* cppcheck-suppress legacyUninitvar ; recv() fills it */
 		char *buf = conn->in ? conn->in : first;
-		ssize_t n = recv(conn->item.fd, buf + conn->in_size, PROTO_REQUEST_MAX - conn->in_size, MSG_DONTWAIT);
+		size_t size = conn->in ? PROTO_GC_MAX : sizeof(first);
+		ssize_t n = recv(conn->item.fd, buf + conn->in_size, size - conn->in_size, MSG_DONTWAIT);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			break;

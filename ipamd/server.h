@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The Unix socket: RUN_DIR/ipamd.sock, directory 0700, socket 0600, SO_PEERCRED uid 0 only. One request per connection,
- * a JSON line of at most PROTO_REQUEST_MAX bytes that must be complete within SERVER_READ_US. A handler may answer at
+ * a JSON line of at most PROTO_GC_MAX bytes that must be complete within SERVER_READ_US. A handler may answer at
  * once or keep the connection and answer later (an ADD that waits); if the peer goes away first, `gone` is called.
  * Everything is non-blocking and runs on the loop thread.
  */

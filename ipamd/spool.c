@@ -19,7 +19,7 @@
 static void replay_file(struct ipamd *d, const char *path, int64_t now_us)
 {
 	_cleanup_free_ char *line = NULL;
-	struct proto_request request;
+	_cleanup_request_ struct proto_request request = { 0 };
 	struct err err;
 	size_t size = 0;
 	int r = fs_read(path, PROTO_REQUEST_MAX, &line, &size);

@@ -12,8 +12,10 @@
 /* The columns that a row's sum is over, in the order of the functions that bind and read them. The ID of an intent is
  * not among them: SQLite gives it, and nobody else knows the intent by it. */
 #define LEASE_COLUMNS                                                                                                  \
-	"container, ifname, network, addr, addr6, state, since_us, pod_namespace, pod_name, pod_uid, netns"
-#define LEASE_VALUES      "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11"
+	"container, ifname, network, addr, addr6, state, since_us, pod_namespace, pod_name, pod_uid, netns, "          \
+	"host_ifname,"                                                                                                 \
+	" delegated"
+#define LEASE_VALUES      "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13"
 #define COOLDOWN_COLUMNS  "addr, until_us"
 #define INTENT_COLUMNS    "kind, nic, token, slot, count, want_count, want_len, want6_count, want6_len"
 #define INTENT_VALUES     "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
@@ -28,7 +30,7 @@ static const char *const statements[] = {
 	[ST_LEASE_PUT] = "INSERT OR REPLACE INTO lease (" LEASE_COLUMNS ", sum)"
 			 " VALUES (" LEASE_VALUES ", row_sum(" LEASE_VALUES "))",
 	[ST_LEASE_BIND] = "UPDATE lease SET state = ?4, since_us = ?5, sum = row_sum(container, ifname, network, addr,"
-			  " addr6, ?4, ?5, pod_namespace, pod_name, pod_uid, netns)" BY_KEY,
+			  " addr6, ?4, ?5, pod_namespace, pod_name, pod_uid, netns, host_ifname, delegated)" BY_KEY,
 	[ST_LEASE_DEL] = "DELETE FROM lease" BY_KEY,
 	[ST_COOLDOWN_PUT] = "INSERT OR REPLACE INTO cooldown (" COOLDOWN_COLUMNS ", sum)"
 			    " VALUES (?1, ?2, row_sum(?1, ?2))",
@@ -116,6 +118,8 @@ int store_lease_put(struct store *store, const struct lease *lease, struct err *
 	bind_text(st, 9, lease->pod.name);
 	bind_text(st, 10, lease->pod.uid);
 	bind_text(st, 11, lease->netns);
+	bind_text(st, 12, lease->host_ifname);
+	bind_int(st, 13, lease->delegated);
 	return run(store, ST_LEASE_PUT, err, "put lease");
 }
 
@@ -324,7 +328,9 @@ static int read_lease(struct row *row, const struct reader *reader)
 	read_text(row, 8, lease.pod.name, sizeof(lease.pod.name));
 	read_text(row, 9, lease.pod.uid, sizeof(lease.pod.uid));
 	read_text(row, 10, lease.netns, sizeof(lease.netns));
-	read_sum(row, 11);
+	read_text(row, 11, lease.host_ifname, sizeof(lease.host_ifname));
+	lease.delegated = read_unsigned(row, 12, 1);
+	read_sum(row, 13);
 	return !row->bad && reader->fn.lease ? reader->fn.lease(&lease, reader->arg) : 0;
 }
 

@@ -10,7 +10,7 @@
  * between leaves the old version, with all its rows. There is no way back: to a program that is older than the file, the
  * file is unknown.
  *
- * Every row of version 2 carries a sum over its other columns (row_sum() of store_sql.c, whose values are part of the
+ * Since version 2 every row carries a sum over its other columns (row_sum() of store_sql.c, whose values are part of the
  * format). SQLite finds damage to the shape of its tree, not to what the rows say: an end of a cooldown in the year 3000
  * or another pod's name would be believed. Addresses are their 4 or 16 bytes: 2 of 17 µs a put faster than text.
  */
@@ -82,6 +82,12 @@ static const char *const steps[] = {
 
 	      "CREATE TABLE fact ("
 	      " key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;",
+
+	/* Leases of version 2 have the host end that their key names, and are wired by us. */
+	[3] = "ALTER TABLE lease ADD COLUMN host_ifname TEXT NOT NULL DEFAULT '';"
+	      "ALTER TABLE lease ADD COLUMN delegated INTEGER NOT NULL DEFAULT 0;"
+	      "UPDATE lease SET sum = row_sum(container, ifname, network, addr, addr6, state, since_us,"
+	      " pod_namespace, pod_name, pod_uid, netns, host_ifname, delegated);",
 };
 static_assert(ARRAY_SIZE(steps) == STORE_VERSION + 1, "a text per version");
 

@@ -141,7 +141,14 @@ int net_addrs(struct net *net, int (*fn)(const struct net_addr *addr, void *arg)
 
 /* ---- routes ---- */
 
-enum net_route_type { NET_ROUTE_UNICAST, NET_ROUTE_UNREACHABLE, NET_ROUTE_BLACKHOLE, NET_ROUTE_LOCAL, NET_ROUTE_OTHER };
+enum net_route_type {
+	NET_ROUTE_UNICAST,
+	NET_ROUTE_UNREACHABLE,
+	NET_ROUTE_BLACKHOLE,
+	NET_ROUTE_LOCAL,
+	NET_ROUTE_THROW, /* not in this table: the next rule decides */
+	NET_ROUTE_OTHER
+};
 
 #define NET_TABLE_MAIN  254U
 #define NET_TABLE_LOCAL 255U

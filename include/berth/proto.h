@@ -13,6 +13,18 @@
  *
  *   {"v":1,"op":"pause","what":"releases"}
  *
+ *   {"v":1,"op":"gc","network":"berth","since_us":123456789,"count":2,"valid":["0a1b2c3d4e5f6071","8293a4b5c6d7e8f9"]}
+ *   {"v":1,"ok":true,"freed":32,"kept":1,"more":true}
+ *
+ * `gc` names the attachments that live by the hash of their key. Two keys of one hash keep a lease that could go; none is
+ * freed for it, so that hashes are as safe as keys and 4,096 of them fit one message. A list that was cut has no newline
+ * or not `count` entries, and frees nothing. One call frees a bounded number: while there is "more", it is repeated.
+ *
+ * An ADD may ask for the name of the host end ("host_ifname"), or for an address that somebody else's plugin wires
+ * ("delegated"): then the answer has beside each address its "subnet" and, where one is known, the "router" of that.
+ *
+ * `status` answers {"v":1,"ok":true}, or an error; "limited" beside it says that pods that run may have lost the network.
+ *
  * `confirm`, `del` and `pause` answer {"v":1,"ok":true}. `state` answers {"v":1,"ok":true,"state":{…}}: what berthctl draws; its
  * keys are listed in ipamd/state.c.
  *
@@ -37,8 +49,10 @@
 struct json_t;
 
 #define PROTO_VERSION     1
-#define PROTO_REQUEST_MAX 8192      /* bytes of a line; a request is under 1 KiB, CNI bounds its parts */
-#define PROTO_REPLY_MAX   (4 << 20) /* bytes; `state` of a node with 4,000 addresses is about 400 KiB */
+#define PROTO_REQUEST_MAX 8192       /* bytes of a line; a request is under 1 KiB, CNI bounds its parts */
+#define PROTO_GC_KEYS_MAX 4096U      /* attachments that one node may have; no node runs more pods */
+#define PROTO_GC_MAX      (80 << 10) /* bytes of the line of a `gc`: 19 per attachment, and its head */
+#define PROTO_REPLY_MAX   (4 << 20)  /* bytes; `state` of a node with 4,000 addresses is about 400 KiB */
 #define PROTO_SOCKET      "ipamd.sock"
 #define PROTO_RUN_DIR     "/run/berth"
 #define PROTO_SPOOL_DIR   "spool" /* below the run directory: DELs that found no daemon */
@@ -51,6 +65,7 @@ enum proto_op {
 	PROTO_STATUS,
 	PROTO_STATE,
 	PROTO_PAUSE,
+	PROTO_GC,
 	PROTO_OP_COUNT
 };
 /** proto_op_name() - "add", "confirm", ...; "?" for a value that is no op. */
@@ -91,12 +106,21 @@ int pause_parse(const char *name, enum pause *ret);
 
 struct proto_request {
 	enum proto_op op;
-	struct lease_key key;         /* ADD CONFIRM DEL CHECK */
-	struct pod_name pod;          /* ADD */
-	char netns[LEASE_NETNS_SIZE]; /* ADD; DEL: may be empty */
-	int64_t timeout_ms;           /* ADD: how long the plugin waits; 0: the daemon's default */
-	enum pause pause;             /* PAUSE */
+	struct lease_key key;                /* ADD CONFIRM DEL CHECK; GC: the network alone */
+	struct pod_name pod;                 /* ADD */
+	char netns[LEASE_NETNS_SIZE];        /* ADD; DEL: may be empty */
+	int64_t timeout_ms;                  /* ADD: how long the plugin waits; 0: the daemon's default */
+	enum pause pause;                    /* PAUSE */
+	char host_ifname[LEASE_IFNAME_SIZE]; /* ADD: name of the host end; empty: proto_host_ifname() */
+	bool delegated;                      /* ADD: nothing is wired by us, and the lease is bound at once */
+	int64_t since_us;                    /* GC: leases younger than this (clock_boot) stay; 0: than the request */
+	unsigned valid_count;                /* GC */
+	uint64_t
+		*valid; /* GC: proto_key_hash() of what lives; owned by a decoded request, proto_request_done() frees */
 };
+/** proto_request_done() - free what a decoded request owns; NULL and zeroed ones are fine. */
+void proto_request_done(struct proto_request *request);
+#define _cleanup_request_ _cleanup_(proto_request_done)
 
 /** enum fail_reason - the closed list of why no address came; each has a hint for people. */
 enum fail_reason {
@@ -124,7 +148,11 @@ const char *fail_reason_hint(enum fail_reason reason);
 /** struct proto_address - an address of a pod. */
 struct proto_address {
 	struct prefix address; /* /32 or /128 */
-	struct ipaddr gateway; /* of the same family; what the pod routes to: 169.254.1.1, fe80::1 */
+	struct ipaddr
+		gateway; /* of the same family; what the pod routes to: 169.254.1.1, fe80::1; delegated: the node's */
+	/* delegated ADD; family 0: not known */
+	struct prefix subnet; /* that the address is of */
+	struct ipaddr router; /* of the cloud, in that subnet */
 };
 
 struct proto_reply {
@@ -134,11 +162,17 @@ struct proto_reply {
 	struct proto_address addresses[IP_FAMILIES]; /* in the daemon's order, IPv4 first; no two of one family */
 	unsigned mtu;                                /* of the pod's interface */
 	char host_ifname[LEASE_IFNAME_SIZE];         /* name of the host end */
+	bool delegated;                              /* nothing of it is wired by us */
+	/* GC, ok or not: */
+	bool swept;           /* the three that follow count */
+	unsigned freed, kept; /* leases; kept: not listed, but their pods are there */
+	bool more;            /* ask again */
 	/* ok, STATE: */
 	struct json_t *state; /* owned by the reply; proto_reply_done() drops it */
 	/* !ok: */
 	struct err error;
 	enum fail_reason reason;
+	bool limited; /* STATUS: pods that run may have lost the network too */
 };
 /** proto_reply_done() - drop what the reply owns and zero it; NULL, zeroed and finished ones are fine. */
 void proto_reply_done(struct proto_reply *reply);
@@ -151,18 +185,24 @@ void proto_host_ifname(const struct lease_key *key, char ret[static LEASE_IFNAME
 /** proto_key_hash() - FNV-1a-64 of network, "/", container ID, "/" and ifname: names the file of a spooled DEL. */
 uint64_t proto_key_hash(const struct lease_key *key);
 
+/** proto_ifname_check() - is it a name that the kernel takes for a link: 1-15 printable ASCII characters without "/", ":"
+ * and blanks, not "." or ".."? */
+bool proto_ifname_check(const char *name);
+
 /** proto_key_check() - are the parts what CNI allows ([A-Za-z0-9][A-Za-z0-9_.-]*, ifname 1-15 bytes without "/",
  * ":" and blanks, not "." or "..")? Errors: INVALID, names the part. */
 int proto_key_check(const struct lease_key *key, struct err *err);
 
-/** proto_request_encode() - one line with its newline; at most PROTO_REQUEST_MAX bytes by the sizes of the fields.
+/** proto_request_encode() - one line with its newline; at most PROTO_REQUEST_MAX bytes by the sizes of the fields,
+ *  PROTO_GC_MAX of a GC, whose @valid_count may be PROTO_GC_KEYS_MAX.
  *  @ret_size: bytes with the newline; may be NULL. Return: owned text, or NULL without memory or when @netns or @pod is
  *  not UTF-8 (JSON cannot say it). */
 char *proto_request_encode(const struct proto_request *request, size_t *ret_size);
 /** proto_reply_encode() - one line with its newline. Texts of the error that are not UTF-8 are sent as ASCII with "?"
  * for the rest. @ret_size: as above. Return: owned text, or NULL without memory or when it exceeds PROTO_REPLY_MAX. */
 char *proto_reply_encode(const struct proto_reply *reply, size_t *ret_size);
-/** proto_request_decode() - @line with or without its newline. Fields that an op does not use stay zero.
+/** proto_request_decode() - @line with or without its newline. Fields that an op does not use stay zero; proto_request_done() what
+ *  came of it.
  *  Errors: PROTOCOL (too long, not JSON, wrong version, unknown op, missing field, wrong type), INVALID (a field that
  * is too long, a key that is not allowed). */
 int proto_request_decode(const char *line, size_t size, struct proto_request *ret, struct err *err);

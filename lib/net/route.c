@@ -36,6 +36,8 @@ static enum net_route_type type_from(uint8_t rtn)
 		return NET_ROUTE_BLACKHOLE;
 	case RTN_LOCAL:
 		return NET_ROUTE_LOCAL;
+	case RTN_THROW:
+		return NET_ROUTE_THROW;
 	default:
 		return NET_ROUTE_OTHER;
 	}
@@ -53,6 +55,8 @@ static uint8_t type_to(enum net_route_type type)
 		return RTN_BLACKHOLE;
 	case NET_ROUTE_LOCAL:
 		return RTN_LOCAL;
+	case NET_ROUTE_THROW:
+		return RTN_THROW;
 	case NET_ROUTE_OTHER:
 		break;
 	}
@@ -61,7 +65,7 @@ static uint8_t type_to(enum net_route_type type)
 
 static bool type_has_device(enum net_route_type type)
 {
-	return type != NET_ROUTE_UNREACHABLE && type != NET_ROUTE_BLACKHOLE;
+	return type != NET_ROUTE_UNREACHABLE && type != NET_ROUTE_BLACKHOLE && type != NET_ROUTE_THROW;
 }
 
 static uint32_t parse_mtu(struct nlattr *metrics)

@@ -53,14 +53,17 @@ static bool is_cni_id(const char *text)
 
 /* The rules of CNI's utils.ValidateInterfaceName, which are the kernel's dev_valid_name(), and ASCII: the name travels
  * in JSON. */
-static bool is_ifname(const char *text)
+bool proto_ifname_check(const char *name)
 {
+	const char *text = name;
+
+	assert(name);
 	if (!*text || strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
 		return false;
 	for (; *text; text++)
 		if (*text == '/' || *text == ':' || *text <= ' ' || *text > '~')
 			return false;
-	return true;
+	return text - name < LEASE_IFNAME_SIZE;
 }
 
 int proto_key_check(const struct lease_key *key, struct err *err)
@@ -76,7 +79,7 @@ int proto_key_check(const struct lease_key *key, struct err *err)
 			err, ERR_INVALID, PROTO_DOMAIN,
 			"container ID '%s' must start with a letter or digit and go on with these, '_', '.' and '-'",
 			key->container);
-	if (!is_ifname(key->ifname))
+	if (!proto_ifname_check(key->ifname))
 		return err_set(
 			err, ERR_INVALID, PROTO_DOMAIN,
 			"interface name '%s' must be 1-15 characters without '/', ':' and blanks, not '.' or '..'",

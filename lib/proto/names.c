@@ -10,7 +10,7 @@
 
 static const char *const op_names[] = {
 	[PROTO_ADD] = "add",       [PROTO_CONFIRM] = "confirm", [PROTO_DEL] = "del",     [PROTO_CHECK] = "check",
-	[PROTO_STATUS] = "status", [PROTO_STATE] = "state",     [PROTO_PAUSE] = "pause",
+	[PROTO_STATUS] = "status", [PROTO_STATE] = "state",     [PROTO_PAUSE] = "pause", [PROTO_GC] = "gc",
 };
 static_assert(ARRAY_SIZE(op_names) == PROTO_OP_COUNT, "every operation has a name");
 

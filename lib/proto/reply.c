@@ -83,6 +83,10 @@ static void add_addresses(struct strbuf *line, const struct proto_reply *reply)
 		strbuf_add(line, i ? ",{\"address\":" : "{\"address\":");
 		add_string(line, prefix_str(&reply->addresses[i].address, text));
 		add_member(line, "gateway", ipaddr_str(&reply->addresses[i].gateway, text));
+		if (reply->addresses[i].subnet.addr.family != IP_NONE)
+			add_member(line, "subnet", prefix_str(&reply->addresses[i].subnet, text));
+		if (reply->addresses[i].router.family != IP_NONE)
+			add_member(line, "router", ipaddr_str(&reply->addresses[i].router, text));
 		strbuf_add(line, "}");
 	}
 }
@@ -95,7 +99,9 @@ static void add_lease(struct strbuf *line, const struct proto_reply *reply)
 	add_member(line, "gateway", ipaddr_str(&reply->addresses[0].gateway, text));
 	strbuf_printf(line, ",\"mtu\":%u", reply->mtu);
 	add_member(line, "host_ifname", reply->host_ifname);
-	if (reply->address_count == 1)
+	if (reply->delegated)
+		strbuf_add(line, ",\"delegated\":true");
+	if (reply->address_count == 1 && !reply->delegated)
 		return;
 	strbuf_add(line, ",\"addresses\":[");
 	add_addresses(line, reply);
@@ -143,6 +149,11 @@ char *proto_reply_encode(const struct proto_reply *reply, size_t *ret_size)
 		add_error(&line, reply);
 	if (reply->ok && reply->address_count > 0)
 		add_lease(&line, reply);
+	if (reply->swept)
+		strbuf_printf(&line, ",\"freed\":%u,\"kept\":%u,\"more\":%s", reply->freed, reply->kept,
+			      reply->more ? "true" : "false");
+	if (reply->limited)
+		strbuf_add(&line, ",\"limited\":true");
 	if (reply->ok && reply->state)
 		add_state(&line, reply->state);
 	strbuf_add(&line, "}\n");
@@ -164,11 +175,27 @@ static int get_host_ifname(const json_t *object, struct proto_reply *reply, stru
 	return 0;
 }
 
+/* What only a delegated lease has. */
+static int get_subnet(const json_t *object, struct proto_address *got, struct err *err)
+{
+	const char *subnet = NULL, *router = NULL;
+
+	if (json_get_str_opt(object, PROTO_DOMAIN, "subnet", &subnet, err) < 0 ||
+	    json_get_str_opt(object, PROTO_DOMAIN, "router", &router, err) < 0)
+		return -1;
+	if (subnet && (prefix_parse(subnet, &got->subnet) < 0 || got->subnet.addr.family != got->address.addr.family))
+		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'subnet' '%s' is none of the address's family",
+			       subnet);
+	if (router && (ipaddr_parse(router, &got->router) < 0 || got->router.family != got->address.addr.family))
+		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'router' '%s' is no address of the family", router);
+	return 0;
+}
+
 /* Appends an address, which must be whole and of a family that is not there yet. */
 static int get_address(const json_t *object, struct proto_reply *reply, struct err *err)
 {
 	const char *address, *gateway;
-	struct proto_address got;
+	struct proto_address got = { 0 };
 
 	if (json_get_str(object, PROTO_DOMAIN, "address", &address, err) < 0 ||
 	    json_get_str(object, PROTO_DOMAIN, "gateway", &gateway, err) < 0)
@@ -178,6 +205,8 @@ static int get_address(const json_t *object, struct proto_reply *reply, struct e
 	if (ipaddr_parse(gateway, &got.gateway) < 0 || got.gateway.family != got.address.addr.family)
 		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'gateway' '%s' is no address of the family of %s",
 			       gateway, address);
+	if (get_subnet(object, &got, err) < 0)
+		return -1;
 	for (unsigned i = 0; i < reply->address_count; i++)
 		if (reply->addresses[i].address.addr.family == got.address.addr.family)
 			return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'addresses' has two of the family of %s",
@@ -220,7 +249,25 @@ static int get_lease(const json_t *object, struct proto_reply *reply, struct err
 	if (json_get_int_opt(object, PROTO_DOMAIN, "mtu", 0, MTU_MAX, &mtu, err) < 0)
 		return -1;
 	reply->mtu = (unsigned)mtu;
+	if (json_get_bool_opt(object, PROTO_DOMAIN, "delegated", &reply->delegated, err) < 0)
+		return -1;
 	return get_host_ifname(object, reply, err);
+}
+
+static int get_swept(const json_t *object, struct proto_reply *reply, struct err *err)
+{
+	int64_t freed = 0, kept = 0;
+
+	if (!json_object_get(object, "freed"))
+		return 0;
+	if (json_get_int(object, PROTO_DOMAIN, "freed", 0, UINT32_MAX, &freed, err) < 0 ||
+	    json_get_int_opt(object, PROTO_DOMAIN, "kept", 0, UINT32_MAX, &kept, err) < 0 ||
+	    json_get_bool_opt(object, PROTO_DOMAIN, "more", &reply->more, err) < 0)
+		return -1;
+	reply->swept = true;
+	reply->freed = (unsigned)freed;
+	reply->kept = (unsigned)kept;
+	return 0;
 }
 
 static enum err_class class_of(const char *name)
@@ -269,7 +316,10 @@ int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, s
 	reply.ok = json_is_true(ok);
 	if ((reply.ok ? get_lease(object, &reply, err) : get_error(object, &reply, err)) < 0)
 		return -1;
-	if (reply.ok && json_get_obj_opt(object, PROTO_DOMAIN, "state", &state, err) < 0)
+	if (get_swept(object, &reply, err) < 0 ||
+	    (reply.ok && json_get_obj_opt(object, PROTO_DOMAIN, "state", &state, err) < 0))
+		return -1;
+	if (json_get_bool_opt(object, PROTO_DOMAIN, "limited", &reply.limited, err) < 0)
 		return -1;
 	reply.state = json_incref(state);
 	*ret = reply;

@@ -77,3 +77,29 @@ void hostwork_pod_down(_unused_ struct ipamd *d, _unused_ const struct ipaddr ad
 		       _unused_ const char *host_ifname)
 {
 }
+
+void hostwork_lease_down(_unused_ struct ipamd *d, _unused_ const struct lease *lease)
+{
+}
+
+bool hostwork_learn_name(_unused_ struct ipamd *d, _unused_ const char *host_ifname)
+{
+	return true;
+}
+
+int net_link_by_name(_unused_ struct net *net, _unused_ const char *name, _unused_ struct net_link *ret,
+		     struct err *err)
+{
+	return err_set(err, ERR_NOTFOUND, "sim", "no links here");
+}
+
+int netns_open(_unused_ const char *path, _unused_ int *ret_fd, struct err *err)
+{
+	return err_set(err, ERR_NOTFOUND, "sim", "no namespaces here");
+}
+
+int hostnet_delegated_up(_unused_ struct hostnet *hostnet, _unused_ const struct ipaddr addrs[static IP_FAMILIES],
+			 _unused_ struct err *err)
+{
+	return 0;
+}

@@ -265,6 +265,30 @@ static void test_net_route_del__table_that_nobody_used(void **state)
 	must(net_route_del(w->a, &route, &err));
 }
 
+/* Below an unreachable block of table local, one address is looked up where the next rule says. */
+static void test_net_route_replace__throw(void **state)
+{
+	static const char *const dsts[] = { "10.0.1.17/32", "2001:db8:1::17/128" };
+	const struct world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(dsts); i++) {
+		struct net_route route = unicast(dsts[i], 0);
+		struct found found;
+
+		route.type = NET_ROUTE_UNREACHABLE;
+		route.table = NET_TABLE_LOCAL;
+		must(net_route_replace(w->a, &route, &err));
+		route.type = NET_ROUTE_THROW;
+		must(net_route_replace(w->a, &route, &err));
+		found = find_route(w->a, dsts[i], NET_TABLE_LOCAL);
+		assert_int_equal(found.count, 1);
+		assert_int_equal(found.route.type, NET_ROUTE_THROW);
+		assert_int_equal(found.route.oif, 0);
+		must(net_route_del(w->a, &route, &err));
+		assert_int_equal(find_route(w->a, dsts[i], NET_TABLE_LOCAL).count, 0);
+	}
+}
+
 /* ---- walk ---- */
 
 static void test_net_routes__table_filter(void **state)
@@ -491,6 +515,7 @@ int main(void)
 		world_test(test_net_route_del__only_ours_and_only_what_was_said),
 		world_test(test_net_route_del__v6_among_others_of_the_same_destination),
 		world_test(test_net_route_del__table_that_nobody_used),
+		world_test(test_net_route_replace__throw),
 		world_test(test_net_routes__table_filter),
 		world_test(test_net_routes__thousands_and_deleting_on_the_way),
 		world_test(test_net_addr_add__without_prefix_route_and_twice),

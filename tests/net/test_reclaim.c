@@ -202,6 +202,29 @@ static void test_reclaim_due__path_gone_but_link_there(void **state)
 	assert_true(has_lease(w, 1));
 }
 
+/* Its own link died with its namespace; the one of that name is the next sandbox's. And what another plugin wired. */
+static void test_reclaim_due__judged_by_the_path_alone__cni_d3_26(void **state)
+{
+	struct world *w = *state;
+	char gone[PATH_MAX], here[PATH_MAX];
+	const struct lease_key keys[] = { key_of(1), key_of(2), key_of(3), key_of(4) };
+
+	(void)check_path(gone, sizeof(gone), check_tmpdir(), "netns-1");
+	(void)check_path(here, sizeof(here), check_tmpdir(), "netns-2");
+	make_path(here);
+	for (unsigned i = 0; i < 4; i++) {
+		add_pod(w, i + 1, i % 2 ? here : gone, true);
+		pool_lease_label(w->d.pool, &keys[i], i < 2 ? "caliweb" : "", i >= 2);
+	}
+	must(net_veth_add(w->net, &(struct net_veth){ .name = "caliweb", .peer_name = "peer", .peer_netns_fd = -1 },
+			  &(struct err){ 0 }),
+	     &(struct err){ 0 });
+	later(w, 0);
+	later(w, LOOK_US);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(has_lease(w, i + 1), i % 2);
+}
+
 static void test_reclaim_due__came_back_between_two_looks(void **state)
 {
 	struct world *w = *state;
@@ -281,6 +304,7 @@ int main(void)
 		reclaim_test(test_reclaim_due__namespace_gone__aws_40_27),
 		reclaim_test(test_reclaim_due__process_gone),
 		reclaim_test(test_reclaim_due__path_gone_but_link_there),
+		reclaim_test(test_reclaim_due__judged_by_the_path_alone__cni_d3_26),
 		reclaim_test(test_reclaim_due__came_back_between_two_looks),
 		reclaim_test(test_reclaim_due__folder_not_visible),
 		reclaim_test(test_reclaim_due__adopted_by_its_link_alone),

@@ -194,6 +194,23 @@ int hostnet_pod_down(struct hostnet *hostnet, const char *host_ifname, const str
 	return 0;
 }
 
+/* No pod of these runs is another plugin's, and none asks for a name. */
+int hostnet_delegated_up(struct hostnet *hostnet, const struct ipaddr addrs[static IP_FAMILIES], struct err *err)
+{
+	(void)hostnet;
+	(void)addrs;
+	return err_set(err, ERR_BUG, "model", "no delegated pods here");
+}
+
+int hostnet_delegated_down(struct hostnet *hostnet, const struct ipaddr addrs[static IP_FAMILIES],
+			   const struct prefix blocks[static IP_FAMILIES], struct err *err)
+{
+	(void)hostnet;
+	(void)addrs;
+	(void)blocks;
+	return err_set(err, ERR_BUG, "model", "no delegated pods here");
+}
+
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err)
 {
 	struct model_kernel *k = &sim_world->kernel;
@@ -252,11 +269,27 @@ int net_link_by_index(struct net *net, int index, struct net_link *ret, struct e
 	for (unsigned i = 0; i < k->pod_top; i++) {
 		if (!k->pods[i].link || k->pods[i].index != index)
 			continue;
-		*ret = (struct net_link){ .index = index, .up = true, .mtu = NIC_MTU };
+		*ret = (struct net_link){ .index = index, .kind = "veth", .up = true, .mtu = NIC_MTU };
 		(void)str_copy(ret->name, sizeof(ret->name), k->pods[i].ifname);
 		return 0;
 	}
 	return err_set(err, ERR_NOTFOUND, "model", "no link %d", index);
+}
+
+int net_link_by_name(struct net *net, const char *name, struct net_link *ret, struct err *err)
+{
+	struct model_kernel *k = &sim_world->kernel;
+
+	for (unsigned i = 0; i < k->pod_top; i++)
+		if (k->pods[i].link && str_equal(k->pods[i].ifname, name))
+			return net_link_by_index(net, k->pods[i].index, ret, err);
+	return err_set(err, ERR_NOTFOUND, "model", "no link %s", name);
+}
+
+int netns_open(const char *path, int *ret_fd, struct err *err)
+{
+	(void)ret_fd;
+	return err_set(err, ERR_NOTFOUND, "model", "no namespace %s", path);
 }
 
 int net_monitor_read(struct net_monitor *monitor, void (*fn)(const struct net_event *event, void *arg), void *arg,

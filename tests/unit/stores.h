@@ -46,6 +46,9 @@ static inline struct lease dual_lease_of(unsigned number)
 	struct ipaddr base = addr_of("2600:1f14:e:9300::");
 
 	lease.addrs[1] = ipaddr_add(&base, number);
+	lease.delegated = number % 2;
+	if (!lease.delegated)
+		(void)snprintf(lease.host_ifname, sizeof(lease.host_ifname), "cali%011x", number);
 	return lease;
 }
 
@@ -122,7 +125,8 @@ static inline bool same_lease(const struct lease *a, const struct lease *b)
 	return str_equal(a->key.network, b->key.network) && str_equal(a->key.container, b->key.container) &&
 	       str_equal(a->key.ifname, b->key.ifname) && str_equal(a->pod.namespace, b->pod.namespace) &&
 	       str_equal(a->pod.name, b->pod.name) && str_equal(a->pod.uid, b->pod.uid) &&
-	       str_equal(a->netns, b->netns) && a->state == b->state && a->since_us == b->since_us;
+	       str_equal(a->netns, b->netns) && str_equal(a->host_ifname, b->host_ifname) &&
+	       a->delegated == b->delegated && a->state == b->state && a->since_us == b->since_us;
 }
 
 /* ---- stores and their files ---- */

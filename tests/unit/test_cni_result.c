@@ -14,7 +14,7 @@
 
 static struct proto_address address_of(const char *address, const char *gateway)
 {
-	struct proto_address ret;
+	struct proto_address ret = { 0 };
 
 	assert_int_equal(prefix_parse(address, &ret.address), 0);
 	assert_int_equal(ipaddr_parse(gateway, &ret.gateway), 0);
@@ -50,7 +50,7 @@ static void equals_golden(const struct cni_result *result, const char *name)
 	assert_string_equal(text, golden);
 }
 
-static void test_cni_result_print__every_version(void **state)
+static void test_cni_result_print__every_version__cni_d8(void **state)
 {
 	const struct proto_address v4 = address_of("10.0.1.17/32", "169.254.1.1");
 
@@ -98,6 +98,63 @@ static void test_cni_result_print__no_mtu_known(void **state)
 	text = cni_result_print(&result);
 	assert_non_null(text);
 	assert_null(strstr(text, "mtu"));
+}
+
+/* What came before stays in front, and our index counts on behind it. */
+static void test_cni_result_print__behind_another__cni_d2_16(void **state)
+{
+	const struct proto_address v4 = address_of("10.0.1.17/32", "169.254.1.1");
+	struct cni_result result = sample(CNI_1_1_0, &v4, 1);
+	json_auto_t *prev =
+		json_loads("{\"cniVersion\":\"1.1.0\",\"interfaces\":[{\"name\":\"dummy0\",\"sandbox\":\"\"}],"
+			   "\"ips\":[{\"interface\":0,\"address\":\"192.0.2.1/24\"}],"
+			   "\"routes\":[{\"dst\":\"192.0.2.0/24\"}],\"dns\":{\"nameservers\":[\"192.0.2.2\"]}}",
+			   0, NULL);
+
+	(void)state;
+	result.prev = prev;
+	equals_golden(&result, "result-1.1.0-chained.json");
+	assert_int_equal(json_array_size(json_object_get(prev, "interfaces")), 1);
+}
+
+/* Addresses alone, in the shape of each version. */
+static void ipam_is(enum cni_version version, bool subnet_router, unsigned count, const char *want)
+{
+	struct proto_address addresses[] = { address_of("10.0.1.17/32", "10.0.1.10"),
+					     address_of("2001:db8::17/128", "fe80::1") };
+	const struct ipam_result result = {
+		.version = version, .subnet_router = subnet_router, .address_count = count, .addresses = addresses
+	};
+	_cleanup_free_ char *text = NULL;
+
+	assert_int_equal(prefix_parse("10.0.1.0/24", &addresses[0].subnet), 0);
+	assert_int_equal(ipaddr_parse("10.0.1.1", &addresses[0].router), 0);
+	assert_int_equal(prefix_parse("2001:db8::/64", &addresses[1].subnet), 0);
+	text = ipam_result_print(&result);
+	assert_string_equal(text, want);
+}
+
+static void test_ipam_result_print__every_version__cni_d8(void **state)
+{
+	(void)state;
+	for (unsigned v = 0; v < CNI_VERSION_COUNT; v++) {
+		char want[256];
+
+		(void)snprintf(
+			want, sizeof(want),
+			"{\"cniVersion\":\"%s\",\"ips\":[{%s\"address\":\"10.0.1.17/24\",\"gateway\":\"10.0.1.1\"}],"
+			"\"routes\":[{\"dst\":\"0.0.0.0/0\"}]}",
+			cni_version_name((enum cni_version)v), v < CNI_1_0_0 ? "\"version\":\"4\"," : "");
+		ipam_is((enum cni_version)v, true, 1, want);
+	}
+	ipam_is(CNI_1_1_0, false, 2,
+		"{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"10.0.1.17/24\",\"gateway\":\"10.0.1.10\"},"
+		"{\"address\":\"2001:db8::17/64\",\"gateway\":\"fe80::1\"}],"
+		"\"routes\":[{\"dst\":\"0.0.0.0/0\"},{\"dst\":\"::/0\"}]}");
+	/* The router of an IPv6 subnet announces itself. */
+	ipam_is(CNI_1_1_0, true, 2,
+		"{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"10.0.1.17/24\",\"gateway\":\"10.0.1.1\"},"
+		"{\"address\":\"2001:db8::17/64\"}],\"routes\":[{\"dst\":\"0.0.0.0/0\"}]}");
 }
 
 static void test_cni_result_print__not_utf8(void **state)
@@ -168,10 +225,12 @@ static void test_cnierr_reply__every_reason_and_class(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		check_unit_test(test_cni_result_print__every_version),
+		check_unit_test(test_cni_result_print__every_version__cni_d8),
 		check_unit_test(test_cni_result_print__ipv6),
 		check_unit_test(test_cni_result_print__two_families),
 		check_unit_test(test_cni_result_print__no_mtu_known),
+		check_unit_test(test_cni_result_print__behind_another__cni_d2_16),
+		check_unit_test(test_ipam_result_print__every_version__cni_d8),
 		check_unit_test(test_cni_result_print__not_utf8),
 		check_unit_test(test_cnierr_print__shape),
 		check_unit_test(test_cnierr_reply__every_reason_and_class),

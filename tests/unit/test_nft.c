@@ -93,6 +93,16 @@ static void two_nics(struct input *in)
 	add_block(in, "10.0.0.23", 1);
 }
 
+/* Pods whose host ends have names that were asked for. */
+static void named_pods(struct input *in)
+{
+	static const char names[][LEASE_IFNAME_SIZE] = { "cali", "eni" };
+
+	two_nics(in);
+	in->nft.pod_links = names;
+	in->nft.pod_link_count = 2;
+}
+
 static void prefix_blocks(struct input *in)
 {
 	init(in);
@@ -156,9 +166,15 @@ static const struct {
 	const char *name;
 	void (*fill)(struct input *in);
 } cases[] = {
-	{ "one-nic", one_nic },       { "two-nics", two_nics },       { "prefix-blocks", prefix_blocks },
-	{ "ipv6-only", ipv6_only },   { "dual-stack", dual_stack },   { "external-snat", external_snat },
-	{ "other-mask", other_mask }, { "nothing-yet", nothing_yet },
+	{ "one-nic", one_nic },
+	{ "two-nics", two_nics },
+	{ "named-pods", named_pods },
+	{ "prefix-blocks", prefix_blocks },
+	{ "ipv6-only", ipv6_only },
+	{ "dual-stack", dual_stack },
+	{ "external-snat", external_snat },
+	{ "other-mask", other_mask },
+	{ "nothing-yet", nothing_yet },
 };
 
 static char *render(const struct input *in)

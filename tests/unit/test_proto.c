@@ -119,7 +119,7 @@ static void test_proto_request_encode__round_trip_of_every_op(void **state)
 		assert_int_equal(back.op, op);
 		assert_int_equal(back.timeout_ms, 60000);
 		assert_string_equal(back.pod.name, op == PROTO_ADD ? "web-0" : "");
-		bool has_key = op != PROTO_STATUS && op != PROTO_STATE && op != PROTO_PAUSE;
+		bool has_key = op != PROTO_STATUS && op != PROTO_STATE && op != PROTO_PAUSE && op != PROTO_GC;
 
 		assert_string_equal(back.key.ifname, has_key ? "eth0" : "");
 		assert_string_equal(back.netns, has_key ? "/run/netns/cni-1" : "");

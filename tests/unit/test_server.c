@@ -291,7 +291,7 @@ static void test_server__peer_that_shut_its_sending_half(void **state)
 static void test_server__oversize(void **state)
 {
 	struct world *w = *state;
-	char junk[PROTO_REQUEST_MAX];
+	static char junk[PROTO_GC_MAX];
 	int fd = dial(w);
 
 	memset(junk, ' ', sizeof(junk));

@@ -87,7 +87,8 @@ static void test_store_open__other_tables(void **state)
 /* ---- rows ---- */
 
 #define LEASE_SUM                                                                                                      \
-	"row_sum(container, ifname, network, addr, addr6, state, since_us, pod_namespace, pod_name, pod_uid, netns)"
+	"row_sum(container, ifname, network, addr, addr6, state, since_us, pod_namespace, pod_name, pod_uid, netns, "  \
+	"host_ifname, delegated)"
 #define INTENT_SUM "row_sum(kind, nic, token, slot, count, want_count, want_len, want6_count, want6_len)"
 
 static void make_one_of_each(char path[static PATH_MAX])

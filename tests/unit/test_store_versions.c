@@ -152,9 +152,9 @@ static void test_store_open__migrates_version_1(void **state)
 	assert_int_equal(version_of(path), 1);
 	store = open_store(path);
 	assert_true(has_all_rows(store));
-	/* Once more, as a file of version 2 now, with every check of one. */
+	/* Once more, as a file of version 3 now, with every check of one. */
 	store_close(store);
-	assert_int_equal(version_of(path), 2);
+	assert_int_equal(version_of(path), 3);
 	store = open_store(path);
 	assert_true(has_all_rows(store));
 	assert_int_equal(store_fact_get(store, STORE_BOOT_ID, boot_id, NULL), 0);
@@ -214,6 +214,43 @@ static void test_store_open__a_version_1_that_does_not_fit(void **state)
 	}
 }
 
+/* ---- from version 2 ---- */
+
+/* As version 2 left it: what was added since taken away, and the sums as they were. */
+static const char to_v2[] =
+	"ALTER TABLE lease DROP COLUMN delegated; ALTER TABLE lease DROP COLUMN host_ifname;"
+	"UPDATE lease SET sum = row_sum(container, ifname, network, addr, addr6, state, since_us, pod_namespace,"
+	" pod_name, pod_uid, netns); PRAGMA user_version = 2";
+
+static void test_store_open__migrates_version_2(void **state)
+{
+	struct lease lease = dual_lease_of(7), old = dual_lease_of(8);
+	struct contents seen;
+	char path[PATH_MAX];
+	struct store *store;
+
+	(void)state;
+	new_path(path);
+	store = open_store(path);
+	assert_int_equal(store_lease_put(store, &old, NULL), 0);
+	store_close(store);
+	sql(path, to_v2);
+	assert_int_equal(version_of(path), 2);
+	store = open_store(path);
+	old.host_ifname[0] = '\0';
+	seen = contents_of(store);
+	assert_true(same_lease(&seen.last_lease, &old));
+	assert_int_equal(store_lease_release(store, &old.key, old.addrs, 1, NULL), 0);
+	assert_int_equal(store_lease_put(store, &lease, NULL), 0);
+	/* Once more, as a file of version 3 now, with every check of one. */
+	store_close(store);
+	assert_int_equal(version_of(path), 3);
+	store = open_store(path);
+	seen = contents_of(store);
+	assert_true(same_lease(&seen.last_lease, &lease));
+	store_close(store);
+}
+
 /* ---- to a version that is not known ---- */
 
 static void test_store_open__a_newer_version(void **state)
@@ -225,12 +262,12 @@ static void test_store_open__a_newer_version(void **state)
 	(void)state;
 	new_path(path);
 	make_store_with(path, 3);
-	sql(path, "ALTER TABLE lease ADD COLUMN moon TEXT; PRAGMA user_version = 3");
+	sql(path, "ALTER TABLE lease ADD COLUMN moon TEXT; PRAGMA user_version = 4");
 	aside = put_aside(path);
 	assert_int_equal(aside.why, STORE_ASIDE_UNKNOWN);
-	assert_non_null(strstr(aside.cause, "version 3"));
+	assert_non_null(strstr(aside.cause, "version 4"));
 	/* The newer program comes back for it: nothing is lost. */
-	sql(aside.path, "ALTER TABLE lease DROP COLUMN moon; PRAGMA user_version = 2");
+	sql(aside.path, "ALTER TABLE lease DROP COLUMN moon; PRAGMA user_version = 3");
 	store = open_store(aside.path);
 	assert_int_equal(contents_of(store).lease_count, 3);
 	store_close(store);
@@ -248,14 +285,14 @@ static void test_store_open__a_newer_version_with_its_log(void **state)
 	make_store_with(path, 3);
 	/* What the newer program wrote last is in the log only. */
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 4", NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 	assert_int_equal(store_open(path, BOOT, &store, &aside, NULL), 0);
 	assert_int_equal(aside.why, STORE_ASIDE_UNKNOWN);
 	assert_int_equal(contents_of(store).lease_count, 0);
 	store_close(store);
-	assert_int_equal(version_of(aside.path), 3);
+	assert_int_equal(version_of(aside.path), 4);
 }
 
 /* ---- a process that dies between two writes ---- */
@@ -328,16 +365,16 @@ static void test_store_open__killed_while_it_migrates(void **state)
 		struct store *store;
 		int version = version_of_crashed(path);
 
-		assert_true(version == 1 || version == 2);
+		assert_true(version == 1 || version == 3);
 		old += version == 1;
-		new += version == 2;
+		new += version == 3;
 		store = open_store(path);
 		assert_true(has_all_rows(store));
 		store_close(store);
 		write_file(path, v1, size);
 	}
 	/* Both sides of the commit were seen: the log before it, and folding the log into the file behind it. */
-	print_message("# %u of version 1, %u of version 2\n", old, new);
+	print_message("# %u of version 1, %u of version 3\n", old, new);
 	assert_true(old > 10 && new > 2);
 }
 
@@ -397,6 +434,7 @@ int main(void)
 		check_unit_test(test_store_open__migrates_version_1),
 		check_unit_test(test_store_open__migrates_an_empty_version_1),
 		check_unit_test(test_store_open__a_version_1_that_does_not_fit),
+		check_unit_test(test_store_open__migrates_version_2),
 		check_unit_test(test_store_open__a_newer_version),
 		check_unit_test(test_store_open__a_newer_version_with_its_log),
 		check_unit_test(test_store_open__killed_while_it_migrates),
