@@ -25,6 +25,9 @@
  * acknowledged the address: the first packets would meet "no route". So we make that route too, in the pod, and the
  * kernel's own takes precedence when it comes (metric 0 before 1024).
  *
+ * A further interface of a pod that has its network (net1 of Multus) has routes of the same destinations. Theirs have a
+ * metric, so that they precede or replace nothing: what is bound to that interface uses them, all else leaves by eth0.
+ *
  * A route replaces a cover (`unreachable`) of the same address if there is one, and precedes the one of a larger block.
  * Deleting the host's end takes the pod's end, routes and neighbours along: this is all that a rollback needs.
  */
@@ -44,7 +47,9 @@
 #define PODNET_DOMAIN "podnet"
 #define VETH_TRIES    2 /* the second one after a leftover was removed */
 #define SYSCTL_SIZE   64
-#define IPV6_MTU_MIN  1280 /* bytes, RFC 8200 section 5; the kernel has no IPv6 on a link with less */
+#define FIRST_IFNAME  "eth0" /* of a pod's first network, in every runtime; further ones are called otherwise */
+#define IPV6_MTU_MIN  1280   /* bytes, RFC 8200 section 5; the kernel has no IPv6 on a link with less */
+#define LATER_METRIC  4096   /* and more, by index: over the 1024 that the kernel gives to routes of IPv6 */
 
 int podnet_open(const char *netns_path, bool own_allowed, struct podnet *ret, struct err *err)
 {
@@ -224,12 +229,19 @@ static int wire_pod_addr(struct podnet *podnet, int index, const struct podnet_w
 		.oif = index,
 		.protocol = BERTH_RTPROT,
 	};
-	struct net_route gateway = { .dst = prefix_host(&addr->gateway), .oif = index, .protocol = BERTH_RTPROT };
+	uint32_t metric = str_equal(wish->ifname, FIRST_IFNAME) ? 0 : LATER_METRIC + (uint32_t)index;
+	struct net_route gateway = {
+		.dst = prefix_host(&addr->gateway),
+		.oif = index,
+		.metric = metric,
+		.protocol = BERTH_RTPROT,
+	};
 	struct net_route any = {
 		.dst = { .addr = { .family = addr->addr.family } },
 		.oif = index,
 		.gateway = addr->gateway,
 		.onlink = true,
+		.metric = metric,
 		.protocol = BERTH_RTPROT,
 	};
 

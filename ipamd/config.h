@@ -80,7 +80,8 @@ struct config {
 	int64_t list_period_us;   /* listPeriod       BERTH_LIST_PERIOD      "30m", jittered */
 	int64_t add_timeout_us;   /* addTimeout       BERTH_ADD_TIMEOUT      "60s": an ADD waits at most this long */
 	int64_t unconfirmed_us;   /* unconfirmedTimeout BERTH_UNCONFIRMED_TIMEOUT "120s": reserved, never bound */
-	bool external_snat;       /* externalSNAT     BERTH_EXTERNAL_SNAT    false: true = no SNAT here */
+	int64_t reclaim_period_us; /* reclaimPeriod   BERTH_RECLAIM_PERIOD   "30s": between two looks for dead sandboxes */
+	bool external_snat;        /* externalSNAT     BERTH_EXTERNAL_SNAT    false: true = no SNAT here */
 	struct config_prefixes
 		snat_exclude;   /* snatExclude      BERTH_SNAT_EXCLUDE     "": no SNAT towards these either */
 	uint32_t mark_mask;     /* markMask         BERTH_MARK_MASK        0x7e: contiguous bits */

@@ -7,11 +7,12 @@
  *
  *   reserved, never confirmed   after unconfirmedTimeout: the runtime was never told that the pod has an address
  *   bound, sandbox gone         the host end is gone (it dies with the pod's namespace) and so is the namespace's path,
- *                               seen in two looks LOOK_US apart: one look can fall into the wiring of a pod
+ *                               seen in two looks reclaimPeriod apart: one look can fall into the wiring of a pod
  *
  * A path counts as gone only where its folder can be seen: a daemon that was started without the host's /run/netns must
- * not take every pod for dead. A lease that has no host end of ours (delegated IPAM), or one whose name the pod's next
- * sandbox has too, is judged by its path alone, a pod that was adopted from the kernel by its host end alone.
+ * not take every pod for dead. A process in the path (/proc/PID/ns/net) counts as gone only where all of the machine's can
+ * be seen. A lease that has no host end of ours (delegated IPAM), or one whose name the pod's next sandbox has too, is judged
+ * by its path alone, a pod that was adopted from the kernel by its host end alone.
  */
 #include "ipamd/ipamd.h"
 
@@ -19,15 +20,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "berth/clock.h"
 #include "berth/fs.h"
 #include "berth/log.h"
 #include "berth/str.h"
 
-#define LOOK_US  (30 * USEC_PER_SEC) /* a leaked address is free 90 s later: two looks and the cooldown */
-#define BATCH    128                 /* leases given up in one turn: each is a store commit of some 20 µs */
-#define PODS_MAX 4096                /* host ends that are looked at; no node runs more pods */
+#define BATCH    128  /* leases given up in one turn: each is a store commit of some 20 µs */
+#define PODS_MAX 4096 /* host ends that are looked at; no node runs more pods */
+
+#define PID_NS_FIRST 0xeffffffcU /* inode of the machine's first PID namespace: PROC_PID_INIT_INO of linux/proc_ns.h */
 
 /* Leases of one kind that are to go. */
 struct batch {
@@ -128,6 +131,14 @@ static bool has_link(const struct look *look, const struct lease *lease)
 	return bsearch(ifname, look->links, look->link_count, LEASE_IFNAME_SIZE, compare_links);
 }
 
+/* Whether our /proc has every process of the machine. */
+static bool sees_processes(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == PID_NS_FIRST;
+}
+
 bool sandbox_is_gone(const char *netns)
 {
 	char folder[LEASE_NETNS_SIZE];
@@ -139,7 +150,8 @@ bool sandbox_is_gone(const char *netns)
 	if (!slash || slash == folder)
 		return false;
 	*slash = '\0';
-	return fs_exists(folder);
+	/* Some runtimes name /proc/PID/ns/net: the folder goes with the process. */
+	return fs_exists(folder) || (str_starts(folder, "/proc/") && sees_processes());
 }
 
 static bool was_suspect(const struct ipamd *d, uint64_t hash)
@@ -193,7 +205,7 @@ static int64_t reclaim_dead(struct ipamd *d, int64_t now_us)
 
 	if (d->look_due_us > now_us)
 		return d->look_due_us;
-	d->look_due_us = now_us + LOOK_US;
+	d->look_due_us = now_us + d->config.reclaim_period_us;
 	look_for_dead(&look, now_us);
 	free(look.links);
 	free(look.suspects);

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "berth/clock.h"
 #include "berth/fs.h"
@@ -12,6 +13,8 @@
 
 #define SPOOL_FILES_MAX 4096 /* the plugin keeps the same limit */
 #define SPOOL_US        (15 * USEC_PER_SEC)
+/* A plugin writes its file in milliseconds. Should a slower one live yet, its DEL fails and is repeated. */
+#define UNFINISHED_US (10 * USEC_PER_SEC)
 
 static void replay_file(struct ipamd *d, const char *path, int64_t now_us)
 {
@@ -32,6 +35,21 @@ static void replay_file(struct ipamd *d, const char *path, int64_t now_us)
 	(void)fs_unlink(path);
 }
 
+/* A file that a plugin began and, killed, never finished: it would count against the plugins' limit for ever. */
+static void drop_unfinished(const char *path)
+{
+	struct stat st;
+	int64_t age_us;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	age_us = clock_now(&clock_wall) - st.st_mtim.tv_sec * USEC_PER_SEC;
+	if (age_us < UNFINISHED_US)
+		return;
+	log_info("dropped a spooled DEL that was never finished", "file=\"%s\"", path);
+	(void)fs_unlink(path);
+}
+
 static void replay_all(struct ipamd *d, int64_t now_us)
 {
 	char dir_path[CONFIG_TEXT_SIZE + 16], path[CONFIG_TEXT_SIZE + 16 + 256];
@@ -44,9 +62,11 @@ static void replay_all(struct ipamd *d, int64_t now_us)
 	if (!dir)
 		return; /* no plugin ever missed us */
 	while (count < SPOOL_FILES_MAX && (entry = readdir(dir))) {
-		if (entry->d_name[0] == '.')
-			continue;
 		(void)snprintf(path, sizeof(path), "%s/%s", dir_path, entry->d_name);
+		if (entry->d_name[0] == '.') {
+			drop_unfinished(path);
+			continue;
+		}
 		replay_file(d, path, now_us);
 		count++;
 	}

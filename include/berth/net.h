@@ -180,10 +180,11 @@ struct net_route {
 	struct ipaddr src; /* preferred source; family 0: none */
 	uint8_t protocol;  /* BERTH_RTPROT for all that we make */
 	uint32_t mtu;      /* 0: the link's */
+	uint32_t metric;   /* 0: the kernel's default; only set, never shown */
 };
-/** net_route_replace() - NLM_F_CREATE | NLM_F_REPLACE: the one route of that dst and table becomes this, whosever it
- * was: the kernel compares no protocol here. Errors: NOTFOUND (oif), RETRY (oif is down), INVALID (gateway not on
- * link). */
+/** net_route_replace() - NLM_F_CREATE | NLM_F_REPLACE: the one route of that dst, table and metric becomes this,
+ * whosever it was: the kernel compares no protocol here. Errors: NOTFOUND (oif), RETRY (oif is down), INVALID (gateway
+ * not on link). */
 int net_route_replace(struct net *net, const struct net_route *route, struct err *err);
 /** net_route_del() - matches dst, table, type, protocol, and oif when set; a missing route is success. */
 int net_route_del(struct net *net, const struct net_route *route, struct err *err);

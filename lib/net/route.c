@@ -7,8 +7,8 @@
  * delete compares no type: "delete the unreachable route" would take a unicast one. There the device decides, because
  * unreachable and blackhole routes of IPv6 hang on lo.
  *
- * The metric is never set: the kernel's default (0 for IPv4, 1024 for IPv6) is the same for all our types, so that
- * unicast and unreachable replace each other.
+ * No metric is set but on routes of a pod's further interfaces: the kernel's default (0 for IPv4, 1024 for IPv6) is the
+ * same for all our types, so that unicast and unreachable replace each other.
  */
 #include <errno.h>
 #include <linux/rtnetlink.h>
@@ -212,6 +212,8 @@ static void put_nexthop(struct net_msg *msg, const struct net_route *route)
 		net_msg_addr(msg, RTA_GATEWAY, &route->gateway);
 	if (route->src.family != IP_NONE)
 		net_msg_addr(msg, RTA_PREFSRC, &route->src);
+	if (route->metric != 0)
+		net_msg_u32(msg, RTA_PRIORITY, route->metric);
 	if (route->mtu == 0)
 		return;
 	metrics = net_msg_nest(msg, RTA_METRICS);

@@ -187,6 +187,38 @@ static void test_podnet_open__gone_or_own(void **state)
 	podnet_done(&podnet);
 }
 
+static void wire_second(struct world *world, const char *first, const char *second)
+{
+	struct podnet_wish wish = wish_for(first, second);
+	struct podnet_made made;
+
+	wish.ifname = "net1";
+	wish.host_ifname = "bth00000000002";
+	check_ok(podnet_claim(&world->podnet, wish.ifname, wish.host_ifname, err));
+	check_ok(podnet_wire(&world->podnet, &wish, &made, err));
+}
+
+/* Multus: another network of the same pod must not take the pod's way to the world, neither as it comes nor as it goes. */
+static void test_podnet_wire__second_interface(void **state)
+{
+	struct podnet_wish wish = wish_for(POD_ADDR, POD_ADDR6);
+	struct world *world = *state;
+	struct podnet_made made;
+
+	check_ok(podnet_wire(&world->podnet, &wish, &made, err));
+	wire_second(world, "10.9.1.18", "2001:db8:0:1::18");
+	assert_int_equal(our_routes(world->podnet.pod, IP_V4, NET_TABLE_MAIN), 4);
+	assert_int_equal(our_routes(world->podnet.pod, IP_V6, NET_TABLE_MAIN), 4);
+	pings_both_ways(world);
+	assert_int_equal(ping_pod("10.9.1.18", NULL), 0);
+	assert_int_equal(ping_pod("2001:db8:0:1::18", NULL), 0);
+	check_ok(podnet_unwire(world->podnet.host, "bth00000000002", err));
+	assert_int_equal(our_routes(world->podnet.pod, IP_V4, NET_TABLE_MAIN), 2);
+	assert_int_equal(our_routes(world->podnet.pod, IP_V6, NET_TABLE_MAIN), 2);
+	pings_both_ways(world);
+	assert_int_equal(ping_pod(POD_ADDR6, NULL), 0);
+}
+
 static void test_podnet_unwire__missing_or_strange(void **state)
 {
 	struct world *world = *state;
@@ -211,6 +243,7 @@ int main(void)
 		net_test(test_podnet_wire__name_taken_meanwhile),
 		net_test(test_podnet_wire__bad_mtu),
 		net_test(test_podnet_open__gone_or_own),
+		net_test(test_podnet_wire__second_interface),
 		net_test(test_podnet_unwire__missing_or_strange),
 	};
 

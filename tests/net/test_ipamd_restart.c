@@ -382,6 +382,19 @@ static void spool(const struct world *w, const char *name, const char *bytes, si
 	assert_int_equal(fs_write_atomic(check_path(path, sizeof(path), dir, name), bytes, size, 0600), 0);
 }
 
+/* As if it had been written 11 s ago. */
+static void grow_old(const struct world *w, const char *name)
+{
+	struct timespec times[2];
+	char dir[PATH_MAX], path[PATH_MAX];
+
+	assert_int_equal(clock_gettime(CLOCK_REALTIME, &times[0]), 0);
+	times[0].tv_sec -= 11;
+	times[1] = times[0];
+	(void)check_path(dir, sizeof(dir), w->config.run_dir, PROTO_SPOOL_DIR);
+	assert_int_equal(utimensat(AT_FDCWD, check_path(path, sizeof(path), dir, name), times, 0), 0);
+}
+
 static bool is_spooled(const struct world *w, const char *name)
 {
 	char dir[PATH_MAX], path[PATH_MAX];
@@ -433,8 +446,11 @@ static void test_spool__garbage(void **state)
 	spool(w, "add", line, size);
 	spool(w, "big", big, PROTO_REQUEST_MAX + 1);
 	spool(w, ".temporary", "half", 4); /* a plugin is writing it */
+	spool(w, ".killed", "half", 4);    /* and one was killed while it did, a while ago */
+	grow_old(w, ".killed");
 	start(w);
 	until(!is_spooled(w, "garbage") && !is_spooled(w, "empty") && !is_spooled(w, "add") && !is_spooled(w, "big"));
+	until(!is_spooled(w, ".killed"));
 	assert_true(is_spooled(w, ".temporary"));
 	assert_true(is_counted(w, 4, 1, 0));
 }

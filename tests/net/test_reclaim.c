@@ -5,7 +5,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "berth/str.h"
 #include "ipamd/ipamd.h"
@@ -40,6 +45,7 @@ static int world_setup(void **state)
 	w->now_us = START_US;
 	w->d.listed = true;
 	w->d.config.unconfirmed_us = 120 * USEC_PER_SEC;
+	w->d.config.reclaim_period_us = LOOK_US - USEC_PER_SEC;
 	(void)str_copy(w->d.config.network, sizeof(w->d.config.network), "berth");
 	w->d.pool = pool_new(COOLDOWN_US, POOL_SERVES_V4);
 	if (!w->d.pool || net_open(&w->net, NULL) < 0 || hostnet_open(&config, &w->d.hostnet, NULL) < 0 ||
@@ -75,6 +81,14 @@ static void make_path(const char *path)
 
 	assert_true(fd >= 0);
 	(void)close(fd);
+}
+
+static ino_t stat_inode(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_ino;
 }
 
 static void add_pod(struct world *w, unsigned number, const char *netns, bool bound)
@@ -146,6 +160,34 @@ static void test_reclaim_due__namespace_gone__aws_40_27(void **state)
 	assert_false(has_lease(w, 1));
 	assert_int_equal(stored(w), 0);
 	assert_int_equal(w->d.stats.reclaimed, 1);
+}
+
+/* `ctr run --cni` names a namespace by a process of it; path and folder go with that process. */
+static void test_reclaim_due__process_gone(void **state)
+{
+	struct world *w = *state;
+	char path[PATH_MAX];
+	int status;
+	pid_t pid;
+
+	if (stat_inode("/proc/self/ns/pid") != 0xeffffffcU)
+		skip(); /* not the machine's first PID namespace: nobody can tell, and nothing is reclaimed */
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		(void)pause();
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	add_pod(w, 1, path, true);
+	later(w, 0);
+	later(w, LOOK_US);
+	later(w, LOOK_US);
+	assert_true(has_lease(w, 1));
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	later(w, LOOK_US);
+	assert_true(has_lease(w, 1));
+	later(w, LOOK_US);
+	assert_false(has_lease(w, 1));
 }
 
 static void test_reclaim_due__path_gone_but_link_there(void **state)
@@ -260,6 +302,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		reclaim_test(test_reclaim_due__namespace_gone__aws_40_27),
+		reclaim_test(test_reclaim_due__process_gone),
 		reclaim_test(test_reclaim_due__path_gone_but_link_there),
 		reclaim_test(test_reclaim_due__judged_by_the_path_alone__cni_d3_26),
 		reclaim_test(test_reclaim_due__came_back_between_two_looks),

@@ -84,6 +84,7 @@ static void test_config_defaults__are_what_the_header_says(void **state)
 	assert_int_equal(c.list_period_us, 30 * 60 * USEC_PER_SEC);
 	assert_int_equal(c.add_timeout_us, 60 * USEC_PER_SEC);
 	assert_int_equal(c.unconfirmed_us, 120 * USEC_PER_SEC);
+	assert_int_equal(c.reclaim_period_us, 30 * USEC_PER_SEC);
 	assert_false(c.external_snat);
 	assert_int_equal(c.snat_exclude.count, 0);
 	assert_int_equal(c.mark_mask, 0x7e);

@@ -31,6 +31,10 @@ class Tap:
         for line in str(detail).splitlines():
             print(f"# {line}", flush=True)
 
+    def skip(self, what, why):
+        self.count += 1
+        print(f"ok {self.count} - {what} # SKIP {why}", flush=True)
+
     def end(self):
         print(f"1..{self.count}")
         return 1 if self.failed else 0

@@ -4,43 +4,62 @@
 
 GENERATED is the folder in which protoc put cri_pb2.py.
 """
+import importlib
 import sys
 
 import grpc
 
 
+class Cri:
+    """The runtime service of one containerd; calls may come from several threads."""
+
+    def __init__(self, socket, generated, cgroup="/berth-e2e"):
+        sys.path.insert(0, generated)
+        self.pb = importlib.import_module("cri_pb2")
+        self.channel = grpc.insecure_channel("unix://" + socket, options=[("grpc.default_authority", "localhost")])
+        self.cgroup = cgroup
+
+    def call(self, method, request, response, timeout=60):
+        stub = self.channel.unary_unary("/runtime.v1.RuntimeService/" + method,
+                                        request_serializer=lambda message: message.SerializeToString(),
+                                        response_deserializer=response.FromString)
+        return stub(request, timeout=timeout)
+
+    def run(self, name, attempt=0):
+        """RunPodSandbox, for the same pod once more with the next attempt. Return: the sandbox's id."""
+        pb = self.pb
+        security = pb.LinuxSandboxSecurityContext(namespace_options=pb.NamespaceOption(network=0, pid=1, ipc=0))
+        config = pb.PodSandboxConfig(
+            metadata=pb.PodSandboxMetadata(name=name, uid="uid-" + name, namespace="default", attempt=attempt),
+            hostname=name,
+            linux=pb.LinuxPodSandboxConfig(cgroup_parent=f"{self.cgroup}/{name}", security_context=security))
+        return self.call("RunPodSandbox", pb.RunPodSandboxRequest(config=config), pb.RunPodSandboxResponse).pod_sandbox_id
+
+    def ip(self, sandbox):
+        return self.call("PodSandboxStatus", self.pb.PodSandboxRequest(pod_sandbox_id=sandbox),
+                         self.pb.PodSandboxStatusResponse).status.network.ip
+
+    def stop(self, sandbox):
+        self.call("StopPodSandbox", self.pb.PodSandboxRequest(pod_sandbox_id=sandbox), self.pb.Empty)
+
+    def remove(self, sandbox):
+        self.call("RemovePodSandbox", self.pb.PodSandboxRequest(pod_sandbox_id=sandbox), self.pb.Empty)
+
+    def sandboxes(self):
+        """The ids of all that the runtime still knows."""
+        answer = self.call("ListPodSandbox", self.pb.Empty(), self.pb.ListPodSandboxResponse)
+        return [item.id for item in answer.items]
+
+
 def main():
     socket, generated, verb, arg = sys.argv[1:5]
-    sys.path.insert(0, generated)
-    import cri_pb2 as cri
-
-    channel = grpc.insecure_channel("unix://" + socket, options=[("grpc.default_authority", "localhost")])
-
-    def call(method, request, response):
-        stub = channel.unary_unary("/runtime.v1.RuntimeService/" + method,
-                                   request_serializer=lambda message: message.SerializeToString(),
-                                   response_deserializer=response.FromString)
-        return stub(request, timeout=60)
-
-    if verb == "run":
-        namespaces = cri.NamespaceOption(network=0, pid=1, ipc=0)
-        config = cri.PodSandboxConfig(
-            metadata=cri.PodSandboxMetadata(name=arg, uid="uid-" + arg, namespace="default"), hostname=arg,
-            linux=cri.LinuxPodSandboxConfig(
-                cgroup_parent="/berth-e2e/" + arg,
-                security_context=cri.LinuxSandboxSecurityContext(namespace_options=namespaces)))
-        print(call("RunPodSandbox", cri.RunPodSandboxRequest(config=config),
-                   cri.RunPodSandboxResponse).pod_sandbox_id)
-    elif verb == "ip":
-        print(call("PodSandboxStatus", cri.PodSandboxRequest(pod_sandbox_id=arg),
-                   cri.PodSandboxStatusResponse).status.network.ip)
-    elif verb == "stop":
-        call("StopPodSandbox", cri.PodSandboxRequest(pod_sandbox_id=arg), cri.Empty)
-    elif verb == "remove":
-        call("RemovePodSandbox", cri.PodSandboxRequest(pod_sandbox_id=arg), cri.Empty)
+    answer = getattr(Cri(socket, generated), verb)(arg)
+    if answer is not None:
+        print(answer)
 
 
-try:
-    main()
-except grpc.RpcError as error:
-    sys.exit(f"{sys.argv[3]}: {error.details()}")
+if __name__ == "__main__":
+    try:
+        main()
+    except grpc.RpcError as error:
+        sys.exit(f"{sys.argv[3]}: {error.details()}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by containerd.sh: a containerd of its own inside a node of the box, and an image made without a registry.
+# Sourced by containerd.sh and used by runtime.py: a containerd of its own inside a node of the box, and an image made without a registry.
 # shellcheck shell=bash
 
 # oci_image FOLDER REFERENCE ARCHIVE COMMAND-AS-JSON - pack a root file system as an OCI archive.
