@@ -418,7 +418,8 @@ static int teardown_matrix(void **state)
 	}
 #define COLUMN(n, title)                                                                                               \
 	{                                                                                                              \
-		"test_matrix__" title "__aws_40_36__aws_40_38__aws_40_40__rule_9", test_matrix, NULL, NULL, &columns[n]         \
+		"test_matrix__" title "__aws_40_36__aws_40_38__aws_40_40__rule_9", test_matrix, NULL, NULL,            \
+			&columns[n]                                                                                    \
 	}
 
 int main(void)
