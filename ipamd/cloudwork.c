@@ -100,8 +100,11 @@ static void check_families(const struct ipamd *d)
 
 static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 {
-	if (job->rc < 0) {
+	if (job->rc == 0)
+		limits_remember(d, &job->limits);
+	else
 		log_warn("cannot learn what this node may have", LOG_ERR_FMT, LOG_ERR_ARGS(&job->err));
+	if (job->rc < 0 && !limits_recall(d, &job->limits)) {
 		backoff_fail(d, &d->start, &job->err, now_us);
 		return;
 	}

@@ -188,6 +188,13 @@ uint64_t ipamd_random(struct ipamd *d, uint64_t bound);
 void backoff_fail(struct ipamd *d, struct backoff *backoff, const struct err *err, int64_t now_us);
 void backoff_ok(struct backoff *backoff);
 
+/* ---- limits.c ---- */
+
+/** limits_remember() - for the next daemon of this boot; a store that fails is logged. */
+void limits_remember(struct ipamd *d, const struct cloud_limits *limits);
+/** limits_recall() - what was remembered for this instance type and these settings. Return: false when nothing was. */
+bool limits_recall(struct ipamd *d, struct cloud_limits *ret);
+
 /* ---- requests.c ---- */
 
 extern const struct server_ops ipamd_server_ops;

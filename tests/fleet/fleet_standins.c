@@ -73,6 +73,18 @@ int net_link_by_index(_unused_ struct net *net, _unused_ int index, _unused_ str
 	return err_set(err, ERR_NOTFOUND, "sim", "no links here");
 }
 
+int store_fact_put(_unused_ struct store *store, _unused_ const char *key, _unused_ const char *value,
+		   _unused_ struct err *err)
+{
+	return 0;
+}
+
+int store_fact_get(_unused_ struct store *store, _unused_ const char *key,
+		   _unused_ char ret[static STORE_FACT_VALUE_SIZE], struct err *err)
+{
+	return err_set(err, ERR_NOTFOUND, "sim", "nothing is kept here");
+}
+
 void hostwork_pod_down(_unused_ struct ipamd *d, _unused_ const struct ipaddr addrs[static IP_FAMILIES],
 		       _unused_ const char *host_ifname)
 {

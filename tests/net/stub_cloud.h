@@ -24,6 +24,7 @@ static struct stub {
 	struct cloud head;
 	pthread_mutex_t lock;
 	struct cloud_limits limits;
+	bool limits_fail;
 	bool closed;
 	bool has_second; /* NIC nic-1 in slot 1, without blocks */
 	unsigned block_count;
@@ -65,7 +66,8 @@ static int stub_limits(struct cloud *cloud, int64_t deadline_us, struct cloud_li
 {
 	(void)cloud;
 	(void)deadline_us;
-	(void)err;
+	if (stub.limits_fail)
+		return err_set(err, ERR_RETRY, "stub", "not now");
 	*ret = stub.limits;
 	return 0;
 }
@@ -277,7 +279,7 @@ static void make_stub(struct world *w, unsigned v4_units, unsigned v6_units, uin
 	(void)str_copy(w->config.cloud, sizeof(w->config.cloud), "stub");
 	stub.limits =
 		(struct cloud_limits){ .nics_max = 1, .units = { { v4_units, 32, 32 }, { v6_units, v6_len, 128 } } };
-	stub.closed = stub.has_second = false;
+	stub.closed = stub.has_second = stub.limits_fail = false;
 	stub.block_count = stub.vpc_count = stub.lists = stub.glances = stub.mutations = 0;
 	stub.next[0] = stub.next[1] = 0;
 	for (; blocks && *blocks; blocks++)

@@ -336,6 +336,28 @@ static void test_access__metadata_is_listed(void **state)
 	until(stub_count(&stub.glances) >= 1);
 }
 
+/* ---- limits ---- */
+
+/* A daemon whose cloud does not say what the node may have goes on with what the last one was told; of other settings
+ * nothing was. */
+static void test_limits__remembered(void **state)
+{
+	struct world *w = *state;
+	char text[PREFIX_STRLEN];
+
+	make_stub(w, 4, 0, 0, BLOCKS("10.0.1.21/32"));
+	start(w);
+	(void)add(w, "a", text);
+	stop(w);
+	stub.limits_fail = true;
+	start(w);
+	assert_non_null(add(w, "b", text)); /* which has to be bought */
+	stop(w);
+	w->config.prefixes = true;
+	start(w);
+	add_fails(w, "c", SOON_MS, "pending");
+}
+
 /* ---- ranges of the network ---- */
 
 /* Where pods go by their own address; owned. */
@@ -589,6 +611,7 @@ int main(void)
 		world_test(test_access__without_changes),
 		world_test(test_access__is_shown),
 		world_test(test_access__metadata_is_listed),
+		world_test(test_limits__remembered),
 		world_test(test_ranges__follow_the_network__aws_40_22),
 		world_test(test_closed__pods_get_nothing_more),
 		world_test(test_closed__what_is_free_goes_back),
