@@ -14,38 +14,10 @@
 
 #include "berth/clock.h"
 #include "berth/str.h"
-#include "tests/check.h"
+#include "tests/unit/proto_samples.h"
 
 #define HUNG_US   (100 * USEC_PER_MSEC) /* deadline of calls that must run into it */
 #define ANSWER_US (20 * USEC_PER_SEC)   /* deadline of calls that must not */
-
-static struct proto_request sample_request(enum proto_op op)
-{
-	return (struct proto_request){
-		.op = op,
-		.key = { .network = "berth", .container = "3f00aa", .ifname = "eth0" },
-		.pod = { .namespace = "default", .name = "web-0", .uid = "11-22" },
-		.netns = "/run/netns/cni-1",
-		.timeout_ms = 60000,
-		.pause = PAUSE_RELEASES,
-	};
-}
-
-static void append_address(struct proto_reply *reply, const char *address, const char *gateway)
-{
-	struct proto_address *to = &reply->addresses[reply->address_count++];
-
-	assert_int_equal(prefix_parse(address, &to->address), 0);
-	assert_int_equal(ipaddr_parse(gateway, &to->gateway), 0);
-}
-
-static struct proto_reply sample_reply(void)
-{
-	struct proto_reply reply = { .ok = true, .mtu = 9001, .host_ifname = "bth0a1b2c3d4e5" };
-
-	append_address(&reply, "10.0.1.17/32", "169.254.1.1");
-	return reply;
-}
 
 static struct proto_reply dual_reply(void)
 {
@@ -62,30 +34,6 @@ static void has_address(const struct proto_reply *reply, unsigned i, const char 
 	assert_true(i < reply->address_count);
 	assert_string_equal(prefix_str(&reply->addresses[i].address, text), address);
 	assert_string_equal(ipaddr_str(&reply->addresses[i].gateway, text), gateway);
-}
-
-static void decode_request_fails(const char *line, enum err_class class, const char *part)
-{
-	struct proto_request request;
-	struct err err = { 0 };
-
-	memset(&request, 0x5a, sizeof(request));
-	assert_int_equal(proto_request_decode(line, strlen(line), &request, &err), -1);
-	assert_int_equal(err.class, class);
-	if (!strstr(err.msg, part))
-		fail_msg("'%s' does not tell '%s'", err.msg, part);
-	assert_int_equal(((const uint8_t *)&request)[0], 0x5a);
-}
-
-static void decode_reply_fails(const char *line, const char *part)
-{
-	struct proto_reply reply = { 0 };
-	struct err err = { 0 };
-
-	assert_int_equal(proto_reply_decode(line, strlen(line), &reply, &err), -1);
-	assert_int_equal(err.class, ERR_PROTOCOL);
-	if (!strstr(err.msg, part))
-		fail_msg("'%s' does not tell '%s'", err.msg, part);
 }
 
 /* ---- requests ---- */

@@ -6,53 +6,7 @@
 #include <string.h>
 
 #include "berth/str.h"
-#include "tests/check.h"
-
-static struct proto_request sample_request(enum proto_op op)
-{
-	return (struct proto_request){
-		.op = op,
-		.key = { .network = "berth", .container = "3f00aa", .ifname = "eth0" },
-		.pod = { .namespace = "default", .name = "web-0", .uid = "11-22" },
-		.netns = "/run/netns/cni-1",
-		.timeout_ms = 60000,
-		.pause = PAUSE_RELEASES,
-	};
-}
-
-static struct proto_reply sample_reply(void)
-{
-	struct proto_reply reply = { .ok = true, .mtu = 9001, .host_ifname = "bth0a1b2c3d4e5" };
-
-	reply.address_count = 1;
-	assert_int_equal(prefix_parse("10.0.1.17/32", &reply.addresses[0].address), 0);
-	assert_int_equal(ipaddr_parse("169.254.1.1", &reply.addresses[0].gateway), 0);
-	return reply;
-}
-
-static void decode_request_fails(const char *line, enum err_class class, const char *part)
-{
-	struct proto_request request;
-	struct err err = { 0 };
-
-	memset(&request, 0x5a, sizeof(request));
-	assert_int_equal(proto_request_decode(line, strlen(line), &request, &err), -1);
-	assert_int_equal(err.class, class);
-	if (!strstr(err.msg, part))
-		fail_msg("'%s' does not tell '%s'", err.msg, part);
-	assert_int_equal(((const uint8_t *)&request)[0], 0x5a);
-}
-
-static void decode_reply_fails(const char *line, const char *part)
-{
-	struct proto_reply reply = { 0 };
-	struct err err = { 0 };
-
-	assert_int_equal(proto_reply_decode(line, strlen(line), &reply, &err), -1);
-	assert_int_equal(err.class, ERR_PROTOCOL);
-	if (!strstr(err.msg, part))
-		fail_msg("'%s' does not tell '%s'", err.msg, part);
-}
+#include "tests/unit/proto_samples.h"
 
 static void test_proto_request_encode__gc(void **state)
 {
