@@ -654,31 +654,6 @@ static void on_call(struct world *w, uint64_t arg)
 
 /* ---- what the daemon sees ---- */
 
-static bool pods_in_block(struct world *w, const struct prefix *block)
-{
-	unsigned at = subnet_offset(&block->addr);
-
-	for (unsigned i = 0; i < 1U << (32 - block->len); i++)
-		if (w->ledger[at + i].pod || w->ledger[at + i].free_at_us > w->now_us)
-			return true;
-	return false;
-}
-
-static void check_taking(struct world *w, const struct job *job)
-{
-	const struct mnic *nic = cloud_nic(w, job->nic);
-	char text[PREFIX_STRLEN];
-
-	for (unsigned i = 0; job->kind == JOB_RELEASE && i < job->count; i++)
-		if (pods_in_block(w, &job->blocks[i]))
-			world_fail(w, "a block in use is never released", "%s of %s", prefix_str(&job->blocks[i], text),
-				   job->nic);
-	for (unsigned i = 0; job->kind == JOB_DETACH && nic && i < nic->block_count; i++)
-		if (pods_in_block(w, &nic->blocks[i]) && !cloud_stolen(w, &nic->blocks[i]))
-			world_fail(w, "a NIC in use is never detached", "%s with %s", job->nic,
-				   prefix_str(&nic->blocks[i], text));
-}
-
 static void check_mutation(struct world *w, const struct job *job)
 {
 	struct mnic_watch *watch;
@@ -698,7 +673,7 @@ static void check_mutation(struct world *w, const struct job *job)
 		world_fail(w, "no mutation before an unclear one was read back", "%s of %s", job_kind_name(job->kind),
 			   job->nic);
 	watch->in_flight++;
-	check_taking(w, job);
+	invariants_taking(w, job);
 }
 
 int executor_submit_take(struct executor *ex, struct job *job, struct err *err)

@@ -6,8 +6,8 @@
  * writer took it and the daemon cannot know yet; no two pods that live have one address; a pod that lives keeps its route;
  * who waits is served while something is free; no NIC has more than the instance allows.
  *
- * What is looked at where it happens: leases and cooldowns in storedoor.c, mutations in executor.c, foreign NICs in
- * cloud.c, answers and deadlines in pods.c.
+ * What is looked at where it happens: leases and cooldowns in storedoor.c, one mutation per NIC in executor.c, foreign
+ * NICs in cloud.c, answers and deadlines in pods.c.
  *
  * At rest: cloud = pool, store = pool, kernel = pool; nothing is left over; who waits has a reason.
  */
@@ -19,6 +19,33 @@
 #include "berth/str.h"
 
 #define RECOVERS_AN_HOUR 12U /* calls for blocks that pods have lost to others: a few on each NIC */
+
+/* ---- before a release or a detach ---- */
+
+static bool pods_in_block(struct world *w, const struct prefix *block)
+{
+	unsigned at = subnet_offset(&block->addr);
+
+	for (unsigned i = 0; i < 1U << (32 - block->len); i++)
+		if (w->ledger[at + i].pod || w->ledger[at + i].free_at_us > w->now_us)
+			return true;
+	return false;
+}
+
+void invariants_taking(struct world *w, const struct job *job)
+{
+	const struct mnic *nic = cloud_nic(w, job->nic);
+	char text[PREFIX_STRLEN];
+
+	for (unsigned i = 0; job->kind == JOB_RELEASE && i < job->count; i++)
+		if (pods_in_block(w, &job->blocks[i]))
+			world_fail(w, "a block in use is never released", "%s of %s", prefix_str(&job->blocks[i], text),
+				   job->nic);
+	for (unsigned i = 0; job->kind == JOB_DETACH && nic && i < nic->block_count; i++)
+		if (pods_in_block(w, &nic->blocks[i]) && !cloud_stolen(w, &nic->blocks[i]))
+			world_fail(w, "a NIC in use is never detached", "%s with %s", job->nic,
+				   prefix_str(&nic->blocks[i], text));
+}
 
 /* ---- after every step ---- */
 

@@ -343,6 +343,8 @@ uint32_t pods_serial(const struct lease_key *key);
 
 /* ---- invariants.c ---- */
 
+/** invariants_taking() - a release or a detach is about to be sent: no pod has what goes with it. */
+void invariants_taking(struct world *w, const struct job *job);
 /** invariants_check() - after every step. */
 void invariants_check(struct world *w);
 /** invariants_short() - does the daemon want more than it has? Then it goes on asking. */
