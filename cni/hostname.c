@@ -8,8 +8,7 @@
 #include "cni/client.h"
 #include "cni/sha1.h"
 
-#define HASH_BYTES  6  /* of the digest: 12 hex digits */
-#define HASH_DIGITS 11 /* of them in the name, as Calico's VethNameForWorkload() takes them */
+#define HASH_BYTES 6 /* of the digest: 12 hex digits */
 
 void cni_host_ifname(const struct cni_run *run, char ret[static LEASE_IFNAME_SIZE])
 {
@@ -31,7 +30,7 @@ void cni_host_ifname(const struct cni_run *run, char ret[static LEASE_IFNAME_SIZ
 	}
 	sha1(name.text, name.len, digest);
 	(void)str_hex(hex, digest, HASH_BYTES);
-	hex[HASH_DIGITS] = '\0';
+	hex[PROTO_IFNAME_DIGITS] = '\0';
 	(void)str_copy(ret, LEASE_IFNAME_SIZE, run->conf.veth_prefix);
 	(void)str_copy(ret + strlen(ret), LEASE_IFNAME_SIZE - strlen(ret), hex);
 }

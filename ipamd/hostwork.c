@@ -312,9 +312,6 @@ int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us)
 
 /* ---- names of host ends ---- */
 
-/* The digits of a name that was asked for; what is before them is the same for many pods. */
-#define NAME_DIGITS 11
-
 /* What would be syntax in the nft table, or stand for one of the node's own interfaces, is no prefix of pods. */
 static bool is_pods_alone(const struct ipamd *d, const char *prefix)
 {
@@ -333,9 +330,10 @@ bool hostwork_learn_name(struct ipamd *d, const char *host_ifname)
 
 	if (!len || str_starts(host_ifname, HOSTNET_POD_LINKS))
 		return true;
-	if (len <= NAME_DIGITS || str_copy(prefix, sizeof(prefix), host_ifname) < 0)
+	if (len <= PROTO_IFNAME_DIGITS || str_copy(prefix, sizeof(prefix), host_ifname) < 0)
 		return false;
-	prefix[len - NAME_DIGITS] = '\0';
+	/* What is before the digits is the same for many pods. */
+	prefix[len - PROTO_IFNAME_DIGITS] = '\0';
 	for (unsigned i = 0; i < d->pod_link_count; i++)
 		if (str_equal(d->pod_links[i], prefix))
 			return true;

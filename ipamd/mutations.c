@@ -353,7 +353,6 @@ static void finish_assign(struct ipamd *d, struct job *job, int64_t now_us)
 	backoff_ok(&d->grow);
 }
 
-/* Blocks that we hold as LOST. */
 /* Who has our block now is another machine's pod: asking each minute costs calls and changes nothing. */
 static void recover_refused(struct ipamd *d, const struct job *job, int64_t now_us)
 {

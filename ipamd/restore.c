@@ -12,7 +12,6 @@
 #include "berth/version.h"
 
 #define HEX            "0123456789abcdef"
-#define NAME_DIGITS    11
 #define ADOPTED_IFNAME "adopted" /* no runtime asks for an interface of that name in a pod that it names by our link */
 
 /* ---- a lease that is known ---- */
@@ -125,9 +124,11 @@ static bool was_released(struct ipamd *d, const struct ipaddr *addr)
 /* By our name, or one that was asked for: those end with 11 hex digits. */
 static bool is_host_end(const struct net_link *link)
 {
-	size_t len = strlen(link->name), digits = len > NAME_DIGITS ? strspn(link->name + len - NAME_DIGITS, HEX) : 0;
+	size_t len = strlen(link->name),
+	       digits = len > PROTO_IFNAME_DIGITS ? strspn(link->name + len - PROTO_IFNAME_DIGITS, HEX) : 0;
 
-	return str_starts(link->name, HOSTNET_POD_LINKS) || (digits == NAME_DIGITS && str_equal(link->kind, "veth"));
+	return str_starts(link->name, HOSTNET_POD_LINKS) ||
+	       (digits == PROTO_IFNAME_DIGITS && str_equal(link->kind, "veth"));
 }
 
 /* net_link_by_index() must not run inside a dump of the same socket: collect first. */

@@ -178,6 +178,9 @@ struct proto_reply {
 void proto_reply_done(struct proto_reply *reply);
 #define _cleanup_reply_ _cleanup_(proto_reply_done)
 
+/* Of a hash, at the end of every host end's name: with a prefix of up to four characters they fill an interface's name. */
+#define PROTO_IFNAME_DIGITS 11
+
 /** proto_host_ifname() - "bth" + the first 11 hex digits of the FNV-1a-64 of container ID, "/" and ifname;
  * deterministic, so that what a crash left behind is found by name. */
 void proto_host_ifname(const struct lease_key *key, char ret[static LEASE_IFNAME_SIZE]);
