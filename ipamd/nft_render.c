@@ -33,6 +33,7 @@
 
 #include "berth/attr.h"
 #include "ipamd/hostnet.h"
+#include "ipamd/nft_impl.h"
 
 /* Names that nft takes literally: a quote would end the string, an asterisk at the end is a wildcard. */
 static bool is_plain_name(const char *name)
@@ -68,8 +69,7 @@ static int compare_refs(const void *a, const void *b)
 	return prefix_cmp(&((const struct pool_block_ref *)a)->prefix, &((const struct pool_block_ref *)b)->prefix);
 }
 
-/* One element of an interval set or map; nothing for what @last covers: nft refuses overlaps. */
-static bool open_element(struct strbuf *out, const struct prefix *prefix, struct prefix *last)
+bool nft_open_element(struct strbuf *out, const struct prefix *prefix, struct prefix *last)
 {
 	char text[PREFIX_STRLEN];
 
@@ -81,7 +81,7 @@ static bool open_element(struct strbuf *out, const struct prefix *prefix, struct
 	return true;
 }
 
-static void close_elements(struct strbuf *out, const struct prefix *last)
+void nft_close_elements(struct strbuf *out, const struct prefix *last)
 {
 	if (last->addr.family)
 		strbuf_add(out, "\n\t\t}\n");
@@ -119,10 +119,10 @@ static void render_nic_map(const struct nft_input *input, enum ip_family family,
 		const struct hostnet_nic *nic = nic_of(input, refs[i].slot);
 
 		if (nic && !nic->primary && refs[i].prefix.addr.family == family &&
-		    open_element(out, &refs[i].prefix, &last))
+		    nft_open_element(out, &refs[i].prefix, &last))
 			strbuf_printf(out, " : goto nic%u", nic->slot);
 	}
-	close_elements(out, &last);
+	nft_close_elements(out, &last);
 }
 
 static void render_local_set(const struct nft_input *input, struct strbuf *out)
@@ -140,9 +140,9 @@ static void render_local_set(const struct nft_input *input, struct strbuf *out)
 	strbuf_add(out, "\tset local {\n\t\ttype ipv4_addr\n\t\tflags interval\n");
 	for (unsigned i = 0; i < input->local_count; i++) {
 		if (refs[i].prefix.addr.family == IP_V4)
-			(void)open_element(out, &refs[i].prefix, &last);
+			(void)nft_open_element(out, &refs[i].prefix, &last);
 	}
-	close_elements(out, &last);
+	nft_close_elements(out, &last);
 }
 
 /* fn for each NIC that is rendered, in slot order. */
@@ -228,8 +228,7 @@ static void render_own_entry(const struct nft_input *input, const struct hostnet
 		strbuf_printf(out, "\t\tip6 saddr %s goto nic%u\n", ipaddr_str(&nic->primary_addr6, text), nic->slot);
 }
 
-/* "iifname "bth*" REST", for each kind of name that host ends have. */
-static void render_from_pods(const struct nft_input *input, const char *rest, struct strbuf *out)
+void nft_from_pods(const struct nft_input *input, const char *rest, struct strbuf *out)
 {
 	strbuf_printf(out, "\t\tiifname \"" HOSTNET_POD_LINKS "*\" %s\n", rest);
 	for (unsigned i = 0; i < input->pod_link_count; i++)
@@ -247,7 +246,7 @@ static void render_post(const struct nft_input *input, const struct hostnet_nic 
 			      ipaddr_str(&input->snat_to, text));
 	out->failed = out->failed || snat.failed;
 	if (snat.len)
-		render_from_pods(input, snat.text, out);
+		nft_from_pods(input, snat.text, out);
 	strbuf_add(out, "\t}\n");
 }
 
@@ -263,7 +262,7 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	strbuf_add(out, "\tchain early {\n\t\ttype filter hook prerouting priority -150; policy accept;\n");
 	each_nic(input, out, render_early);
 	strbuf_add(out, "\t}\n\tchain pre {\n\t\ttype filter hook prerouting priority -90; policy accept;\n");
-	render_from_pods(input, "goto frompod", out);
+	nft_from_pods(input, "goto frompod", out);
 	render_answers(input, out);
 	strbuf_add(out, "\t}\n");
 	render_frompod(input, primary, out);

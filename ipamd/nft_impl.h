@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of `table inet berth` share; nft_render.c has the table, each other nft_*.c a part of it. */
+#ifndef BERTH_IPAMD_NFT_IMPL_H
+#define BERTH_IPAMD_NFT_IMPL_H
+
+#include <stdbool.h>
+
+struct nft_input;
+struct prefix;
+struct strbuf;
+
+/** nft_from_pods() - a rule `iifname "bth*" REST` for each kind of name that host ends have. */
+void nft_from_pods(const struct nft_input *input, const char *rest, struct strbuf *out);
+
+/** nft_open_element() - begin one element of an interval set or map of elements that are sorted.
+ *  @last: the element before, zeroed at first; what it covers is left out, since nft refuses overlaps.
+ *  Return: was it begun? */
+bool nft_open_element(struct strbuf *out, const struct prefix *prefix, struct prefix *last);
+/** nft_close_elements() - end the set or map, with or without elements. */
+void nft_close_elements(struct strbuf *out, const struct prefix *last);
+
+#endif
