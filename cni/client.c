@@ -24,6 +24,7 @@ void client_request(const struct cni_run *run, enum proto_op op, struct proto_re
 			cni_host_ifname(run, request.host_ifname);
 		request.delegated = run->conf.delegated;
 		request.pod = run->args.pod;
+		request.runtime = run->conf.runtime;
 		request.timeout_ms = run->conf.timeout_ms;
 	}
 	*ret = request;

@@ -9,6 +9,7 @@
 #include "berth/json.h"
 #include "berth/str.h"
 #include "cni/cnierr.h"
+#include "cni/runtime.h"
 
 #define CONF_DOMAIN      "conf"
 #define CONF_VETH_PREFIX "cali" /* of Calico, and of what is made to work beside it */
@@ -153,6 +154,15 @@ static int read_prev_result(const json_t *conf, struct cni_conf *ret, struct cni
 	return 0;
 }
 
+static int read_runtime(const json_t *conf, struct cni_conf *ret, struct cnierr *cnierr)
+{
+	struct err err;
+
+	if (!ret->delegated && cni_runtime_read(conf, &ret->runtime, &err) < 0)
+		return wrong(cnierr, &err);
+	return 0;
+}
+
 int cni_conf_parse(const char *text, size_t size, struct cni_conf *ret, struct cnierr *cnierr)
 {
 	json_auto_t *json = NULL;
@@ -166,7 +176,8 @@ int cni_conf_parse(const char *text, size_t size, struct cni_conf *ret, struct c
 		return cnierr_set(cnierr, CNI_DECODE_FAILURE, CORRECT_IT,
 				  "network configuration on stdin: no JSON object");
 	if (read_version(json, &conf, cnierr) < 0 || read_name(json, &conf, cnierr) < 0 ||
-	    read_mode(json, &conf, cnierr) < 0 || read_prev_result(json, &conf, cnierr) < 0)
+	    read_mode(json, &conf, cnierr) < 0 || read_prev_result(json, &conf, cnierr) < 0 ||
+	    read_runtime(json, &conf, cnierr) < 0)
 		return -1;
 	*ret = conf;
 	return 0;

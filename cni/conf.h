@@ -29,6 +29,7 @@ struct cni_conf {
 	bool has_prev_result;
 	bool delegated;     /* another plugin's configuration, whose "ipam" names us: only addresses are wanted */
 	bool subnet_router; /* delegated: the gateway is the cloud's router; else this node */
+	struct runtime_config runtime; /* what the runtime asks for beside addresses; nothing of a delegated one */
 	char veth_prefix[CONF_VETH_PREFIX_SIZE]; /* of host ends that are named by their pod; "": by container */
 };
 

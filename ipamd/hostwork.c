@@ -184,6 +184,7 @@ void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us)
 			  LOG_ERR_ARGS(&job->err));
 		backoff_fail(d, &d->nft, &job->err, now_us);
 		free(take_ptr(d->nft_running));
+		confirm_fail(d, &job->err);
 		return;
 	}
 	backoff_ok(&d->nft);
@@ -253,6 +254,12 @@ static void promote(struct ipamd *d, int64_t now_us)
 	} while (p.count == CLOUD_BLOCKS_MAX);
 }
 
+static void kernel_has_it(struct ipamd *d, int64_t now_us)
+{
+	promote(d, now_us);
+	confirm_done(d);
+}
+
 static void sync_host(struct ipamd *d, struct wanted *w, struct strbuf *text, int64_t now_us)
 {
 	struct hostnet_report report = { 0 };
@@ -282,7 +289,7 @@ static void sync_host(struct ipamd *d, struct wanted *w, struct strbuf *text, in
 	if (render(d, w, text) < 0)
 		log_error("no memory to render the nft table", "");
 	else if (d->nft_applied && str_equal(d->nft_applied, text->text))
-		promote(d, now_us);
+		kernel_has_it(d, now_us);
 	else if (!d->running[JOB_NFT] && d->nft.not_before_us <= now_us)
 		submit_nft(d, text->text, now_us);
 	else

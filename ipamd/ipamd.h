@@ -10,7 +10,7 @@
  *   serve   waiting ADDs, first come first served
  *   plan    planner_decide() -> intents -> jobs
  *
- * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks; cloudwork.c reads
+ * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks, confirm.c its end; cloudwork.c reads
  * of the cloud; mutations.c what changes it;
  * view.c and restore.c what is found;
  * hostwork.c the kernel side; state.c and page.c what people and Prometheus read.
@@ -36,6 +36,7 @@
 #include "ipamd/server.h"
 #include "ipamd/store.h"
 
+struct confirm;
 struct json_t;
 struct strbuf;
 
@@ -138,7 +139,8 @@ struct ipamd {
 	/* who waits */
 	struct waiter *waiters, **waiters_tail;
 	unsigned waiting;
-	int64_t gave_up_us; /* when the last ADD went without an address, and why; 0: none did */
+	struct confirm *confirms; /* CONFIRMs that wait for the nft table; owned */
+	int64_t gave_up_us;       /* when the last ADD went without an address, and why; 0: none did */
 	enum fail_reason gave_up_because;
 	struct plan plan; /* the last decision */
 	struct demand demand;
@@ -207,6 +209,28 @@ void requests_drop_waiters(struct ipamd *d);
 int requests_del(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err);
 /** requests_why() - the one reason why no address can be leased now; *@ret_err: the error behind it or NULL. */
 enum fail_reason requests_why(const struct ipamd *d, const struct err **ret_err);
+
+/** requests_lease() - whose lease it is, also before the first list, and of a pod that only the kernel knew. Return:
+ *  borrowed or NULL. */
+const struct lease *requests_lease(struct ipamd *d, const struct lease_key *key);
+/** requests_early_lease() - the same of those that wait for the first list. Return: borrowed or NULL. */
+struct lease *requests_early_lease(struct ipamd *d, const struct lease_key *key);
+/** requests_reply_error(), requests_reply_ok() - the whole answer. */
+void requests_reply_error(struct server_conn *conn, const struct err *err, enum fail_reason reason);
+void requests_reply_ok(struct server_conn *conn);
+
+/* ---- confirm.c ---- */
+
+/** confirm_serve() - bind a lease, and answer when all that its pod needs is there. */
+void confirm_serve(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us);
+/** confirm_done() - kernel and nft have everything that the pool holds: who waits for that is answered. */
+void confirm_done(struct ipamd *d);
+/** confirm_fail() - they will not: who waits gets @err. */
+void confirm_fail(struct ipamd *d, const struct err *err);
+/** confirm_due() - answer those whose time is over. Return: next deadline. */
+int64_t confirm_due(struct ipamd *d, int64_t now_us);
+/** confirm_gone() - nobody waits at @conn any more. */
+void confirm_gone(struct ipamd *d, const struct server_conn *conn);
 
 /* ---- gc.c, ready.c ---- */
 

@@ -82,6 +82,8 @@ struct lease {
 	struct ipaddr addrs[IP_FAMILIES];    /* by ip_index(); family 0: none of it */
 	char host_ifname[LEASE_IFNAME_SIZE]; /* of the host end; empty: proto_host_ifname() of the key */
 	bool delegated;                      /* somebody else's plugin wires it: no host end and no route of ours */
+	struct ipaddr egress;          /* known to this node alone, of a family that addrs lacks; family 0: none */
+	struct runtime_config runtime; /* what the runtime asked for beside addresses */
 	enum lease_state state;
 	int64_t since_us; /* of the present state */
 };
@@ -217,8 +219,15 @@ int pool_addresses(const struct pool *pool, const struct prefix *block,
  *  @ret_new: was it made now? Return: borrowed until released; NULL when nothing is free or without memory. */
 const struct lease *pool_lease(struct pool *pool, const struct lease_key *key, const struct pod_name *pod,
 			       const char *netns, int64_t now_us, bool *ret_new);
-/** pool_lease_label() - what the plugin said of a lease that was just made. @host_ifname: may be empty. */
-void pool_lease_label(struct pool *pool, const struct lease_key *key, const char *host_ifname, bool delegated);
+/** struct lease_label - what a lease is told beside its addresses when it is made; all of it may be zero. */
+struct lease_label {
+	const char *host_ifname; /* NULL or "": proto_host_ifname() */
+	bool delegated;
+	struct ipaddr egress;
+	const struct runtime_config *runtime; /* NULL: nothing is asked for; copied */
+};
+/** pool_lease_label() - of a lease that was just made. */
+void pool_lease_label(struct pool *pool, const struct lease_key *key, const struct lease_label *label);
 const struct lease *pool_lease_find(const struct pool *pool, const struct lease_key *key);
 const struct lease *pool_lease_by_addr(const struct pool *pool, const struct ipaddr *addr);
 /** pool_lease_confirm() - RESERVED -> BOUND; again is fine. Return: false if there is no such lease. */

@@ -92,13 +92,19 @@ const struct lease *pool_lease(struct pool *pool, const struct lease_key *key, c
 	return &entry->lease;
 }
 
-void pool_lease_label(struct pool *pool, const struct lease_key *key, const char *host_ifname, bool delegated)
+void pool_lease_label(struct pool *pool, const struct lease_key *key, const struct lease_label *label)
 {
 	struct lease_entry *entry = find_entry(pool, key);
+	struct lease *lease;
 
 	CHECK(entry);
-	CHECK(str_copy(entry->lease.host_ifname, sizeof(entry->lease.host_ifname), host_ifname) == 0);
-	entry->lease.delegated = delegated;
+	lease = &entry->lease;
+	CHECK(str_copy(lease->host_ifname, sizeof(lease->host_ifname), label->host_ifname ? label->host_ifname : "") ==
+	      0);
+	lease->delegated = label->delegated;
+	lease->egress = label->egress;
+	if (label->runtime)
+		lease->runtime = *label->runtime;
 }
 
 bool pool_lease_confirm(struct pool *pool, const struct lease_key *key, int64_t now_us)

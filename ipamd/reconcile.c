@@ -48,6 +48,7 @@ int64_t ipamd_reconcile(struct ipamd *d, int64_t now_us)
 	wake = clock_earlier(wake, spool_replay_due(d, now_us));
 	wake = clock_earlier(wake, reclaim_due(d, now_us));
 	wake = clock_earlier(wake, requests_serve_waiters(d, now_us));
+	wake = clock_earlier(wake, confirm_due(d, now_us));
 	wake = clock_earlier(wake, cloudwork_reconcile(d, now_us));
 	write_conflist(d, now_us);
 	return clock_earlier(wake, server_tick(d->server, now_us));

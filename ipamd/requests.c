@@ -13,14 +13,14 @@
 
 #define WAITERS_MAX SERVER_CONNS_MAX /* an ADD needs a connection, so there cannot be more */
 
-static void reply_error(struct server_conn *conn, const struct err *err, enum fail_reason reason)
+void requests_reply_error(struct server_conn *conn, const struct err *err, enum fail_reason reason)
 {
 	struct proto_reply reply = { .error = *err, .reason = reason };
 
 	server_reply(conn, &reply);
 }
 
-static void reply_ok(struct server_conn *conn)
+void requests_reply_ok(struct server_conn *conn)
 {
 	struct proto_reply reply = { .ok = true };
 
@@ -127,8 +127,12 @@ static struct lease *find_early(struct ipamd *d, const struct lease_key *key)
 	return NULL;
 }
 
-/* Whose lease it is, also before the first list. Return: borrowed or NULL. */
-static const struct lease *find_lease(struct ipamd *d, const struct lease_key *key)
+struct lease *requests_early_lease(struct ipamd *d, const struct lease_key *key)
+{
+	return d->listed ? NULL : find_early(d, key);
+}
+
+const struct lease *requests_lease(struct ipamd *d, const struct lease_key *key)
 {
 	const struct lease *lease;
 	struct lease_key adopted;
@@ -201,6 +205,10 @@ static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, s
 		if (mtu && (!ret->mtu || mtu < ret->mtu))
 			ret->mtu = mtu;
 	}
+	if (lease->egress.family != IP_NONE) {
+		ret->egress.address = prefix_host(&lease->egress);
+		(void)ipaddr_parse(gateways[ip_index(lease->egress.family)], &ret->egress.gateway);
+	}
 	ret->delegated = lease->delegated;
 	if (lease->delegated)
 		fill_subnets(d, lease, ret);
@@ -223,19 +231,24 @@ static void add_fail(struct ipamd *d, struct server_conn *conn, const struct err
 {
 	histogram_add(&d->stats.add_failed, now_us - since_us);
 	d->stats.add_failures[reason]++;
-	reply_error(conn, err, reason);
+	requests_reply_error(conn, err, reason);
 }
 
 /* A delegated lease is bound at once: its plugin has no later word for us. */
 static int keep_lease(struct ipamd *d, const struct proto_request *request, const struct lease *lease, int64_t now_us,
 		      struct err *err)
 {
+	const struct lease_label label = {
+		.host_ifname = request->host_ifname,
+		.delegated = request->delegated,
+		.runtime = request->delegated ? NULL : &request->runtime,
+	};
 	struct lease kept;
 
 	if (!hostwork_learn_name(d, request->host_ifname))
 		return err_set(err, ERR_INVALID, "ipamd",
 			       "a host end %s cannot be told from this node's own interfaces", request->host_ifname);
-	pool_lease_label(d->pool, &request->key, request->host_ifname, request->delegated);
+	pool_lease_label(d->pool, &request->key, &label);
 	kept = *lease;
 	if (lease->delegated)
 		kept.state = LEASE_BOUND;
@@ -303,7 +316,7 @@ static void on_add(struct ipamd *d, struct server_conn *conn, const struct proto
 	struct err err;
 	int r = 0;
 
-	if (!find_lease(d, &request->key))
+	if (!requests_lease(d, &request->key))
 		demand_arrived(&d->demand, now_us);
 	/* Others wait: only somebody who holds an address already may pass them. */
 	if (d->listed && (!d->waiters || pool_lease_find(d->pool, &request->key)))
@@ -379,15 +392,17 @@ void requests_drop_waiters(struct ipamd *d)
 
 	err_set(&err, ERR_RETRY, "ipamd", "the daemon is ending; the next one will serve the pod");
 	while (d->waiters) {
-		reply_error(d->waiters->conn, &err, FAIL_STARTING);
+		requests_reply_error(d->waiters->conn, &err, FAIL_STARTING);
 		waiter_pop(d, &d->waiters);
 	}
+	confirm_fail(d, &err);
 }
 
 static void on_gone(void *ctx, struct server_conn *conn)
 {
 	struct ipamd *d = ctx;
 
+	confirm_gone(d, conn);
 	for (struct waiter **at = &d->waiters; *at; at = &(*at)->next)
 		if ((*at)->conn == conn) {
 			waiter_pop(d, at);
@@ -409,7 +424,7 @@ static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
 			continue;
 		}
 		err_set(&err, ERR_CONFLICT, "ipamd", "the pod was deleted while it waited for an address");
-		reply_error((*at)->conn, &err, FAIL_NONE);
+		requests_reply_error((*at)->conn, &err, FAIL_NONE);
 		waiter_pop(d, at);
 	}
 }
@@ -446,7 +461,7 @@ int requests_del(struct ipamd *d, const struct lease_key *key, int64_t now_us, s
 	cancel_waiter(d, key);
 	if (!d->listed)
 		return del_early(d, key, now_us, err);
-	lease = find_lease(d, key);
+	lease = requests_lease(d, key);
 	return lease ? release(d, lease, now_us, err) : 0;
 }
 
@@ -457,52 +472,24 @@ static void on_del(struct ipamd *d, struct server_conn *conn, const struct proto
 	if (requests_del(d, &request->key, now_us, &err) < 0) {
 		log_error("cannot record a DEL", "container=%s " LOG_ERR_FMT, request->key.container,
 			  LOG_ERR_ARGS(&err));
-		reply_error(conn, &err, FAIL_STATE);
+		requests_reply_error(conn, &err, FAIL_STATE);
 		return;
 	}
-	reply_ok(conn);
+	requests_reply_ok(conn);
 	histogram_add(&d->stats.del, clock_now(&clock_boot) - now_us);
 }
 
 /* ---- the other requests ---- */
 
-static void confirm(struct ipamd *d, const struct lease_key *key, int64_t now_us)
-{
-	struct lease *early = d->listed ? NULL : find_early(d, key);
-
-	if (early) {
-		early->state = LEASE_BOUND;
-		early->since_us = now_us;
-	} else
-		(void)pool_lease_confirm(d->pool, key, now_us);
-}
-
-static void on_confirm(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us)
-{
-	const struct lease *lease = find_lease(d, &request->key);
-	struct err err;
-
-	if (!lease) {
-		err_set(&err, ERR_NOTFOUND, "ipamd", "no lease of container %s interface %s: deleted or reclaimed",
-			request->key.container, request->key.ifname);
-		reply_error(conn, &err, FAIL_NONE);
-	} else if (store_lease_bind(d->store, &lease->key, now_us, &err) < 0) {
-		reply_error(conn, &err, FAIL_STATE);
-	} else {
-		confirm(d, &lease->key, now_us);
-		reply_ok(conn);
-	}
-}
-
 static void on_check(struct ipamd *d, struct server_conn *conn, const struct proto_request *request)
 {
-	const struct lease *lease = find_lease(d, &request->key);
+	const struct lease *lease = requests_lease(d, &request->key);
 	struct proto_reply reply;
 
 	if (!lease) {
 		err_set(&reply.error, ERR_NOTFOUND, "ipamd", "no lease of container %s interface %s",
 			request->key.container, request->key.ifname);
-		reply_error(conn, &reply.error, FAIL_NONE);
+		requests_reply_error(conn, &reply.error, FAIL_NONE);
 		return;
 	}
 	fill_lease_reply(d, lease, &reply);
@@ -516,7 +503,7 @@ static void on_state(struct ipamd *d, struct server_conn *conn, int64_t now_us)
 
 	if (!reply.state) {
 		err_set(&err, ERR_RETRY, "ipamd", "no memory for the state");
-		reply_error(conn, &err, FAIL_NONE);
+		requests_reply_error(conn, &err, FAIL_NONE);
 		return;
 	}
 	server_reply(conn, &reply);
@@ -531,14 +518,14 @@ static void on_pause(struct ipamd *d, struct server_conn *conn, enum pause pause
 			"the setting access is \"%s\": nothing is changed in the cloud, and "
 			"no pause ends that",
 			config_access_name(d->config.access));
-		reply_error(conn, &err, FAIL_NONE);
+		requests_reply_error(conn, &err, FAIL_NONE);
 		return;
 	}
 	if (pause != d->pause)
 		log_warn("an operator changed what is paused", "pause=%s was=%s", pause_name(pause),
 			 pause_name(d->pause));
 	d->pause = pause;
-	reply_ok(conn);
+	requests_reply_ok(conn);
 }
 
 static void on_request(void *ctx, struct server_conn *conn, const struct proto_request *request)
@@ -552,7 +539,7 @@ static void on_request(void *ctx, struct server_conn *conn, const struct proto_r
 		on_add(d, conn, request, now_us);
 		return;
 	case PROTO_CONFIRM:
-		on_confirm(d, conn, request, now_us);
+		confirm_serve(d, conn, request, now_us);
 		return;
 	case PROTO_DEL:
 		on_del(d, conn, request, now_us);
@@ -576,7 +563,7 @@ static void on_request(void *ctx, struct server_conn *conn, const struct proto_r
 		break;
 	}
 	err_set(&err, ERR_BUG, "ipamd", "request %u is not handled", (unsigned)request->op);
-	reply_error(conn, &err, FAIL_NONE);
+	requests_reply_error(conn, &err, FAIL_NONE);
 }
 
 const struct server_ops ipamd_server_ops = { on_request, on_gone };

@@ -13,9 +13,8 @@
  * not among them: SQLite gives it, and nobody else knows the intent by it. */
 #define LEASE_COLUMNS                                                                                                  \
 	"container, ifname, network, addr, addr6, state, since_us, pod_namespace, pod_name, pod_uid, netns, "          \
-	"host_ifname,"                                                                                                 \
-	" delegated"
-#define LEASE_VALUES      "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13"
+	"host_ifname, delegated, egress, runtime"
+#define LEASE_VALUES      "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15"
 #define COOLDOWN_COLUMNS  "addr, until_us"
 #define INTENT_COLUMNS    "kind, nic, token, slot, count, want_count, want_len, want6_count, want6_len"
 #define INTENT_VALUES     "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
@@ -30,7 +29,8 @@ static const char *const statements[] = {
 	[ST_LEASE_PUT] = "INSERT OR REPLACE INTO lease (" LEASE_COLUMNS ", sum)"
 			 " VALUES (" LEASE_VALUES ", row_sum(" LEASE_VALUES "))",
 	[ST_LEASE_BIND] = "UPDATE lease SET state = ?4, since_us = ?5, sum = row_sum(container, ifname, network, addr,"
-			  " addr6, ?4, ?5, pod_namespace, pod_name, pod_uid, netns, host_ifname, delegated)" BY_KEY,
+			  " addr6, ?4, ?5, pod_namespace, pod_name, pod_uid, netns, host_ifname, delegated, egress, "
+			  "runtime)" BY_KEY,
 	[ST_LEASE_DEL] = "DELETE FROM lease" BY_KEY,
 	[ST_COOLDOWN_PUT] = "INSERT OR REPLACE INTO cooldown (" COOLDOWN_COLUMNS ", sum)"
 			    " VALUES (?1, ?2, row_sum(?1, ?2))",
@@ -108,7 +108,10 @@ static int run(struct store *store, enum store_statement which, struct err *err,
 int store_lease_put(struct store *store, const struct lease *lease, struct err *err)
 {
 	sqlite3_stmt *st = store->prepared[ST_LEASE_PUT];
+	_cleanup_free_ char *runtime = runtime_print(&lease->runtime);
 
+	if (!runtime)
+		return err_set(err, ERR_RETRY, STORE_DOMAIN, "no memory for what a runtime asked for");
 	bind_key(st, &lease->key);
 	for (unsigned i = 0; i < IP_FAMILIES; i++)
 		bind_addr(st, 4 + (int)i, &lease->addrs[i]);
@@ -120,6 +123,8 @@ int store_lease_put(struct store *store, const struct lease *lease, struct err *
 	bind_text(st, 11, lease->netns);
 	bind_text(st, 12, lease->host_ifname);
 	bind_int(st, 13, lease->delegated);
+	bind_addr(st, 14, &lease->egress);
+	bind_text(st, 15, runtime);
 	return run(store, ST_LEASE_PUT, err, "put lease");
 }
 
@@ -256,6 +261,22 @@ static void read_addr(struct row *row, int at, enum ip_family family, struct ipa
 	*ret = addr;
 }
 
+/* The family is told by the length. */
+static void read_addr_of_any(struct row *row, int at, struct ipaddr *ret)
+{
+	int v6_len = (int)ipaddr_len(&(struct ipaddr){ .family = IP_V6 });
+
+	read_addr(row, at, sqlite3_column_bytes(row->st, at) == v6_len ? IP_V6 : IP_V4, ret);
+}
+
+static void read_runtime(struct row *row, int at, struct runtime_config *ret)
+{
+	const char *text = (const char *)sqlite3_column_text(row->st, at);
+
+	if (!text || runtime_parse(text, ret, NULL) < 0)
+		row->bad = sqlite3_column_name(row->st, at);
+}
+
 /* The column that says whether the row's sum is right. */
 static void read_sum(struct row *row, int at)
 {
@@ -330,17 +351,17 @@ static int read_lease(struct row *row, const struct reader *reader)
 	read_text(row, 10, lease.netns, sizeof(lease.netns));
 	read_text(row, 11, lease.host_ifname, sizeof(lease.host_ifname));
 	lease.delegated = read_unsigned(row, 12, 1);
-	read_sum(row, 13);
+	read_addr_of_any(row, 13, &lease.egress);
+	read_runtime(row, 14, &lease.runtime);
+	read_sum(row, 15);
 	return !row->bad && reader->fn.lease ? reader->fn.lease(&lease, reader->arg) : 0;
 }
 
-/* The family is told by the length. */
 static int read_cooldown(struct row *row, const struct reader *reader)
 {
-	int v6_len = (int)ipaddr_len(&(struct ipaddr){ .family = IP_V6 });
 	struct ipaddr addr = { 0 };
 
-	read_addr(row, 0, sqlite3_column_bytes(row->st, 0) == v6_len ? IP_V6 : IP_V4, &addr);
+	read_addr_of_any(row, 0, &addr);
 	read_sum(row, 2);
 	return !row->bad && reader->fn.cooldown
 		       ? reader->fn.cooldown(&addr, sqlite3_column_int64(row->st, 1), reader->arg)

@@ -15,7 +15,7 @@ struct sqlite3;
 struct sqlite3_stmt;
 
 #define STORE_DOMAIN  "store"
-#define STORE_VERSION 3 /* of the tables */
+#define STORE_VERSION 4 /* of the tables */
 
 enum store_statement {
 	ST_BEGIN,

@@ -88,6 +88,12 @@ static const char *const steps[] = {
 	      "ALTER TABLE lease ADD COLUMN delegated INTEGER NOT NULL DEFAULT 0;"
 	      "UPDATE lease SET sum = row_sum(container, ifname, network, addr, addr6, state, since_us,"
 	      " pod_namespace, pod_name, pod_uid, netns, host_ifname, delegated);",
+
+	/* Nothing was asked for but addresses, and all of them were the cloud's. */
+	[4] = "ALTER TABLE lease ADD COLUMN egress BLOB;"
+	      "ALTER TABLE lease ADD COLUMN runtime TEXT NOT NULL DEFAULT '';"
+	      "UPDATE lease SET sum = row_sum(container, ifname, network, addr, addr6, state, since_us,"
+	      " pod_namespace, pod_name, pod_uid, netns, host_ifname, delegated, egress, runtime);",
 };
 static_assert(ARRAY_SIZE(steps) == STORE_VERSION + 1, "a text per version");
 

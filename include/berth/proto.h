@@ -20,6 +20,13 @@
  * freed for it, so that hashes are as safe as keys and 4,096 of them fit one message. A list that was cut has no newline
  * or not `count` entries, and frees nothing. One call frees a bounded number: while there is "more", it is repeated.
  *
+ * An ADD may bring what the runtime asks of the wiring, where there is anything ("runtime"; 0 or no member: not asked for):
+ *
+ *   "runtime":{"ports":["tcp:8080:80","udp:53:53@10.0.0.1"],"bandwidth":{"ingress_rate":1000000,"ingress_burst":80000}}
+ *
+ * and its answer, or that of a CHECK, an address of the family that the cloud gave none of ("egress", an object like those
+ * of "addresses"): only the node knows it, pods reach the world of that family with it, and no result lists it.
+ *
  * An ADD may ask for the name of the host end ("host_ifname"), or for an address that somebody else's plugin wires
  * ("delegated"): then the answer has beside each address its "subnet" and, where one is known, the "router" of that.
  *
@@ -92,6 +99,39 @@ struct pod_name {
 	char uid[LEASE_UID_SIZE];
 };
 
+#define RUNTIME_PORTS_MAX 64 /* of one pod; a request with as many of the longest still fits PROTO_REQUEST_MAX */
+
+/** struct port_map - a port of the node that leads to one of the pod: CNI's capability portMappings. */
+struct port_map {
+	struct ipaddr host_addr; /* of the node; family 0: any; all zero: any of that family */
+	uint16_t host_port, port;
+	uint8_t protocol; /* IPPROTO_TCP, _UDP or _SCTP */
+};
+
+/** struct bandwidth - CNI's capability of that name: bits per second, and bits; rate 0: not limited. */
+struct bandwidth {
+	uint64_t ingress_rate, ingress_burst; /* to the pod */
+	uint64_t egress_rate, egress_burst;   /* from it */
+};
+
+/** struct runtime_config - what a container runtime asks of a pod's wiring beside addresses (CNI's runtimeConfig). */
+struct runtime_config {
+	struct bandwidth bandwidth;
+	unsigned port_count;
+	struct port_map ports[RUNTIME_PORTS_MAX];
+};
+/** runtime_is_empty() - nothing is asked for. */
+bool runtime_is_empty(const struct runtime_config *runtime);
+/** runtime_print() - as the object that an ADD has as "runtime". Return: owned text, "" when nothing is asked for; NULL
+ *  without memory. */
+char *runtime_print(const struct runtime_config *runtime);
+/** runtime_parse() - what runtime_print() wrote. Errors: PROTOCOL, which names the member. */
+int runtime_parse(const char *text, struct runtime_config *ret, struct err *err);
+/** runtime_protocol_name() - "tcp", "udp", "sctp"; NULL for others. */
+const char *runtime_protocol_name(uint8_t protocol);
+/** runtime_protocol_parse() - the protocol of that name in any case of letters. Return: 0 or -EINVAL. */
+int runtime_protocol_parse(const char *name, uint8_t *ret);
+
 /** enum pause - what an operator told the daemon to leave undone in the cloud; reads go on, pods are served from the pool. */
 enum pause {
 	PAUSE_NONE,
@@ -113,6 +153,7 @@ struct proto_request {
 	enum pause pause;                    /* PAUSE */
 	char host_ifname[LEASE_IFNAME_SIZE]; /* ADD: name of the host end; empty: proto_host_ifname() */
 	bool delegated;                      /* ADD: nothing is wired by us, and the lease is bound at once */
+	struct runtime_config runtime;       /* ADD */
 	int64_t since_us;                    /* GC: leases younger than this (clock_boot) stay; 0: than the request */
 	unsigned valid_count;                /* GC */
 	uint64_t
@@ -163,6 +204,7 @@ struct proto_reply {
 	unsigned mtu;                                /* of the pod's interface */
 	char host_ifname[LEASE_IFNAME_SIZE];         /* name of the host end */
 	bool delegated;                              /* nothing of it is wired by us */
+	struct proto_address egress;                 /* of the family that @addresses lacks; family 0: none */
 	/* GC, ok or not: */
 	bool swept;           /* the three that follow count */
 	unsigned freed, kept; /* leases; kept: not listed, but their pods are there */

@@ -12,6 +12,11 @@ struct json_t;
 
 #define PROTO_DOMAIN "proto"
 
+/** runtime_json() - the object of runtime_print(). Return: owned; NULL without memory. */
+struct json_t *runtime_json(const struct runtime_config *runtime);
+/** runtime_read() - the reverse; what it lacks is not asked for. Errors: PROTOCOL. */
+int runtime_read(const struct json_t *object, struct runtime_config *ret, struct err *err);
+
 /** proto_op_parse() - the operation of that name. Return: 0 or -EINVAL. */
 int proto_op_parse(const char *name, enum proto_op *ret);
 

@@ -75,20 +75,28 @@ static void add_member(struct strbuf *line, const char *name, const char *text)
 	add_string(line, text);
 }
 
-static void add_addresses(struct strbuf *line, const struct proto_reply *reply)
+static void add_address(struct strbuf *line, const struct proto_address *address)
 {
 	char text[PREFIX_STRLEN];
 
+	strbuf_add(line, "{\"address\":");
+	add_string(line, prefix_str(&address->address, text));
+	add_member(line, "gateway", ipaddr_str(&address->gateway, text));
+	if (address->subnet.addr.family != IP_NONE)
+		add_member(line, "subnet", prefix_str(&address->subnet, text));
+	if (address->router.family != IP_NONE)
+		add_member(line, "router", ipaddr_str(&address->router, text));
+	strbuf_add(line, "}");
+}
+
+static void add_addresses(struct strbuf *line, const struct proto_reply *reply)
+{
+	strbuf_add(line, ",\"addresses\":[");
 	for (unsigned i = 0; i < reply->address_count; i++) {
-		strbuf_add(line, i ? ",{\"address\":" : "{\"address\":");
-		add_string(line, prefix_str(&reply->addresses[i].address, text));
-		add_member(line, "gateway", ipaddr_str(&reply->addresses[i].gateway, text));
-		if (reply->addresses[i].subnet.addr.family != IP_NONE)
-			add_member(line, "subnet", prefix_str(&reply->addresses[i].subnet, text));
-		if (reply->addresses[i].router.family != IP_NONE)
-			add_member(line, "router", ipaddr_str(&reply->addresses[i].router, text));
-		strbuf_add(line, "}");
+		strbuf_add(line, i ? "," : "");
+		add_address(line, &reply->addresses[i]);
 	}
+	strbuf_add(line, "]");
 }
 
 static void add_lease(struct strbuf *line, const struct proto_reply *reply)
@@ -101,11 +109,12 @@ static void add_lease(struct strbuf *line, const struct proto_reply *reply)
 	add_member(line, "host_ifname", reply->host_ifname);
 	if (reply->delegated)
 		strbuf_add(line, ",\"delegated\":true");
-	if (reply->address_count == 1 && !reply->delegated)
-		return;
-	strbuf_add(line, ",\"addresses\":[");
-	add_addresses(line, reply);
-	strbuf_add(line, "]");
+	if (reply->egress.address.addr.family != IP_NONE) {
+		strbuf_add(line, ",\"egress\":");
+		add_address(line, &reply->egress);
+	}
+	if (reply->address_count > 1 || reply->delegated)
+		add_addresses(line, reply);
 }
 
 static void add_state(struct strbuf *line, const struct json_t *state)
@@ -191,8 +200,17 @@ static int get_subnet(const json_t *object, struct proto_address *got, struct er
 	return 0;
 }
 
-/* Appends an address, which must be whole and of a family that is not there yet. */
-static int get_address(const json_t *object, struct proto_reply *reply, struct err *err)
+static bool has_family(const struct proto_reply *reply, unsigned family)
+{
+	for (unsigned i = 0; i < reply->address_count; i++)
+		if (reply->addresses[i].address.addr.family == family)
+			return true;
+	return false;
+}
+
+/* Of a family that is not there yet, and whole. */
+static int read_address(const json_t *object, const struct proto_reply *reply, struct proto_address *ret,
+			struct err *err)
 {
 	const char *address, *gateway;
 	struct proto_address got = { 0 };
@@ -207,10 +225,18 @@ static int get_address(const json_t *object, struct proto_reply *reply, struct e
 			       gateway, address);
 	if (get_subnet(object, &got, err) < 0)
 		return -1;
-	for (unsigned i = 0; i < reply->address_count; i++)
-		if (reply->addresses[i].address.addr.family == got.address.addr.family)
-			return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'addresses' has two of the family of %s",
-				       address);
+	if (has_family(reply, got.address.addr.family))
+		return err_set(err, ERR_PROTOCOL, PROTO_DOMAIN, "'addresses' has two of the family of %s", address);
+	*ret = got;
+	return 0;
+}
+
+static int get_address(const json_t *object, struct proto_reply *reply, struct err *err)
+{
+	struct proto_address got;
+
+	if (read_address(object, reply, &got, err) < 0)
+		return -1;
 	/* There are as many families as places. */
 	reply->addresses[reply->address_count++] = got;
 	return 0;
@@ -240,6 +266,7 @@ static int get_addresses(const json_t *object, struct proto_reply *reply, struct
 
 static int get_lease(const json_t *object, struct proto_reply *reply, struct err *err)
 {
+	json_t *egress = NULL;
 	int64_t mtu = 0;
 
 	if (get_addresses(object, reply, err) < 0)
@@ -249,7 +276,9 @@ static int get_lease(const json_t *object, struct proto_reply *reply, struct err
 	if (json_get_int_opt(object, PROTO_DOMAIN, "mtu", 0, MTU_MAX, &mtu, err) < 0)
 		return -1;
 	reply->mtu = (unsigned)mtu;
-	if (json_get_bool_opt(object, PROTO_DOMAIN, "delegated", &reply->delegated, err) < 0)
+	if (json_get_bool_opt(object, PROTO_DOMAIN, "delegated", &reply->delegated, err) < 0 ||
+	    json_get_obj_opt(object, PROTO_DOMAIN, "egress", &egress, err) < 0 ||
+	    (egress && read_address(egress, reply, &reply->egress, err) < 0))
 		return -1;
 	return get_host_ifname(object, reply, err);
 }

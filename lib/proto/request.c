@@ -42,7 +42,9 @@ static bool put_add(json_t *object, const struct proto_request *request)
 	return put_text(object, "pod_namespace", request->pod.namespace) &&
 	       put_text(object, "pod_name", request->pod.name) && put_text(object, "pod_uid", request->pod.uid) &&
 	       put_text(object, "host_ifname", request->host_ifname) &&
-	       (!request->delegated || json_object_set_new(object, "delegated", json_true()) == 0);
+	       (!request->delegated || json_object_set_new(object, "delegated", json_true()) == 0) &&
+	       (runtime_is_empty(&request->runtime) ||
+		json_object_set_new(object, "runtime", runtime_json(&request->runtime)) == 0);
 }
 
 /* What only a GC says; false on failure. */
@@ -133,6 +135,7 @@ static int get_pause(const json_t *object, enum pause *ret, struct err *err)
 
 static int get_wiring(const json_t *object, struct proto_request *request, struct err *err)
 {
+	json_t *runtime = NULL;
 	const char *name = "";
 
 	if (json_get_str_opt(object, PROTO_DOMAIN, "host_ifname", &name, err) < 0 ||
@@ -141,7 +144,9 @@ static int get_wiring(const json_t *object, struct proto_request *request, struc
 	if (*name && !proto_ifname_check(name))
 		return err_set(err, ERR_INVALID, PROTO_DOMAIN, "'host_ifname' '%.32s' is no interface name", name);
 	(void)str_copy(request->host_ifname, sizeof(request->host_ifname), name);
-	return 0;
+	if (json_get_obj_opt(object, PROTO_DOMAIN, "runtime", &runtime, err) < 0)
+		return -1;
+	return runtime ? runtime_read(runtime, &request->runtime, err) : 0;
 }
 
 static int get_hash(const json_t *item, uint64_t *ret, struct err *err)

@@ -214,7 +214,8 @@ static void test_reclaim_due__judged_by_the_path_alone__cni_d3_26(void **state)
 	make_path(here);
 	for (unsigned i = 0; i < 4; i++) {
 		add_pod(w, i + 1, i % 2 ? here : gone, true);
-		pool_lease_label(w->d.pool, &keys[i], i < 2 ? "caliweb" : "", i >= 2);
+		pool_lease_label(w->d.pool, &keys[i],
+				 &(struct lease_label){ .host_ifname = i < 2 ? "caliweb" : "", .delegated = i >= 2 });
 	}
 	must(net_veth_add(w->net, &(struct net_veth){ .name = "caliweb", .peer_name = "peer", .peer_netns_fd = -1 },
 			  &(struct err){ 0 }),

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,8 +48,16 @@ static inline struct lease dual_lease_of(unsigned number)
 
 	lease.addrs[1] = ipaddr_add(&base, number);
 	lease.delegated = number % 2;
-	if (!lease.delegated)
-		(void)snprintf(lease.host_ifname, sizeof(lease.host_ifname), "cali%011x", number);
+	if (lease.delegated)
+		return lease;
+	(void)snprintf(lease.host_ifname, sizeof(lease.host_ifname), "cali%011x", number);
+	lease.egress = addr_of(number % 4 ? "169.254.172.9" : "fd00::ac:9");
+	lease.runtime = (struct runtime_config){
+		.bandwidth = { .ingress_rate = 1000000 + number, .egress_burst = number },
+		.port_count = 2,
+		.ports = { { .host_port = 80, .port = 8080, .protocol = IPPROTO_TCP },
+			   { .host_addr = addr_of("::1"), .host_port = 53, .port = 53, .protocol = IPPROTO_UDP } },
+	};
 	return lease;
 }
 
@@ -119,9 +128,13 @@ static inline struct contents contents_of(struct store *store)
 
 static inline bool same_lease(const struct lease *a, const struct lease *b)
 {
+	_cleanup_free_ char *runtime_a = runtime_print(&a->runtime), *runtime_b = runtime_print(&b->runtime);
+
 	for (unsigned i = 0; i < IP_FAMILIES; i++)
 		if (!ipaddr_equal(&a->addrs[i], &b->addrs[i]))
 			return false;
+	if (!ipaddr_equal(&a->egress, &b->egress) || !str_equal(runtime_a, runtime_b))
+		return false;
 	return str_equal(a->key.network, b->key.network) && str_equal(a->key.container, b->key.container) &&
 	       str_equal(a->key.ifname, b->key.ifname) && str_equal(a->pod.namespace, b->pod.namespace) &&
 	       str_equal(a->pod.name, b->pod.name) && str_equal(a->pod.uid, b->pod.uid) &&

@@ -88,7 +88,7 @@ static void test_store_open__other_tables(void **state)
 
 #define LEASE_SUM                                                                                                      \
 	"row_sum(container, ifname, network, addr, addr6, state, since_us, pod_namespace, pod_name, pod_uid, netns, "  \
-	"host_ifname, delegated)"
+	"host_ifname, delegated, egress, runtime)"
 #define INTENT_SUM "row_sum(kind, nic, token, slot, count, want_count, want_len, want6_count, want6_len)"
 
 static void make_one_of_each(char path[static PATH_MAX])
@@ -163,6 +163,9 @@ static void test_store_open__a_row_that_is_none(void **state)
 		{ "UPDATE lease SET state = 'free'", "UPDATE lease SET sum = " LEASE_SUM, "state" },
 		{ "UPDATE lease SET container = printf('%.*c', 128, 'x')", "UPDATE lease SET sum = " LEASE_SUM,
 		  "container" },
+		{ "UPDATE lease SET egress = x'0a00'", "UPDATE lease SET sum = " LEASE_SUM, "egress" },
+		{ "UPDATE lease SET runtime = '{\"ports\":[\"tcp\"]}'", "UPDATE lease SET sum = " LEASE_SUM,
+		  "runtime" },
 		{ "UPDATE cooldown SET addr = x'0a' WHERE length(addr) = 4",
 		  "UPDATE cooldown SET sum = row_sum(addr, until_us)", "addr" },
 		{ "UPDATE intent SET slot = -1", "UPDATE intent SET sum = " INTENT_SUM, "slot" },

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/runtime.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "berth/attr.h"
+#include "berth/err.h"
+#include "berth/ipaddr.h"
+#include "berth/json.h"
+#include "berth/proto.h"
+
+#define RUNTIME_DOMAIN "conf"
+#define PORT_MAX       65535
+
+/* ---- portMappings ---- */
+
+static int read_protocol(const json_t *mapping, uint8_t *ret, struct err *err)
+{
+	const char *name = "tcp";
+
+	if (json_get_str_opt(mapping, RUNTIME_DOMAIN, "protocol", &name, err) < 0)
+		return -1;
+	if (runtime_protocol_parse(*name ? name : "tcp", ret) < 0)
+		return err_set(err, ERR_INVALID, RUNTIME_DOMAIN,
+			       "'protocol' of 'portMappings' is '%.32s', not tcp, udp or sctp", name);
+	return 0;
+}
+
+static int read_host_addr(const json_t *mapping, struct ipaddr *ret, struct err *err)
+{
+	const char *text = "";
+
+	if (json_get_str_opt(mapping, RUNTIME_DOMAIN, "hostIP", &text, err) < 0)
+		return -1;
+	if (*text && ipaddr_parse(text, ret) < 0)
+		return err_set(err, ERR_INVALID, RUNTIME_DOMAIN, "'hostIP' of 'portMappings' is '%.64s', no address",
+			       text);
+	return 0;
+}
+
+static int read_mapping(const json_t *mapping, struct runtime_config *runtime, struct err *err)
+{
+	struct port_map map = { 0 };
+	int64_t host_port = 0, port;
+
+	if (!json_is_object(mapping))
+		return err_set(err, ERR_PROTOCOL, RUNTIME_DOMAIN, "'portMappings' holds what is no object");
+	if (json_get_int_opt(mapping, RUNTIME_DOMAIN, "hostPort", 0, PORT_MAX, &host_port, err) < 0)
+		return -1;
+	if (host_port == 0)
+		return 0;
+	if (json_get_int(mapping, RUNTIME_DOMAIN, "containerPort", 1, PORT_MAX, &port, err) < 0 ||
+	    read_protocol(mapping, &map.protocol, err) < 0 || read_host_addr(mapping, &map.host_addr, err) < 0)
+		return -1;
+	if (runtime->port_count == RUNTIME_PORTS_MAX)
+		return err_set(err, ERR_INVALID, RUNTIME_DOMAIN, "'portMappings' has more than %d with a 'hostPort'",
+			       RUNTIME_PORTS_MAX);
+	map.host_port = (uint16_t)host_port;
+	map.port = (uint16_t)port;
+	runtime->ports[runtime->port_count++] = map;
+	return 0;
+}
+
+static int read_mappings(const json_t *config, struct runtime_config *runtime, struct err *err)
+{
+	json_t *mappings = NULL, *one;
+	size_t i;
+
+	if (json_get_arr_opt(config, RUNTIME_DOMAIN, "portMappings", &mappings, err) < 0)
+		return -1;
+	json_array_foreach (mappings, i, one) {
+		if (read_mapping(one, runtime, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- bandwidth ---- */
+
+static int read_limit(const json_t *bandwidth, const char *key, uint64_t *ret, struct err *err)
+{
+	int64_t value = 0;
+
+	if (json_get_int_opt(bandwidth, RUNTIME_DOMAIN, key, 0, INT64_MAX, &value, err) < 0)
+		return -1;
+	*ret = (uint64_t)value;
+	return 0;
+}
+
+static int read_bandwidth(const json_t *config, struct bandwidth *ret, struct err *err)
+{
+	json_t *bandwidth = NULL;
+
+	if (json_get_obj_opt(config, RUNTIME_DOMAIN, "bandwidth", &bandwidth, err) < 0)
+		return -1;
+	if (!bandwidth)
+		return 0;
+	return read_limit(bandwidth, "ingressRate", &ret->ingress_rate, err) < 0 ||
+			       read_limit(bandwidth, "ingressBurst", &ret->ingress_burst, err) < 0 ||
+			       read_limit(bandwidth, "egressRate", &ret->egress_rate, err) < 0 ||
+			       read_limit(bandwidth, "egressBurst", &ret->egress_burst, err) < 0
+		       ? -1
+		       : 0;
+}
+
+int cni_runtime_read(const struct json_t *conf, struct runtime_config *ret, struct err *err)
+{
+	struct runtime_config runtime = { 0 };
+	json_t *config = NULL;
+
+	assert(conf && ret);
+	if (json_get_obj_opt(conf, RUNTIME_DOMAIN, "runtimeConfig", &config, err) < 0)
+		return -1;
+	if (config && (read_mappings(config, &runtime, err) < 0 || read_bandwidth(config, &runtime.bandwidth, err) < 0))
+		return -1;
+	*ret = runtime;
+	return 0;
+}
