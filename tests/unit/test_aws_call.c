@@ -5,7 +5,7 @@
 
 #include "berth/cloud.h"
 #include "berth/err.h"
-#include "stub.h"
+#include "tests/unit/aws_stub.h"
 
 #define WORKERS  3
 #define CALLS    64
@@ -19,15 +19,11 @@
 	"</Error></Errors><RequestID>r</RequestID></Response>"
 
 struct world {
-	struct stub stub;
+	struct aws_stub aws;
 	const char *status, *refusal; /* of the first call */
 	_Atomic unsigned calls;
 	int64_t at_us[CALLS]; /* when each came in */
-	struct cloud *cloud;
-	char url[64];
 };
-
-static struct world *current;
 
 static void ec2(struct stub *stub, unsigned number, const char *request, struct stub_answer *answer)
 {
@@ -45,35 +41,13 @@ static void ec2(struct stub *stub, unsigned number, const char *request, struct 
 	w->calls = call + 1;
 }
 
-static const char *fake_env(const char *name)
-{
-	static const struct {
-		const char *name, *value;
-	} rows[] = {
-		{ "AWS_REGION", "us-west-2" },
-		{ "AWS_ACCESS_KEY_ID", "AKIDEXAMPLE" },
-		{ "AWS_SECRET_ACCESS_KEY", "secret" },
-	};
-
-	if (str_equal(name, "AWS_ENDPOINT_URL_EC2"))
-		return current->url;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		if (str_equal(rows[i].name, name))
-			return rows[i].value;
-	return NULL;
-}
-
 static int setup(void **state)
 {
-	const struct cloud_config config = { .getenv = fake_env };
 	struct world *w = calloc(1, sizeof(*w));
 
 	if (!w || check_fds_setup(state) != 0)
 		return -1;
-	current = w;
-	stub_start(&w->stub, ec2, w);
-	(void)snprintf(w->url, sizeof(w->url), "http://127.0.0.1:%u", w->stub.port);
-	assert_int_equal(cloud_open("aws", &config, &w->cloud, NULL), 0);
+	aws_stub_open(&w->aws, ec2, w);
 	*state = w;
 	return 0;
 }
@@ -82,8 +56,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
-	cloud_free(w->cloud);
-	stub_stop(&w->stub);
+	aws_stub_close(&w->aws);
 	free(w);
 	return check_fds_teardown(state);
 }
@@ -94,8 +67,8 @@ static void *release(void *arg)
 	const struct prefix block = { .addr = ipaddr_v4(0x0a000114U), .len = 32 };
 	struct err err;
 
-	if (w->cloud->ops->release(w->cloud, "eni-0cc", &block, 1, clock_now(&clock_boot) + 30 * USEC_PER_SEC, &err) <
-	    0) {
+	if (w->aws.cloud->ops->release(w->aws.cloud, "eni-0cc", &block, 1, clock_now(&clock_boot) + 30 * USEC_PER_SEC,
+				       &err) < 0) {
 		print_error("release: %s\n", err.msg);
 		return w;
 	}
@@ -110,7 +83,7 @@ static void wait_refused(struct world *w)
 	uint64_t failures;
 
 	do {
-		w->cloud->ops->stats(w->cloud, &stats);
+		w->aws.cloud->ops->stats(w->aws.cloud, &stats);
 		failures = stats.errors[ERR_THROTTLED] + stats.errors[ERR_RETRY];
 		assert_true(clock_now(&clock_boot) < until_us);
 		(void)sched_yield();

@@ -6,7 +6,7 @@
 #include "berth/err.h"
 #include "berth/str.h"
 #include "cloud/aws/provider.h"
-#include "stub.h"
+#include "tests/unit/aws_stub.h"
 
 #define VPC  "vpc-0b1"
 #define ZONE "us-west-2a"
@@ -14,14 +14,10 @@
 static const struct aws_here here = { .vpc = VPC, .zone = ZONE, .subnet = "subnet-p" };
 
 struct world {
-	struct stub stub;
-	struct cloud *cloud;
-	char url[64];
+	struct aws_stub aws;
 	char body[4096]; /* of the last request */
 	const char *answer;
 };
-
-static struct world *current;
 
 static void ec2(struct stub *stub, unsigned number, const char *request, struct stub_answer *answer)
 {
@@ -33,36 +29,13 @@ static void ec2(struct stub *stub, unsigned number, const char *request, struct 
 	stub_reply(answer, "200 OK", "Content-Type: text/xml\r\n", w->answer);
 }
 
-static const char *fake_env(const char *name)
-{
-	static const struct {
-		const char *name, *value;
-	} rows[] = {
-		{ "AWS_REGION", "us-west-2" },
-		{ "AWS_ACCESS_KEY_ID", "AKIDEXAMPLE" },
-		{ "AWS_SECRET_ACCESS_KEY", "secret" },
-	};
-
-	if (str_equal(name, "AWS_ENDPOINT_URL_EC2"))
-		return current->url;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (str_equal(rows[i].name, name))
-			return rows[i].value;
-	}
-	return NULL;
-}
-
 static int setup(void **state)
 {
-	const struct cloud_config config = { .getenv = fake_env };
 	struct world *w = calloc(1, sizeof(*w));
 
 	if (!w || check_fds_setup(state) != 0)
 		return -1;
-	current = w;
-	stub_start(&w->stub, ec2, w);
-	(void)snprintf(w->url, sizeof(w->url), "http://127.0.0.1:%u", w->stub.port);
-	assert_int_equal(cloud_open("aws", &config, &w->cloud, NULL), 0);
+	aws_stub_open(&w->aws, ec2, w);
 	*state = w;
 	return 0;
 }
@@ -71,8 +44,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
-	cloud_free(w->cloud);
-	stub_stop(&w->stub);
+	aws_stub_close(&w->aws);
 	free(w);
 	return check_fds_teardown(state);
 }
@@ -103,7 +75,7 @@ static void create(struct world *w, const struct ec2_create *want)
 	struct ec2_nic nic;
 
 	w->answer = CREATED;
-	assert_int_equal(ec2_nic_create(&aws_of(w->cloud)->ec2, want, soon(), &nic, NULL), 0);
+	assert_int_equal(ec2_nic_create(&aws_of(w->aws.cloud)->ec2, want, soon(), &nic, NULL), 0);
 	ec2_nic_done(&nic);
 }
 
@@ -182,7 +154,7 @@ static void test_attach__slot_and_card_are_explicit__aws_40_18(void **state)
 
 	w->answer = "<AttachNetworkInterfaceResponse><attachmentId>eni-attach-1</attachmentId>"
 		    "</AttachNetworkInterfaceResponse>";
-	assert_int_equal(ec2_nic_attach(&aws_of(w->cloud)->ec2, "eni-1", "i-1", 3, soon(), id, NULL), 0);
+	assert_int_equal(ec2_nic_attach(&aws_of(w->aws.cloud)->ec2, "eni-1", "i-1", 3, soon(), id, NULL), 0);
 	says(w, "&DeviceIndex=3&NetworkCardIndex=0");
 	assert_string_equal(id, "eni-attach-1");
 }
@@ -194,7 +166,7 @@ static void test_groups_set__the_whole_set__aws_40_20(void **state)
 
 	w->answer = "<ModifyNetworkInterfaceAttributeResponse><return>true</return>"
 		    "</ModifyNetworkInterfaceAttributeResponse>";
-	assert_int_equal(ec2_groups_set(&aws_of(w->cloud)->ec2, "eni-1", 2, groups, soon(), NULL), 0);
+	assert_int_equal(ec2_groups_set(&aws_of(w->aws.cloud)->ec2, "eni-1", 2, groups, soon(), NULL), 0);
 	says(w, "Action=ModifyNetworkInterfaceAttribute&");
 	says(w, "&NetworkInterfaceId=eni-1&SecurityGroupId.1=sg-1&SecurityGroupId.2=sg-2");
 	says_not(w, "Attachment");
@@ -208,17 +180,17 @@ static void test_groups_set__the_whole_set__aws_40_20(void **state)
 static void test_find__asks_for_what_may_have_come(void **state)
 {
 	struct world *w = *state;
-	struct aws_subnets *subnets = &aws_of(w->cloud)->subnets;
+	struct aws_subnets *subnets = &aws_of(w->aws.cloud)->subnets;
 	struct ec2_subnet told = { .id = "subnet-1" }, got;
 
 	assert_int_equal(prefix_parse("10.0.1.0/24", &told.prefix), 0);
 	aws_subnets_remember(subnets, &told);
 	w->answer = SUBNET1("");
 	assert_int_equal(aws_subnets_find(subnets, "subnet-1", false, soon(), &got, NULL), 0);
-	assert_int_equal(w->stub.requests, 0);
+	assert_int_equal(w->aws.stub.requests, 0);
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(aws_subnets_find(subnets, "subnet-1", true, soon(), &got, NULL), 0);
-	assert_int_equal(w->stub.requests, 1);
+	assert_int_equal(w->aws.stub.requests, 1);
 	says(w, "&Filter.1.Name=subnet-id&Filter.1.Value.1=subnet-1&");
 	assert_int_equal(got.prefix6.addr.family, IP_NONE);
 	w->answer = SUBNET1("<ipv6CidrBlockAssociationSet><item><ipv6CidrBlock>2600:1f14:aa:bb00::/64</ipv6CidrBlock>"
@@ -227,7 +199,7 @@ static void test_find__asks_for_what_may_have_come(void **state)
 	subnets->known[0].read_us -= 60 * USEC_PER_SEC;
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(aws_subnets_find(subnets, "subnet-1", true, soon(), &got, NULL), 0);
-	assert_int_equal(w->stub.requests, 2);
+	assert_int_equal(w->aws.stub.requests, 2);
 	assert_int_equal(got.prefix6.addr.family, IP_V6);
 }
 
@@ -241,7 +213,7 @@ static void test_find__asks_for_what_may_have_come(void **state)
 static void test_places__deleted_since(void **state)
 {
 	struct world *w = *state;
-	struct aws_subnets *subnets = &aws_of(w->cloud)->subnets;
+	struct aws_subnets *subnets = &aws_of(w->aws.cloud)->subnets;
 	struct aws_places places;
 
 	w->answer = SUBNETS(TAGGED("subnet-1", "9") TAGGED("subnet-2", "200"));
@@ -269,7 +241,7 @@ static void test_find__of_nobody(void **state)
 	struct err err;
 
 	w->answer = "<DescribeSubnetsResponse><subnetSet/></DescribeSubnetsResponse>";
-	assert_int_equal(aws_subnets_find(&aws_of(w->cloud)->subnets, "subnet-1", false, soon(), &got, &err), -1);
+	assert_int_equal(aws_subnets_find(&aws_of(w->aws.cloud)->subnets, "subnet-1", false, soon(), &got, &err), -1);
 	assert_int_equal(err.class, ERR_NOTFOUND);
 }
 
@@ -287,7 +259,7 @@ static void test_describe_own__shown_twice__aws_40_17(void **state)
 	w->answer = "<DescribeNetworkInterfacesResponse><networkInterfaceSet>" ATTACHED("eni-0", "0")
 		ATTACHED("eni-1", "1") ATTACHED("eni-0", "0")
 			ATTACHED("eni-1", "1") "</networkInterfaceSet></DescribeNetworkInterfacesResponse>";
-	assert_int_equal(aws_describe_own(aws_of(w->cloud), "i-1", soon(), &nics, NULL), 0);
+	assert_int_equal(aws_describe_own(aws_of(w->aws.cloud), "i-1", soon(), &nics, NULL), 0);
 	assert_int_equal(nics.count, 2);
 	assert_string_equal(nics.nics[1].nic.id, "eni-1");
 	ec2_nics_done(&nics);
@@ -303,8 +275,8 @@ static void test_describe_some__no_page_more_than_needed(void **state)
 	w->answer = "<DescribeNetworkInterfacesResponse><networkInterfaceSet>" ATTACHED("eni-0", "0")
 		ATTACHED("eni-1", "1") "</networkInterfaceSet><nextToken>more</nextToken>"
 				       "</DescribeNetworkInterfacesResponse>";
-	assert_int_equal(ec2_nics_describe_some(&aws_of(w->cloud)->ec2, &filter, 1, 3, soon(), &nics, NULL), 0);
-	assert_int_equal(w->stub.requests, 2);
+	assert_int_equal(ec2_nics_describe_some(&aws_of(w->aws.cloud)->ec2, &filter, 1, 3, soon(), &nics, NULL), 0);
+	assert_int_equal(w->aws.stub.requests, 2);
 	assert_int_equal(nics.count, 4);
 	says(w, "&NextToken=more");
 	ec2_nics_done(&nics);
