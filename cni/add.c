@@ -24,6 +24,9 @@
 
 #define NETNS_HINT                                                                                                     \
 	"The pod sandbox is gone or its runtime gave a wrong path (CNI_NETNS): the runtime must make a new sandbox."
+#define IPAM_HINT                                                                                                      \
+	"Leave 'ipam' out of the network configuration (/etc/cni/net.d): the addresses are the cloud's, from "         \
+	"berth-ipamd."
 #define IFNAME_HINT                                                                                                    \
 	"Nothing was touched. The runtime must call DEL before it calls ADD again; another network of the pod must "   \
 	"have another interface name."
@@ -127,6 +130,11 @@ int cni_add(const struct cni_run *run, struct cnierr *cnierr)
 
 	if (run->conf.delegated)
 		return cni_ipam_add(run, cnierr);
+	if (run->conf.others_ipam[0])
+		return cnierr_set(
+			cnierr, CNI_INVALID_CONFIG, IPAM_HINT,
+			"network configuration: 'ipam' of type '%s': berth runs no other plugin for addresses",
+			run->conf.others_ipam);
 	cni_host_ifname(run, host_ifname);
 	if (open_pod(run, host_ifname, &podnet, cnierr) < 0)
 		return -1;

@@ -2,6 +2,7 @@
 #include "cni/conf.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -138,6 +139,8 @@ static int read_mode(const json_t *conf, struct cni_conf *ret, struct cnierr *cn
 	    (ipam && json_get_str_opt(ipam, CONF_DOMAIN, "type", &ipam_type, &err) < 0))
 		return wrong(cnierr, &err);
 	ret->delegated = str_equal(ipam_type, OUR_TYPE) && !str_equal(type, OUR_TYPE);
+	if (!str_equal(ipam_type, OUR_TYPE))
+		(void)snprintf(ret->others_ipam, sizeof(ret->others_ipam), "%s", ipam_type);
 	if (read_ours(ret->delegated && has_ours(ipam) ? ipam : conf, ret, cnierr) < 0)
 		return -1;
 	return ret->delegated ? read_gateway(conf, ipam, ret, cnierr) : read_veth_name(conf, ret, cnierr);

@@ -18,6 +18,7 @@ struct json_t;
 #define CONF_TIMEOUT_MS     60000      /* default; kubelet gives a sandbox 2 min, containerd as much */
 #define CONF_TIMEOUT_MIN_MS 100        /* shorter than a cloud call: nothing is gained */
 #define CONF_TIMEOUT_MAX_MS 600000     /* longer than any runtime waits */
+#define CONF_IPAM_SIZE      32         /* bytes of a plugin's name, cut to it */
 #define CONF_VETH_PREFIX_SIZE                                                                                          \
 	5 /* bytes with the terminator: 4, so that 11 digits of a hash fit a link's name behind it */
 
@@ -27,9 +28,10 @@ struct cni_conf {
 	char socket[CONF_SOCKET_SIZE];
 	int64_t timeout_ms; /* how long an ADD may wait for an address */
 	bool has_prev_result;
-	bool delegated;     /* another plugin's configuration, whose "ipam" names us: only addresses are wanted */
-	bool subnet_router; /* delegated: the gateway is the cloud's router; else this node */
-	struct runtime_config runtime; /* what the runtime asks for beside addresses; nothing of a delegated one */
+	bool delegated; /* another plugin's configuration, whose "ipam" names us: only addresses are wanted */
+	char others_ipam[CONF_IPAM_SIZE]; /* our own configuration, with the "ipam" of another plugin; "": without */
+	bool subnet_router;               /* delegated: the gateway is the cloud's router; else this node */
+	struct runtime_config runtime;    /* what the runtime asks for beside addresses; nothing of a delegated one */
 	char veth_prefix[CONF_VETH_PREFIX_SIZE]; /* of host ends that are named by their pod; "": by container */
 };
 

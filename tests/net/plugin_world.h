@@ -278,12 +278,13 @@ struct run {
 static inline struct output run(struct world *world, const struct run *how)
 {
 	char command[64], netns[256], container[256], ifname[64], args[512], path[512];
-	char cni_path[] = "CNI_PATH=/opt/cni/bin", leaks[] = "ASAN_OPTIONS=detect_leaks=1";
+	char cni_path[256], leaks[] = "ASAN_OPTIONS=detect_leaks=1";
 	char *env[] = { command, netns, container, ifname, args, cni_path, leaks, NULL };
 	struct output output = { 0 };
 	int in_fd = temp_fd(how->conf), err_fd = temp_fd("");
 	int out_fd = how->stdout_path ? open(how->stdout_path, O_WRONLY | O_CLOEXEC) : temp_fd("");
 
+	(void)snprintf(cni_path, sizeof(cni_path), "CNI_PATH=%s", world->dir);
 	(void)snprintf(command, sizeof(command), "CNI_COMMAND=%s", how->command);
 	(void)snprintf(container, sizeof(container), "CNI_CONTAINERID=%s", how->container ? how->container : CONTAINER);
 	(void)snprintf(ifname, sizeof(ifname), "CNI_IFNAME=%s", how->ifname ? how->ifname : "eth0");

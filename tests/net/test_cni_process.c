@@ -211,6 +211,34 @@ static void test_process__keys_of_others__cni_d1_11(void **state)
 	assert_int_equal(output.status, 0);
 }
 
+/* Statements on delegates hold since there are none: no plugin that "ipam" names is run by any verb, and who names one
+ * hears of it before an address is taken. */
+static void test_process__runs_no_delegate__cni_d2_19_d3_25_d4_33_d5_37_d6_42(void **state)
+{
+	static const char *const verbs[] = { "ADD", "CHECK", "GC", "STATUS", "DEL" };
+	struct world *world = *state;
+	char plugin[512], mark[512], script[1100], more[256], ops[256];
+
+	(void)check_path(plugin, sizeof(plugin), world->dir, "host-local");
+	(void)check_path(mark, sizeof(mark), world->dir, "was-run");
+	(void)snprintf(script, sizeof(script), "#!/bin/sh\n: >%s\n", mark);
+	assert_int_equal(fs_write_atomic(plugin, script, strlen(script), 0755), 0);
+	(void)snprintf(more, sizeof(more),
+		       ",\"ipam\":{\"type\":\"host-local\"},\"cni.dev/valid-attachments\":[],\"prevResult\":{}");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		_cleanup_output_ struct output output = run_more(world, verbs[i], more);
+
+		if (str_equal(verbs[i], "ADD")) {
+			check_error(&output, 7, "'host-local'");
+			assert_string_equal(fake_saw(&world->fake, ops), "");
+		}
+		if (str_equal(verbs[i], "DEL"))
+			assert_int_equal(output.status, 0);
+		assert_false(fs_exists(mark));
+	}
+	nothing_is_left(world);
+}
+
 static void test_process__configuration_changed_before_del__cni_d1_13(void **state)
 {
 	struct world *world = *state;
@@ -290,6 +318,7 @@ int main(void)
 		plugin_test(test_process__verbs_by_version__cni_d1_10),
 		plugin_test(test_process__keys_of_others__cni_d1_11),
 		plugin_test(test_process__configuration_changed_before_del__cni_d1_13),
+		plugin_test(test_process__runs_no_delegate__cni_d2_19_d3_25_d4_33_d5_37_d6_42),
 		plugin_test(test_process__is_static__cni_d1_14),
 		plugin_test(test_callers__without_arguments__cni_d10),
 	};
