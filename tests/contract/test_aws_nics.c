@@ -38,7 +38,7 @@ static void test_attach__then_detach(void **state)
 	end(&w);
 }
 
-static void test_attach__tags_and_death_with_the_instance(void **state)
+static void test_attach__tags_and_death_with_the_instance__rule_14(void **state)
 {
 	struct cloud_nic nic;
 	struct world w;
@@ -160,7 +160,7 @@ static void test_attach__stale_reads(void **state)
 	end(&w);
 }
 
-static void test_attach__failure_leaves_nothing__aws_40_10(void **state)
+static void test_attach__failure_leaves_nothing__aws_40_10__rule_14(void **state)
 {
 	struct cloud_nic nic;
 	struct world w;
@@ -413,13 +413,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		check_unit_test(test_attach__then_detach),
-		check_unit_test(test_attach__tags_and_death_with_the_instance),
+		check_unit_test(test_attach__tags_and_death_with_the_instance__rule_14),
 		check_unit_test(test_attach__slot_taken_by_one_that_we_cannot_see),
 		check_unit_test(test_attach__slot_taken_by_one_that_we_see),
 		check_unit_test(test_attach__answers_lost),
 		check_unit_test(test_attach__new_interface_not_known_yet),
 		check_unit_test(test_attach__stale_reads),
-		check_unit_test(test_attach__failure_leaves_nothing__aws_40_10),
+		check_unit_test(test_attach__failure_leaves_nothing__aws_40_10__rule_14),
 		check_unit_test(test_attach__failure_after_attaching_leaves_nothing),
 		check_unit_test(test_attach__failure_whose_cleaning_fails_too),
 		check_unit_test(test_attach__subnet_fills_up__aws_40_12),

@@ -83,7 +83,7 @@ static void test_sweep__of_dead_instances__aws_40_1(void **state)
 	done(&w, &node);
 }
 
-static void test_sweep__nothing_young__aws_40_2(void **state)
+static void test_sweep__nothing_young__aws_40_2__rule_13(void **state)
 {
 	struct node node;
 	struct world w;
@@ -158,7 +158,7 @@ static void test_sweep__nothing_that_is_marked__aws_40_17(void **state)
 }
 
 /* The list said "available"; EC2 knows better by now. It is neither an error nor waited for. */
-static void test_sweep__attached_meanwhile__aws_40_2(void **state)
+static void test_sweep__attached_meanwhile__aws_40_2__rule_13(void **state)
 {
 	struct node node;
 	struct world w;
@@ -275,10 +275,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		check_unit_test(test_attach__limit_leaves_nothing__aws_40_10),
 		check_unit_test(test_sweep__of_dead_instances__aws_40_1),
-		check_unit_test(test_sweep__nothing_young__aws_40_2),
+		check_unit_test(test_sweep__nothing_young__aws_40_2__rule_13),
 		check_unit_test(test_sweep__nothing_without_a_stamp__aws_40_2),
 		check_unit_test(test_sweep__nothing_that_is_marked__aws_40_17),
-		check_unit_test(test_sweep__attached_meanwhile__aws_40_2),
+		check_unit_test(test_sweep__attached_meanwhile__aws_40_2__rule_13),
 		check_unit_test(test_sweep__nothing_that_is_attached__aws_40_2),
 		check_unit_test(test_sweep__of_this_cluster_only__aws_40_3),
 		check_unit_test(test_sweep__one_draw_a_period__aws_40_3),

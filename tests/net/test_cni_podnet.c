@@ -54,7 +54,7 @@ static void test_podnet_wire__what_it_makes(void **state)
 }
 
 /* The pod's packets go to the host's MAC though nobody ever answered an ARP for the gateway. */
-static void test_podnet_wire__neighbour_is_permanent(void **state)
+static void test_podnet_wire__neighbour_is_permanent__rule_6(void **state)
 {
 	struct podnet_wish wish = wish_of(POD_ADDR);
 	_cleanup_free_ char *arp = NULL;
@@ -95,7 +95,7 @@ static void add_veth(struct net *net, const char *name, const char *peer, int pe
 	check_ok(net_veth_add(net, &veth, err));
 }
 
-static void test_podnet_wire__leftover_of_another_netns(void **state)
+static void test_podnet_wire__leftover_of_another_netns__rule_7(void **state)
 {
 	struct podnet_wish wish = wish_of(POD_ADDR);
 	struct world *world = *state;
@@ -108,7 +108,7 @@ static void test_podnet_wire__leftover_of_another_netns(void **state)
 	pings_both_ways(world);
 }
 
-static void test_podnet_claim__leftover_half_wired(void **state)
+static void test_podnet_claim__leftover_half_wired__rule_7(void **state)
 {
 	struct podnet_wish wish = wish_of(POD_ADDR);
 	struct world *world = *state;
@@ -219,6 +219,75 @@ static void test_podnet_wire__second_interface(void **state)
 	assert_int_equal(ping_pod(POD_ADDR6, NULL), 0);
 }
 
+/* ---- an address that is leased again ---- */
+
+struct entries {
+	const char *addr;
+	int all, on_link, index; /* how many links know who has it; how many of them are the link @index */
+	struct macaddr mac;      /* as that link knows it */
+};
+
+static int see_neigh(const struct net_neigh *neigh, void *arg)
+{
+	struct entries *entries = arg;
+	const struct ipaddr addr = addr_of(entries->addr);
+
+	if (!ipaddr_equal(&neigh->addr, &addr))
+		return 0;
+	entries->all++;
+	if (neigh->index == entries->index) {
+		entries->on_link++;
+		entries->mac = neigh->mac;
+	}
+	return 0;
+}
+
+/* The host knows @addr by the MAC of that pod's end; @all: on how many links it knows it at all. */
+static void host_knows(const struct world *world, const char *addr, const struct podnet_made *made, int all)
+{
+	struct entries entries = { .addr = addr, .index = made->host_index };
+
+	check_ok(net_neighs(world->podnet.host, (enum ip_family)addr_of(addr).family, see_neigh, &entries, err));
+	assert_int_equal(entries.all, all);
+	assert_int_equal(entries.on_link, 1);
+	assert_true(macaddr_equal(&entries.mac, &made->pod_mac));
+}
+
+/* The daemon frees the address before the link of the pod that had it is gone. The host has learnt that one's MAC, which
+ * is a matter of that link alone: the next pod is reached by its own, from its first packet. With the link it is gone. */
+static void test_podnet_wire__address_leased_again__rule_12(void **state)
+{
+	static const char *const addrs[] = { POD_ADDR, POD_ADDR6 };
+	struct podnet_wish wish = wish_for(POD_ADDR, POD_ADDR6);
+	struct world *world = *state, next = *world;
+	struct podnet_made old, made;
+	struct net_link link;
+
+	(void)snprintf(next.netns, sizeof(next.netns), "berth-podnet-%d-next", (int)getpid());
+	(void)snprintf(next.path, sizeof(next.path), "/run/netns/berth-podnet-%d-next", (int)getpid());
+	check_ok(netns_add(next.netns, err));
+	check_ok(podnet_open(next.path, false, &next.podnet, err));
+	check_ok(podnet_wire(&world->podnet, &wish, &old, err));
+	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
+		check_ok(ping_pod(addrs[i], err));
+		host_knows(world, addrs[i], &old, 1);
+	}
+	wish.host_ifname = "bth00000000002";
+	check_ok(podnet_wire(&next.podnet, &wish, &made, err));
+	/* whoever still asks the old one hears nothing */
+	check_ok(net_link_by_name(world->podnet.pod, "eth0", &link, err));
+	check_ok(net_link_set_up(world->podnet.pod, link.index, false, err));
+	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
+		check_ok(ping_pod(addrs[i], err));
+		host_knows(world, addrs[i], &made, 2);
+	}
+	check_ok(podnet_unwire(world->podnet.host, HOST_IFNAME, err));
+	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++)
+		host_knows(world, addrs[i], &made, 1);
+	podnet_done(&next.podnet);
+	check_ok(netns_del(next.netns, err));
+}
+
 static void test_podnet_unwire__missing_or_strange(void **state)
 {
 	struct world *world = *state;
@@ -234,16 +303,17 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		net_test(test_podnet_wire__pings_with_every_rp_filter),
 		net_test(test_podnet_wire__what_it_makes),
-		net_test(test_podnet_wire__neighbour_is_permanent),
+		net_test(test_podnet_wire__neighbour_is_permanent__rule_6),
 		net_test(test_podnet_wire__through_covers),
-		net_test(test_podnet_wire__leftover_of_another_netns),
-		net_test(test_podnet_claim__leftover_half_wired),
+		net_test(test_podnet_wire__leftover_of_another_netns__rule_7),
+		net_test(test_podnet_claim__leftover_half_wired__rule_7),
 		net_test(test_podnet_claim__name_of_a_stranger),
 		net_test(test_podnet_claim__name_of_a_living_pod),
 		net_test(test_podnet_wire__name_taken_meanwhile),
 		net_test(test_podnet_wire__bad_mtu),
 		net_test(test_podnet_open__gone_or_own),
 		net_test(test_podnet_wire__second_interface),
+		net_test(test_podnet_wire__address_leased_again__rule_12),
 		net_test(test_podnet_unwire__missing_or_strange),
 	};
 

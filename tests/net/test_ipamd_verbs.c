@@ -369,7 +369,7 @@ static bool has_route(const char *dst)
 }
 
 /* The new sandbox of a StatefulSet's pod has the name of the old one, whose DEL comes late. */
-static void test_del__late_and_of_another_sandbox__cni_d3_26(void **state)
+static void test_del__late_and_of_another_sandbox__cni_d3_26__rule_2(void **state)
 {
 	char first[PREFIX_STRLEN], second[PREFIX_STRLEN];
 	struct world *w = *state;
@@ -446,7 +446,7 @@ int main(void)
 		world_test(test_status__full_and_no_growth__cni_d6_41),
 		world_test(test_status__limited__cni_d6_41),
 		world_test(test_status__empty_but_growing__cni_d6_43),
-		world_test(test_del__late_and_of_another_sandbox__cni_d3_26),
+		world_test(test_del__late_and_of_another_sandbox__cni_d3_26__rule_2),
 		world_test(test_add__host_end_that_is_no_pods),
 		world_test(test_restart__host_end_by_name__cni_c1_1),
 	};

@@ -204,7 +204,7 @@ static unsigned flush(struct flows_world *fw, const char *addrs)
 
 /* ---- flows ---- */
 
-static void test_flush__both_families_and_only_the_named(void **state)
+static void test_flush__both_families_and_only_the_named__rule_12(void **state)
 {
 	struct flows_world *fw = *state;
 
@@ -619,7 +619,7 @@ static void test_flush__not_beyond_the_deadline(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_flush__both_families_and_only_the_named),
+		T(test_flush__both_families_and_only_the_named__rule_12),
 		T(test_flush__as_destination),
 		T(test_flush__address_that_only_one_direction_has),
 		T(test_flush__in_another_zone),

@@ -139,7 +139,7 @@ static void later(struct world *w, int64_t us)
 	assert_true(reclaim_due(&w->d, w->now_us) > w->now_us);
 }
 
-static void test_reclaim_due__namespace_gone__aws_40_27(void **state)
+static void test_reclaim_due__namespace_gone__aws_40_27__rule_13(void **state)
 {
 	struct world *w = *state;
 	char path[PATH_MAX];
@@ -226,7 +226,7 @@ static void test_reclaim_due__judged_by_the_path_alone__cni_d3_26(void **state)
 		assert_int_equal(has_lease(w, i + 1), i % 2);
 }
 
-static void test_reclaim_due__came_back_between_two_looks(void **state)
+static void test_reclaim_due__came_back_between_two_looks__rule_13(void **state)
 {
 	struct world *w = *state;
 	char path[PATH_MAX];
@@ -302,11 +302,11 @@ static void test_reclaim_due__many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		reclaim_test(test_reclaim_due__namespace_gone__aws_40_27),
+		reclaim_test(test_reclaim_due__namespace_gone__aws_40_27__rule_13),
 		reclaim_test(test_reclaim_due__process_gone),
 		reclaim_test(test_reclaim_due__path_gone_but_link_there),
 		reclaim_test(test_reclaim_due__judged_by_the_path_alone__cni_d3_26),
-		reclaim_test(test_reclaim_due__came_back_between_two_looks),
+		reclaim_test(test_reclaim_due__came_back_between_two_looks__rule_13),
 		reclaim_test(test_reclaim_due__folder_not_visible),
 		reclaim_test(test_reclaim_due__adopted_by_its_link_alone),
 		reclaim_test(test_reclaim_due__never_confirmed),

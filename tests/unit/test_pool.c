@@ -64,7 +64,7 @@ static void test_pool_lease__least_recently_used_first(void **state)
 	assert_string_equal(take(pool, 5, START_US), "10.0.0.0");
 }
 
-static void test_pool_lease_release__rests_for_the_cooldown(void **state)
+static void test_pool_lease_release__rests_for_the_cooldown__rule_12(void **state)
 {
 	struct pool *pool = *state;
 	const struct lease_key key = key_of(1);
@@ -667,7 +667,7 @@ int main(void)
 		pool_test(test_pool_lease__is_idempotent_on_the_key),
 		pool_test(test_pool_lease__nothing_free),
 		pool_test(test_pool_lease__least_recently_used_first),
-		pool_test(test_pool_lease_release__rests_for_the_cooldown),
+		pool_test(test_pool_lease_release__rests_for_the_cooldown__rule_12),
 		pool_test(test_pool_lease_undo__goes_back_to_the_front),
 		pool_test(test_pool_lease_confirm__binds_once),
 		pool_test(test_pool_leases__thousands_are_found_by_key_and_address),

@@ -26,7 +26,7 @@ static void flushed(struct pool *pool, const char *text, int64_t now_us)
 
 /* ---- two steps ---- */
 
-static void test_pool_flush_begin__stays_cooling_until_flushed(void **state)
+static void test_pool_flush_begin__stays_cooling_until_flushed__rule_12(void **state)
 {
 	struct pool *pool = *state;
 	struct ipaddr none;
@@ -354,7 +354,7 @@ static void test_pool_lease_restore__ends_any_of_many_cooldowns(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		pool_test(test_pool_flush_begin__stays_cooling_until_flushed),
+		pool_test(test_pool_flush_begin__stays_cooling_until_flushed__rule_12),
 		pool_test(test_pool_flush_begin__in_the_order_of_their_end),
 		pool_test(test_pool_flush_end__joins_the_line_at_its_end),
 		pool_test(test_pool_flush_end__not_flushed_any_more),
