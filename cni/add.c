@@ -68,6 +68,7 @@ static int print_result(const struct cni_run *run, const struct proto_reply *rep
 		.mtu = made->mtu,
 		.address_count = reply->address_count,
 		.addresses = reply->addresses,
+		.routes = &run->conf.routes,
 	};
 
 	text = cni_result_print(&result);
@@ -83,6 +84,7 @@ static int wire(const struct cni_run *run, struct podnet *podnet, const struct p
 		.host_ifname = reply->host_ifname[0] ? reply->host_ifname : host_ifname,
 		.addr_count = reply->address_count,
 		.mtu = reply->mtu,
+		.routes = &run->conf.routes,
 	};
 	struct podnet_made made;
 	struct err err;

@@ -70,20 +70,32 @@ static bool lists_address(const json_t *prev, const struct ipaddr *addr)
 	return false;
 }
 
-static bool lists_default(const json_t *prev, const struct ipaddr *gateway)
+static bool lists_route(const json_t *prev, const struct prefix *dst, const struct ipaddr *gateway)
 {
-	const char *any = gateway->family == IP_V6 ? "::/0" : "0.0.0.0/0";
 	const json_t *item;
 	size_t i;
 
 	json_array_foreach (json_object_get(prev, "routes"), i, item) {
+		struct prefix listed;
 		struct ipaddr gw;
 
-		if (str_equal(text_of(item, "dst"), any) && ipaddr_parse(text_of(item, "gw"), &gw) == 0 &&
-		    ipaddr_equal(&gw, gateway))
+		if (prefix_parse(text_of(item, "dst"), &listed) == 0 && prefix_cmp(&listed, dst) == 0 &&
+		    ipaddr_parse(text_of(item, "gw"), &gw) == 0 && ipaddr_equal(&gw, gateway))
 			return true;
 	}
 	return false;
+}
+
+/* Those of ours that nobody behind us took away. */
+static void take_routes(const struct cni_run *run, const json_t *prev, const struct ipaddr *gateway,
+			struct podcheck_routes *ret)
+{
+	struct prefix ours[POD_ROUTES_MAX + 1];
+	unsigned count = pod_routes_of(&run->conf.routes, (enum ip_family)gateway->family, ours);
+
+	for (unsigned i = 0; i < count; i++)
+		if (lists_route(prev, &ours[i], gateway))
+			ret->dsts[ret->count++] = ours[i];
 }
 
 /* ---- against the lease ---- */
@@ -122,7 +134,7 @@ static struct podcheck_want want_of(const struct cni_run *run, const json_t *pre
 	for (unsigned i = 0; i < want.addr_count; i++) {
 		want.addrs[i].addr = reply->addresses[i].address.addr;
 		want.addrs[i].gateway = reply->addresses[i].gateway;
-		want.defaults[i] = lists_default(prev, &want.addrs[i].gateway);
+		take_routes(run, prev, &want.addrs[i].gateway, &want.routes[i]);
 	}
 	/* Told since 1.1.0. Without it nobody says what a later plugin made of ours. */
 	want.mtu = (unsigned)json_integer_value(json_object_get(pod, "mtu"));

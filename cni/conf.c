@@ -143,7 +143,11 @@ static int read_mode(const json_t *conf, struct cni_conf *ret, struct cnierr *cn
 		(void)snprintf(ret->others_ipam, sizeof(ret->others_ipam), "%s", ipam_type);
 	if (read_ours(ret->delegated && has_ours(ipam) ? ipam : conf, ret, cnierr) < 0)
 		return -1;
-	return ret->delegated ? read_gateway(conf, ipam, ret, cnierr) : read_veth_name(conf, ret, cnierr);
+	if (ret->delegated)
+		return read_gateway(conf, ipam, ret, cnierr);
+	if (pod_routes_parse(conf, &ret->routes, &err) < 0)
+		return wrong(cnierr, &err);
+	return read_veth_name(conf, ret, cnierr);
 }
 
 static int read_prev_result(const json_t *conf, struct cni_conf *ret, struct cnierr *cnierr)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "berth/proto.h"
+#include "cni/podroutes.h"
 #include "cni/versions.h"
 
 struct cnierr;
@@ -32,6 +33,7 @@ struct cni_conf {
 	char others_ipam[CONF_IPAM_SIZE]; /* our own configuration, with the "ipam" of another plugin; "": without */
 	bool subnet_router;               /* delegated: the gateway is the cloud's router; else this node */
 	struct runtime_config runtime;    /* what the runtime asks for beside addresses; nothing of a delegated one */
+	struct pod_routes routes;
 	char veth_prefix[CONF_VETH_PREFIX_SIZE]; /* of host ends that are named by their pod; "": by container */
 };
 

@@ -20,7 +20,8 @@ struct look {
 	struct net_link pod, host;
 	bool is_paired; /* both ends are there and belong together: what hangs on them can be looked at */
 	struct seen {
-		bool addr, gateway, any, neigh, host_route, host_neigh;
+		bool addr, gateway, neigh, host_route, host_neigh;
+		bool routes[POD_ROUTES_MAX + 1]; /* as wanted */
 	} seen[IP_FAMILIES];
 };
 
@@ -106,6 +107,13 @@ static int see_addr(const struct net_addr *addr, void *arg)
 	return 0;
 }
 
+static void see_route_via(const struct prefix *dst, const struct podcheck_routes *want, struct seen *seen)
+{
+	for (unsigned i = 0; i < want->count; i++)
+		if (prefix_cmp(dst, &want->dsts[i]) == 0)
+			seen->routes[i] = true;
+}
+
 static int see_pod_route(const struct net_route *route, void *arg)
 {
 	struct look *look = arg;
@@ -115,8 +123,8 @@ static int see_pod_route(const struct net_route *route, void *arg)
 
 		if (route->oif != look->pod.index || route->dst.addr.family != gateway->family)
 			continue;
-		if (route->dst.len == 0 && ipaddr_equal(&route->gateway, gateway))
-			look->seen[i].any = true;
+		if (ipaddr_equal(&route->gateway, gateway))
+			see_route_via(&route->dst, &look->want->routes[i], &look->seen[i]);
 		if (route->dst.len == ipaddr_bits(gateway) && ipaddr_equal(&route->dst.addr, gateway))
 			look->seen[i].gateway = true;
 	}
@@ -179,6 +187,24 @@ static int look_behind_links(struct look *look, struct err *err)
 	return 0;
 }
 
+static void judge_routes(struct look *look, unsigned i, const char *gateway)
+{
+	const struct podcheck_routes *want = &look->want->routes[i];
+	char dst[PREFIX_STRLEN];
+
+	if (want->count && !look->seen[i].gateway)
+		find(look, "pod lacks the route to %s dev %s", gateway, look->want->ifname);
+	for (unsigned k = 0; k < want->count; k++) {
+		if (look->seen[i].routes[k])
+			continue;
+		if (want->dsts[k].len == 0)
+			find(look, "pod lacks the default route via %s dev %s", gateway, look->want->ifname);
+		else
+			find(look, "pod lacks the route to %s via %s dev %s", prefix_str(&want->dsts[k], dst), gateway,
+			     look->want->ifname);
+	}
+}
+
 static void judge_addr(struct look *look, unsigned i)
 {
 	const struct podnet_addr *addr = &look->want->addrs[i];
@@ -190,10 +216,7 @@ static void judge_addr(struct look *look, unsigned i)
 	(void)ipaddr_str(&addr->gateway, gateway);
 	if (!seen->addr)
 		find(look, "pod interface %s lacks address %s", ifname, text);
-	if (look->want->defaults[i] && !seen->gateway)
-		find(look, "pod lacks the route to %s dev %s", gateway, ifname);
-	if (look->want->defaults[i] && !seen->any)
-		find(look, "pod lacks the default route via %s dev %s", gateway, ifname);
+	judge_routes(look, i, gateway);
 	if (look->is_paired && !seen->neigh)
 		find(look, "pod lacks the permanent neighbour %s dev %s with the MAC of host interface %s", gateway,
 		     ifname, host_ifname);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "cni/podnet.h"
+#include "cni/podroutes.h"
 
 struct strbuf;
 
@@ -15,10 +16,13 @@ struct podcheck_want {
 	const char *host_ifname;
 	unsigned addr_count;
 	struct podnet_addr addrs[IP_FAMILIES];
-	bool defaults[IP_FAMILIES]; /* must the default route through addrs[i].gateway be there? */
-	unsigned mtu;               /* of the pod's end; 0: any */
-	struct macaddr mac;         /* of the pod's end; zero: any */
-	struct macaddr host_mac;    /* zero: any */
+	struct podcheck_routes {
+		unsigned count;
+		struct prefix dsts[POD_ROUTES_MAX + 1];
+	} routes[IP_FAMILIES];   /* that must be there through addrs[i].gateway */
+	unsigned mtu;            /* of the pod's end; 0: any */
+	struct macaddr mac;      /* of the pod's end; zero: any */
+	struct macaddr host_mac; /* zero: any */
 };
 
 /**

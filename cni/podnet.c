@@ -2,8 +2,8 @@
 /*
  * DOC: how a pod is wired
  *
- *   pod    eth0 up; for each address: ADDR/32 or /128, GATEWAY/32 or /128 on link, default via GATEWAY, permanent
- *          neighbour GATEWAY = MAC of the host's end
+ *   pod    eth0 up; for each address: ADDR/32 or /128, GATEWAY/32 or /128 on link, default (or what the configuration
+ *          lists) via GATEWAY, permanent neighbour GATEWAY = MAC of the host's end
  *   host   bthX up; for each address: ADDR dev bthX, unicast, table local, protocol BERTH_RTPROT; for IPv6 also a
  *          permanent neighbour ADDR = MAC of the pod's end
  *
@@ -43,6 +43,7 @@
 #include "berth/fs.h"
 #include "berth/str.h"
 #include "berth/version.h"
+#include "cni/podroutes.h"
 
 #define PODNET_DOMAIN "podnet"
 #define VETH_TRIES    2 /* the second one after a leftover was removed */
@@ -219,6 +220,34 @@ static int add_addr(struct podnet *podnet, int index, const struct podnet_wish *
 	return -1;
 }
 
+static uint32_t metric_of(const struct podnet_wish *wish, int index)
+{
+	return str_equal(wish->ifname, FIRST_IFNAME) ? 0 : LATER_METRIC + (uint32_t)index;
+}
+
+/* What the pod reaches by the gateway. */
+static int wire_pod_routes(struct podnet *podnet, int index, const struct podnet_wish *wish,
+			   const struct podnet_addr *addr, struct err *err)
+{
+	struct prefix dsts[POD_ROUTES_MAX + 1];
+	unsigned count = pod_routes_of(wish->routes, (enum ip_family)addr->addr.family, dsts);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct net_route route = {
+			.dst = dsts[i],
+			.oif = index,
+			.gateway = addr->gateway,
+			.onlink = true,
+			.metric = metric_of(wish, index),
+			.protocol = BERTH_RTPROT,
+		};
+
+		if (net_route_replace(podnet->pod, &route, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int wire_pod_addr(struct podnet *podnet, int index, const struct podnet_wish *wish,
 			 const struct podnet_addr *addr, const struct macaddr *host_mac, struct err *err)
 {
@@ -229,19 +258,10 @@ static int wire_pod_addr(struct podnet *podnet, int index, const struct podnet_w
 		.oif = index,
 		.protocol = BERTH_RTPROT,
 	};
-	uint32_t metric = str_equal(wish->ifname, FIRST_IFNAME) ? 0 : LATER_METRIC + (uint32_t)index;
 	struct net_route gateway = {
 		.dst = prefix_host(&addr->gateway),
 		.oif = index,
-		.metric = metric,
-		.protocol = BERTH_RTPROT,
-	};
-	struct net_route any = {
-		.dst = { .addr = { .family = addr->addr.family } },
-		.oif = index,
-		.gateway = addr->gateway,
-		.onlink = true,
-		.metric = metric,
+		.metric = metric_of(wish, index),
 		.protocol = BERTH_RTPROT,
 	};
 
@@ -250,7 +270,7 @@ static int wire_pod_addr(struct podnet *podnet, int index, const struct podnet_w
 	    net_neigh_set_permanent(podnet->pod, index, &addr->gateway, host_mac, err) < 0 ||
 	    net_route_replace(podnet->pod, &gateway, err) < 0)
 		return -1;
-	return net_route_replace(podnet->pod, &any, err);
+	return wire_pod_routes(podnet, index, wish, addr, err);
 }
 
 static int wire_pod(struct podnet *podnet, int index, const struct podnet_wish *wish, const struct macaddr *host_mac,

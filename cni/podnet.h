@@ -13,6 +13,7 @@
 #include "berth/net.h"
 
 struct err;
+struct pod_routes;
 
 /** struct podnet - the two sides of one pod's network, open. */
 struct podnet {
@@ -34,6 +35,7 @@ struct podnet_wish {
 	unsigned addr_count;                   /* 1 or 2 */
 	struct podnet_addr addrs[IP_FAMILIES]; /* in this order; no two of one family */
 	unsigned mtu;                          /* bytes; 0: the kernel's default */
+	const struct pod_routes *routes;       /* NULL: the default route alone */
 };
 
 /** struct podnet_made - what was built. */

@@ -8,6 +8,7 @@
 
 #include "berth/json.h"
 #include "berth/proto.h"
+#include "cni/podroutes.h"
 
 #define CONTAINER_INDEX 1 /* of the pod's end behind the host's in `interfaces`, and behind those of who came before */
 
@@ -69,20 +70,26 @@ static json_t *ips_of(const struct cni_result *result)
 	return json_incref(ips);
 }
 
-/* One default route per family. */
+static int append_routes(const struct cni_result *result, const struct ipaddr *via, json_t *routes)
+{
+	struct prefix dsts[POD_ROUTES_MAX + 1];
+	unsigned count = pod_routes_of(result->routes, (enum ip_family)via->family, dsts);
+	char dst[PREFIX_STRLEN], gateway[IPADDR_STRLEN];
+
+	for (unsigned i = 0; i < count; i++)
+		if (json_array_append_new(routes, json_pack("{s:s,s:s}", "dst", prefix_str(&dsts[i], dst), "gw",
+							    ipaddr_str(via, gateway))) < 0)
+			return -1;
+	return 0;
+}
+
 static json_t *routes_of(const struct cni_result *result)
 {
 	json_auto_t *routes = prev_list(result, "routes");
-	char gateway[IPADDR_STRLEN];
 
-	for (unsigned i = 0; i < result->address_count; i++) {
-		const struct ipaddr *via = &result->addresses[i].gateway;
-
-		if (json_array_append_new(routes,
-					  json_pack("{s:s,s:s}", "dst", via->family == IP_V6 ? "::/0" : "0.0.0.0/0",
-						    "gw", ipaddr_str(via, gateway))) < 0)
+	for (unsigned i = 0; i < result->address_count; i++)
+		if (append_routes(result, &result->addresses[i].gateway, routes) < 0)
 			return NULL;
-	}
 	return json_incref(routes);
 }
 

@@ -9,6 +9,7 @@
 #include "cni/versions.h"
 
 struct json_t;
+struct pod_routes;
 struct proto_address;
 
 /** struct cni_result - one pod interface; all texts are borrowed. */
@@ -22,6 +23,7 @@ struct cni_result {
 	unsigned mtu;        /* as it was set; told since 1.1.0 */
 	unsigned address_count;
 	const struct proto_address *addresses; /* borrowed, at least one */
+	const struct pod_routes *routes;       /* borrowed; NULL: the default route alone */
 	const struct json_t *prev;             /* borrowed; result of the plugin before us in the list; NULL: none */
 };
 

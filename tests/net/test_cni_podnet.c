@@ -2,6 +2,8 @@
 /* Pods of one IPv4 address, and what is the same for all. */
 #include "tests/net/podnet_world.h"
 
+#include "cni/podroutes.h"
+
 static void test_podnet_wire__pings_with_every_rp_filter(void **state)
 {
 	static const char *const values[] = { "0", "1", "2" };
@@ -219,6 +221,40 @@ static void test_podnet_wire__second_interface(void **state)
 	assert_int_equal(ping_pod(POD_ADDR6, NULL), 0);
 }
 
+/* Return: 0, or why the pod cannot even send to it. */
+static int pod_sends_to(const struct world *world, const char *addr)
+{
+	struct err why = { 0 };
+
+	return ping_from_pod(world, addr, &why) == 0 ? 0 : why.code;
+}
+
+/* What an interface is for that is not the way to the world: the listed destinations alone. */
+static void test_podnet_wire__without_a_default_route(void **state)
+{
+	struct podnet_wish wish = wish_for(POD_ADDR, POD_ADDR6);
+	struct pod_routes routes = { .no_default = true };
+	struct world *world = *state;
+	struct podnet_made made;
+
+	wish.ifname = "net1";
+	wish.routes = &routes;
+	check_ok(podnet_wire(&world->podnet, &wish, &made, err));
+	assert_int_equal(our_routes(world->podnet.pod, IP_V4, NET_TABLE_MAIN), 1);
+	assert_int_equal(our_routes(world->podnet.pod, IP_V6, NET_TABLE_MAIN), 1);
+	assert_int_equal(pod_sends_to(world, HOST_ADDR), ENETUNREACH);
+	assert_int_equal(pod_sends_to(world, HOST_ADDR6), ENETUNREACH);
+	check_ok(podnet_unwire(world->podnet.host, HOST_IFNAME, err));
+	assert_int_equal(prefix_parse("10.9.0.0/24", &routes.list[routes.count++]), 0);
+	assert_int_equal(prefix_parse("2001:db8:9::/64", &routes.list[routes.count++]), 0);
+	check_ok(podnet_wire(&world->podnet, &wish, &made, err));
+	assert_int_equal(our_routes(world->podnet.pod, IP_V4, NET_TABLE_MAIN), 2);
+	assert_int_equal(our_routes(world->podnet.pod, IP_V6, NET_TABLE_MAIN), 2);
+	pings_both_ways(world);
+	pings_both_ways6(world);
+	assert_int_equal(pod_sends_to(world, "192.0.2.1"), ENETUNREACH);
+}
+
 /* ---- an address that is leased again ---- */
 
 struct entries {
@@ -313,6 +349,7 @@ int main(void)
 		net_test(test_podnet_wire__bad_mtu),
 		net_test(test_podnet_open__gone_or_own),
 		net_test(test_podnet_wire__second_interface),
+		net_test(test_podnet_wire__without_a_default_route),
 		net_test(test_podnet_wire__address_leased_again__rule_12),
 		net_test(test_podnet_unwire__missing_or_strange),
 	};

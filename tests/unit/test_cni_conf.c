@@ -147,6 +147,48 @@ static void test_cni_conf_parse__of_another_plugin(void **state)
 	refused(HEAD "\"type\":\"ptp\",\"ipam\":[]}", CNI_INVALID_CONFIG, "'ipam'");
 }
 
+static void test_cni_conf_parse__routes(void **state)
+{
+	struct prefix dsts[POD_ROUTES_MAX + 1];
+	struct cni_conf conf;
+	char text[PREFIX_STRLEN];
+
+	(void)state;
+	parses(HEAD "\"type\":\"berth\"}", &conf);
+	assert_int_equal(pod_routes_of(&conf.routes, IP_V6, dsts), 1);
+	assert_string_equal(prefix_str(&dsts[0], text), "::/0");
+	parses(HEAD "\"type\":\"berth\",\"defaultRoute\":false}", &conf);
+	assert_int_equal(pod_routes_of(&conf.routes, IP_V4, dsts), 0);
+	parses(HEAD "\"type\":\"berth\",\"defaultRoute\":false,"
+		    "\"routes\":[{\"dst\":\"10.0.0.0/8\"},{\"dst\":\"2001:db8::/32\"},{\"dst\":\"192.0.2.9\"}]}",
+	       &conf);
+	assert_int_equal(pod_routes_of(&conf.routes, IP_V4, dsts), 2);
+	assert_string_equal(prefix_str(&dsts[1], text), "192.0.2.9/32");
+	assert_int_equal(pod_routes_of(&conf.routes, IP_V6, dsts), 1);
+	parses(HEAD "\"type\":\"berth\",\"defaultRoute\":true,\"routes\":[{\"dst\":\"10.0.0.0/8\"}]}", &conf);
+	assert_int_equal(pod_routes_of(&conf.routes, IP_V4, dsts), 2);
+	assert_int_equal(dsts[0].len, 0);
+}
+
+static void test_cni_conf_parse__routes_that_are_none(void **state)
+{
+	_cleanup_strbuf_ struct strbuf many = { 0 };
+
+	(void)state;
+	refused(HEAD "\"defaultRoute\":\"no\"}", CNI_INVALID_CONFIG, "'defaultRoute'");
+	refused(HEAD "\"routes\":{}}", CNI_INVALID_CONFIG, "'routes'");
+	refused(HEAD "\"routes\":[\"10.0.0.0/8\"]}", CNI_INVALID_CONFIG, "'routes'");
+	refused(HEAD "\"routes\":[{}]}", CNI_INVALID_CONFIG, "'dst'");
+	refused(HEAD "\"routes\":[{\"dst\":\"10.0.0.1/8\"}]}", CNI_INVALID_CONFIG, "10.0.0.1/8");
+	refused(HEAD "\"routes\":[{\"dst\":\"0.0.0.0/0\"}]}", CNI_INVALID_CONFIG, "'defaultRoute'");
+	refused(HEAD "\"routes\":[{\"dst\":\"10.0.0.0/8\",\"gw\":\"10.0.0.1\"}]}", CNI_INVALID_CONFIG, "'gw'");
+	strbuf_add(&many, HEAD "\"routes\":[{\"dst\":\"10.0.0.0/8\"}");
+	for (unsigned i = 0; i < POD_ROUTES_MAX; i++)
+		strbuf_add(&many, ",{\"dst\":\"10.0.0.0/8\"}");
+	strbuf_add(&many, "]}");
+	refused(many.text, CNI_INVALID_CONFIG, "more than 32");
+}
+
 static void test_cni_conf_parse__refusals(void **state)
 {
 	(void)state;
@@ -439,6 +481,8 @@ int main(void)
 		check_unit_test(test_cni_conf_parse__prev_result),
 		check_unit_test(test_cni_conf_parse__names_of_host_ends__cni_c1_1),
 		check_unit_test(test_cni_conf_parse__of_another_plugin),
+		check_unit_test(test_cni_conf_parse__routes),
+		check_unit_test(test_cni_conf_parse__routes_that_are_none),
 		check_unit_test(test_cni_conf_parse__refusals),
 		check_unit_test(test_cni_conf_parse__version_list_in_details),
 		check_unit_test(test_cni_args_read__all_missing_names_are_listed),

@@ -10,6 +10,7 @@
 #include "berth/attr.h"
 #include "berth/proto.h"
 #include "cni/cnierr.h"
+#include "cni/podroutes.h"
 #include "tests/check.h"
 
 static struct proto_address address_of(const char *address, const char *gateway)
@@ -98,6 +99,25 @@ static void test_cni_result_print__no_mtu_known(void **state)
 	text = cni_result_print(&result);
 	assert_non_null(text);
 	assert_null(strstr(text, "mtu"));
+}
+
+static void test_cni_result_print__routes_as_configured(void **state)
+{
+	const struct proto_address both[] = { address_of("10.0.1.17/32", "169.254.1.1"),
+					      address_of("2001:db8::17/128", "fe80::1") };
+	struct pod_routes routes = { .no_default = true };
+	struct cni_result result = sample(CNI_1_0_0, both, 2);
+	_cleanup_free_ char *none = NULL, *two = NULL;
+
+	(void)state;
+	result.routes = &routes;
+	none = cni_result_print(&result);
+	assert_non_null(strstr(none, "\"routes\":[]"));
+	assert_int_equal(prefix_parse("2001:db8::/32", &routes.list[routes.count++]), 0);
+	assert_int_equal(prefix_parse("10.0.0.0/8", &routes.list[routes.count++]), 0);
+	two = cni_result_print(&result);
+	assert_non_null(strstr(two, "\"routes\":[{\"dst\":\"10.0.0.0/8\",\"gw\":\"169.254.1.1\"},"
+				    "{\"dst\":\"2001:db8::/32\",\"gw\":\"fe80::1\"}]"));
 }
 
 /* What came before stays in front, and our index counts on behind it. */
@@ -229,6 +249,7 @@ int main(void)
 		check_unit_test(test_cni_result_print__ipv6),
 		check_unit_test(test_cni_result_print__two_families),
 		check_unit_test(test_cni_result_print__no_mtu_known),
+		check_unit_test(test_cni_result_print__routes_as_configured),
 		check_unit_test(test_cni_result_print__behind_another__cni_d2_16),
 		check_unit_test(test_ipam_result_print__every_version__cni_d8),
 		check_unit_test(test_cni_result_print__not_utf8),
