@@ -52,13 +52,23 @@ struct config_families {
 	bool serves[IP_FAMILIES];
 };
 
+/** enum config_names - what host ends of pods are called by. */
+enum config_names {
+	CONFIG_NAMES_AUTO, /* by pod if there is a prefix */
+	CONFIG_NAMES_CONTAINER,
+	CONFIG_NAMES_POD,
+	CONFIG_NAMES_COUNT
+};
+
 struct config {
-	char cloud[CONFIG_TEXT_SIZE];           /* cloud            BERTH_CLOUD            "aws" */
-	char cluster[CONFIG_TEXT_SIZE];         /* cluster          BERTH_CLUSTER          "" */
-	char run_dir[CONFIG_TEXT_SIZE];         /* runDir           BERTH_RUN_DIR          "/run/berth" */
-	char conflist_dir[CONFIG_TEXT_SIZE];    /* conflistDir      BERTH_CONFLIST_DIR     "/etc/cni/net.d" */
-	char conflist_name[CONFIG_TEXT_SIZE];   /* conflistName     BERTH_CONFLIST_NAME    "10-berth.conflist" */
-	char network[CONFIG_TEXT_SIZE];         /* network          BERTH_NETWORK          "berth": CNI network name */
+	char cloud[CONFIG_TEXT_SIZE];         /* cloud            BERTH_CLOUD            "aws" */
+	char cluster[CONFIG_TEXT_SIZE];       /* cluster          BERTH_CLUSTER          "" */
+	char run_dir[CONFIG_TEXT_SIZE];       /* runDir           BERTH_RUN_DIR          "/run/berth" */
+	char conflist_dir[CONFIG_TEXT_SIZE];  /* conflistDir      BERTH_CONFLIST_DIR     "/etc/cni/net.d" */
+	char conflist_name[CONFIG_TEXT_SIZE]; /* conflistName     BERTH_CONFLIST_NAME    "10-berth.conflist" */
+	char network[CONFIG_TEXT_SIZE];       /* network          BERTH_NETWORK          "berth": CNI network name */
+	enum config_names veth_name;          /* vethName         BERTH_VETH_NAME        auto */
+	char veth_prefix[CONFIG_TEXT_SIZE];   /* vethPrefix       BERTH_VETH_PREFIX      "": see config_veth_prefix() */
 	char metrics_address[CONFIG_TEXT_SIZE]; /* metricsAddress   BERTH_METRICS_ADDRESS  "127.0.0.1:9479"; "" = off */
 	enum log_level log_level;               /* logLevel         BERTH_LOG_LEVEL        info */
 	unsigned warm_ips;    /* warmIPs          BERTH_WARM_IPS         auto: free addresses to keep ready */
@@ -104,6 +114,8 @@ int config_load(const char *path, const char *(*get_env)(const char *name), char
 void config_defaults(struct config *ret);
 /** config_access_name() - "full", "read", "metadata"; "?" for a value that is none. */
 const char *config_access_name(enum cloud_access access);
+/** config_veth_prefix() - how names of host ends begin that are made from their pod's; "": they are made from the container. */
+const char *config_veth_prefix(const struct config *config);
 /** config_warnings() - what of another pod network's variables has no effect and may be missed: @say for each, with its
  *  name and a note. @get_env, @environ_names: as those of config_load(), behind which it is called. */
 void config_warnings(const struct config *config, const char *(*get_env)(const char *name), char *const *environ_names,

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "berth/attr.h"
 #include "berth/err.h"
+#include "berth/net.h"
 #include "berth/str.h"
 #include "ipamd/hostnet.h"
 #include "ipamd/metrics.h"
@@ -50,6 +52,42 @@ static int check_names(const struct config *config, struct err *err)
 	return 0;
 }
 
+#define VETH_PREFIX     "cali" /* of Calico, and of what is made to work beside it */
+#define VETH_PREFIX_MAX (NET_IFNAME_SIZE - 1 - PROTO_IFNAME_DIGITS)
+
+const char *config_veth_prefix(const struct config *config)
+{
+	if (config->veth_name == CONFIG_NAMES_CONTAINER ||
+	    (config->veth_name == CONFIG_NAMES_AUTO && !config->veth_prefix[0]))
+		return "";
+	return config->veth_prefix[0] ? config->veth_prefix : VETH_PREFIX;
+}
+
+/* What begins as names by container do could not be told from them. Which prefixes the node's own interfaces have is known
+ * when they are there. */
+static int check_veth_names(const struct config *config, struct err *err)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	static const char *const taken[] = { "lo", "eth", "vlan" };
+	const char *prefix = config->veth_prefix;
+
+	if (!prefix[0])
+		return 0;
+	if (config->veth_name == CONFIG_NAMES_CONTAINER)
+		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "vethPrefix needs vethName pod");
+	if (prefix[strspn(prefix, letters)] || strlen(prefix) > VETH_PREFIX_MAX)
+		return err_set(err, ERR_INVALID, CONFIG_DOMAIN,
+			       "vethPrefix is \"%.64s\", not up to %u letters, digits, _ -", prefix,
+			       (unsigned)VETH_PREFIX_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+		if (str_equal(prefix, taken[i]))
+			return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "vethPrefix %s is that of other interfaces",
+				       prefix);
+	return str_starts(prefix, HOSTNET_POD_LINKS)
+		       ? err_set(err, ERR_INVALID, CONFIG_DOMAIN, "vethPrefix %s is that of names by container", prefix)
+		       : 0;
+}
+
 static int check_numbers(const struct config *config, struct err *err)
 {
 	if (!is_contiguous(config->mark_mask))
@@ -66,7 +104,8 @@ static int check_numbers(const struct config *config, struct err *err)
 
 int config_check(const struct config *config, struct err *err)
 {
-	if (check_paths(config, err) < 0 || check_names(config, err) < 0 || check_numbers(config, err) < 0)
+	if (check_paths(config, err) < 0 || check_names(config, err) < 0 || check_veth_names(config, err) < 0 ||
+	    check_numbers(config, err) < 0)
 		return -1;
 	if (config->metrics_address[0] && metrics_address_parse(config->metrics_address, NULL, NULL) < 0)
 		return err_set(err, ERR_INVALID, CONFIG_DOMAIN, "metricsAddress is \"%.64s\", not IP:PORT",

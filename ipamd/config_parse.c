@@ -176,6 +176,24 @@ static int parse_families(const struct setting *setting, const char *text, void 
 	return 0;
 }
 
+static int parse_names(const struct setting *setting, const char *text, void *dst)
+{
+	static const char *const names[CONFIG_NAMES_COUNT] = {
+		[CONFIG_NAMES_AUTO] = "auto",
+		[CONFIG_NAMES_CONTAINER] = "container",
+		[CONFIG_NAMES_POD] = "pod",
+	};
+
+	(void)setting;
+	for (unsigned i = 0; i < CONFIG_NAMES_COUNT; i++) {
+		if (!str_equal(text, names[i]))
+			continue;
+		*(enum config_names *)dst = (enum config_names)i;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 static const char *const access_names[CLOUD_ACCESS_COUNT] = {
 	[CLOUD_ACCESS_FULL] = "full",
 	[CLOUD_ACCESS_READ] = "read",
@@ -319,6 +337,7 @@ const struct kind kind_mtu = { parse_mtu, "0 or a number" };
 const struct kind kind_mask = { parse_mask, "a number, decimal or 0x" };
 const struct kind kind_duration = { parse_duration, "a duration like 500ms, 30s, 5m or 1h" };
 const struct kind kind_prefixes = { parse_prefixes, "up to 64 prefixes like 10.0.0.0/8, host bits zero" };
+const struct kind kind_names = { parse_names, "auto, container or pod" };
 const struct kind kind_families = { parse_families, "ipv4, ipv6 or ipv4,ipv6" };
 const struct kind kind_access = { parse_access, "full, read or metadata" };
 const struct kind kind_ids = { parse_ids, "up to 16 IDs of letters, digits and _ . - / :" };

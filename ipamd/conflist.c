@@ -17,11 +17,24 @@
 #define CONFLIST_DOMAIN "conflist"
 #define CONFLIST_MAX    (16U << 10) /* bytes; ours is under 1 KiB */
 
-/* For people as for the runtime: indented, keys in this order. Return: owned, NULL without memory. */
-static char *render(const char *network, const char *socket_path)
+/* Of the list's one plugin. */
+static json_t *pack_plugin(const struct conflist *conflist)
 {
-	json_auto_t *json = json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "cniVersion", CONFLIST_CNI_VERSION, "name", network,
-				      "plugins", "type", "berth", "socket", socket_path);
+	json_auto_t *plugin = json_pack("{s:s, s:s}", "type", "berth", "socket", conflist->socket_path);
+
+	if (!conflist->veth_prefix || !conflist->veth_prefix[0])
+		return json_incref(plugin);
+	if (json_object_set_new(plugin, "vethName", json_string("pod")) < 0 ||
+	    json_object_set_new(plugin, "vethPrefix", json_string(conflist->veth_prefix)) < 0)
+		return NULL;
+	return json_incref(plugin);
+}
+
+/* For people as for the runtime: indented, keys in this order. Return: owned, NULL without memory. */
+static char *render(const struct conflist *conflist)
+{
+	json_auto_t *json = json_pack("{s:s, s:s, s:[o]}", "cniVersion", CONFLIST_CNI_VERSION, "name",
+				      conflist->network, "plugins", pack_plugin(conflist));
 	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
 	_cleanup_strbuf_ struct strbuf out = { .max_len = CONFLIST_MAX };
 
@@ -47,16 +60,16 @@ static int join(char path[static PATH_MAX], const char *dir, const char *name, s
 	return 0;
 }
 
-int conflist_write(const char *dir, const char *name, const char *network, const char *socket_path, struct err *err)
+int conflist_write(const char *dir, const char *name, const struct conflist *conflist, struct err *err)
 {
 	_cleanup_free_ char *text = NULL;
 	char path[PATH_MAX];
 	int r;
 
-	assert(dir && name && network && socket_path);
+	assert(dir && name && conflist->network && conflist->socket_path);
 	if (join(path, dir, name, err) < 0)
 		return -1;
-	text = render(network, socket_path);
+	text = render(conflist);
 	if (!text)
 		return err_set(err, ERR_RETRY, CONFLIST_DOMAIN, "no memory, or a name that is no UTF-8");
 	if (has_content(path, text))

@@ -7,9 +7,16 @@ struct err;
 
 #define CONFLIST_CNI_VERSION "1.0.0" /* the oldest runtimes in use (containerd 1.6) know it */
 
+/** struct conflist - what stands in it; texts are borrowed. */
+struct conflist {
+	const char *network;
+	const char *socket_path;
+	const char *veth_prefix; /* of host ends that are named by their pod; NULL or "": by container */
+};
+
 /** conflist_write() - DIR/NAME, by a temp file in the same directory and a rename; does nothing when the file already
  * has exactly this content. Errors: domain "conflist": INVALID (no directory and it cannot be made, read-only). */
-int conflist_write(const char *dir, const char *name, const char *network, const char *socket_path, struct err *err);
+int conflist_write(const char *dir, const char *name, const struct conflist *conflist, struct err *err);
 /** conflist_remove() - on uninstall only: with no conflist a runtime cannot stop pods. A missing file is success. */
 int conflist_remove(const char *dir, const char *name, struct err *err);
 

@@ -285,6 +285,7 @@ static void sync_host(struct ipamd *d, struct wanted *w, struct strbuf *text, in
 		d->host_retried = false;
 	}
 	keep_nics(d, &w->want);
+	hostwork_learn_prefix(d);
 	d->stats.repairs += report.added + report.removed;
 	if (render(d, w, text) < 0)
 		log_error("no memory to render the nft table", "");
@@ -315,43 +316,6 @@ int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us)
 		wanted_done(&w);
 	}
 	return d->host_dirty && d->nft.not_before_us > now_us ? d->nft.not_before_us : d->host_due_us;
-}
-
-/* ---- names of host ends ---- */
-
-/* What would be syntax in the nft table, or stand for one of the node's own interfaces, is no prefix of pods. */
-static bool is_pods_alone(const struct ipamd *d, const char *prefix)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
-
-	for (unsigned i = 0; i < ARRAY_SIZE(d->host_nics); i++)
-		if (d->host_nics[i].ifname[0] && str_starts(d->host_nics[i].ifname, prefix))
-			return false;
-	return strspn(prefix, letters) == strlen(prefix);
-}
-
-bool hostwork_learn_name(struct ipamd *d, const char *host_ifname)
-{
-	char prefix[LEASE_IFNAME_SIZE] = "";
-	size_t len = strlen(host_ifname);
-
-	if (!len || str_starts(host_ifname, HOSTNET_POD_LINKS))
-		return true;
-	if (len <= PROTO_IFNAME_DIGITS || str_copy(prefix, sizeof(prefix), host_ifname) < 0)
-		return false;
-	/* What is before the digits is the same for many pods. */
-	prefix[len - PROTO_IFNAME_DIGITS] = '\0';
-	for (unsigned i = 0; i < d->pod_link_count; i++)
-		if (str_equal(d->pod_links[i], prefix))
-			return true;
-	if (d->pod_link_count == HOSTNET_NAMES_MAX || !is_pods_alone(d, prefix)) {
-		log_error("host ends of this name cannot be told from other interfaces", "link=%s kinds=%u",
-			  host_ifname, d->pod_link_count);
-		return false;
-	}
-	(void)str_copy(d->pod_links[d->pod_link_count++], LEASE_IFNAME_SIZE, prefix);
-	d->host_dirty = true;
-	return true;
 }
 
 /* ---- pods ---- */

@@ -320,6 +320,9 @@ void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMI
 /** hostwork_lease_down() - the same of a lease that is in the pool no more: nothing of the link where it is another
  *  lease's, nothing but the way past the cover where another plugin wired it. */
 void hostwork_lease_down(struct ipamd *d, const struct lease *lease);
+/** hostwork_learn_prefix() - the prefix that the conflist names, before the first pod: it has SNAT and its NIC at once. Behind
+ *  a look at the host, which knows the names of the NICs. */
+void hostwork_learn_prefix(struct ipamd *d);
 /** hostwork_learn_name() - a name of a host end that was asked for; "" is fine: pods are told by how it begins.
  *  Return: false if it cannot be: one of the node's own interfaces begins so, it is too short, or there are too many. */
 bool hostwork_learn_name(struct ipamd *d, const char *host_ifname);

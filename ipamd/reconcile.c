@@ -14,6 +14,9 @@
 
 static void write_conflist(struct ipamd *d, int64_t now_us)
 {
+	const struct conflist conflist = { .network = d->config.network,
+					   .socket_path = d->socket_path,
+					   .veth_prefix = config_veth_prefix(&d->config) };
 	struct pool_counts counts = { 0 };
 	struct err err;
 	bool serves = true;
@@ -28,8 +31,7 @@ static void write_conflist(struct ipamd *d, int64_t now_us)
 	}
 	if (!serves)
 		return;
-	if (conflist_write(d->config.conflist_dir, d->config.conflist_name, d->config.network, d->socket_path, &err) <
-	    0) {
+	if (conflist_write(d->config.conflist_dir, d->config.conflist_name, &conflist, &err) < 0) {
 		log_error("cannot write the conflist: the runtime will not call us", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 		return;
 	}

@@ -85,7 +85,8 @@ static const struct cloud_var vars[] = {
 	{ WARNED("AWS_EXTERNAL_SERVICE_CIDRS",
 		 "add a routing rule `to CIDR lookup main` of your own, with a number below `rulePriority`"),
 	  .value = "" },
-	{ WARNED("AWS_VPC_K8S_CNI_VETHPREFIX", "host ends of pods are called bth and eleven digits"), .value = "eni" },
+	{ SETS("AWS_VPC_K8S_CNI_VETHPREFIX", "vethPrefix"),
+	  .note = "the names are the same there; where it is not set, names are by container" },
 	{ PASSED("AWS_VPC_K8S_CNI_CONFIGURE_RPFILTER", "deprecated there; berth sets rp_filter to 2 on its NICs") },
 	{ PASSED("ENABLE_NFTABLES", "deprecated there; berth uses nftables") },
 

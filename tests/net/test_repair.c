@@ -6,10 +6,7 @@
  * The pods have host ends and routes as the plugin leaves them; their other ends stay in the node's namespace.
  */
 #include "tests/net/ipamd_world.h"
-
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
+#include "tests/net/said.h"
 
 #include "ipamd/hostnet.h"
 
@@ -18,7 +15,6 @@
 #define PER_NIC   50U                 /* addresses that a NIC of the largest instances takes beside its own */
 #define BACK_US   USEC_PER_SEC        /* design.md section 6 */
 #define NICS_US   (60 * USEC_PER_SEC) /* until nine NICs are attached, at the pace that the budget allows */
-#define OUT_MAX   (4U << 20)          /* bytes of one program's output */
 #define NIC_TABLE "48641"
 #define A_ROUTE   "198.51.100.0/24"
 
@@ -28,45 +24,9 @@ static unsigned plugged;   /* secondary NICs whose link is there */
 
 /* ---- other programs ---- */
 
-/* Runs a command (split at blanks) in this thread's namespace. Return: what it printed, owned. It must succeed. */
-static char *said(const char *words)
-{
-	char copy[256], *argv[24], *save = NULL, *out = NULL;
-	char *const env[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
-	posix_spawn_file_actions_t actions;
-	int pipe_fds[2], status = -1;
-	size_t count = 0;
-	pid_t pid;
-
-	assert_int_equal(str_copy(copy, sizeof(copy), words), 0);
-	for (char *w = strtok_r(copy, " ", &save); w && count < ARRAY_SIZE(argv) - 1; w = strtok_r(NULL, " ", &save))
-		argv[count++] = w;
-	assert_true(count > 0);
-	argv[count] = NULL;
-	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
-	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
-	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], STDOUT_FILENO), 0);
-	assert_int_equal(posix_spawnp(&pid, copy, &actions, NULL, argv, env), 0);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	(void)close(pipe_fds[1]);
-	assert_int_equal(fs_read_fd(pipe_fds[0], OUT_MAX, &out, NULL), 0);
-	(void)close(pipe_fds[0]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (status != 0)
-		fail_msg("%s: status %d", words, status);
-	return out;
-}
-
 static void run(const char *words)
 {
 	free(said(words));
-}
-
-static bool says(const char *words, const char *part)
-{
-	_cleanup_free_ char *out = said(words);
-
-	return strstr(out, part) != NULL;
 }
 
 /* ---- the node ---- */

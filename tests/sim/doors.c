@@ -77,12 +77,11 @@ ssize_t getrandom(void *buffer, size_t size, unsigned flags)
 
 /* ---- the conflist ---- */
 
-int conflist_write(const char *dir, const char *name, const char *network, const char *socket_path, struct err *err)
+int conflist_write(const char *dir, const char *name, const struct conflist *conflist, struct err *err)
 {
 	(void)dir;
 	(void)name;
-	(void)network;
-	(void)socket_path;
+	(void)conflist;
 	(void)err;
 	return 0;
 }

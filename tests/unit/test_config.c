@@ -64,6 +64,8 @@ static void test_config_defaults__are_what_the_header_says(void **state)
 	assert_string_equal(c.conflist_dir, "/etc/cni/net.d");
 	assert_string_equal(c.conflist_name, "10-berth.conflist");
 	assert_string_equal(c.network, "berth");
+	assert_int_equal(c.veth_name, CONFIG_NAMES_AUTO);
+	assert_string_equal(config_veth_prefix(&c), "");
 	assert_string_equal(c.metrics_address, "127.0.0.1:9479");
 	assert_int_equal(c.log_level, LOG_INFO_);
 	assert_true(c.warm_ips == CONFIG_WARM_AUTO);
@@ -127,6 +129,38 @@ static void test_config_load__file_with_each_kind(void **state)
 	assert_int_equal(c.mark_mask, 0xff00);
 	assert_int_equal(c.snat_exclude.count, 2);
 	assert_int_equal(c.snat_exclude.list[1].len, 32);
+}
+
+static void test_config_load__names_of_host_ends(void **state)
+{
+	static const struct {
+		const char *text, *prefix;
+	} cases[] = { { "{\"vethName\": \"container\"}", "" },
+		      { "{\"vethName\": \"pod\"}", "cali" },
+		      { "{\"vethName\": \"pod\", \"vethPrefix\": \"eni\"}", "eni" },
+		      { "{\"vethPrefix\": \"x-1\"}", "x-1" } };
+	static const char *const wrong[] = { "{\"vethName\": \"node\"}",
+					     "{\"vethPrefix\": \"calic\"}",
+					     "{\"vethPrefix\": \"a*\"}",
+					     "{\"vethPrefix\": \"eth\"}",
+					     "{\"vethPrefix\": \"bth\"}",
+					     "{\"vethName\": \"pod\", \"vethPrefix\": \"bthx\"}",
+					     "{\"vethName\": \"container\", \"vethPrefix\": \"eni\"}" };
+	struct config c;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (load_text(cases[i].text, &c, &err) < 0)
+			fail_msg("%s", err.msg);
+		assert_string_equal(config_veth_prefix(&c), cases[i].prefix);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		if (load_text(wrong[i], &c, &err) == 0)
+			fail_msg("%s was accepted", wrong[i]);
+		assert_int_equal(err.class, ERR_INVALID);
+		assert_non_null(strstr(err.msg, "veth"));
+	}
 }
 
 static void test_config_load__warm_pool(void **state)
@@ -524,6 +558,7 @@ int main(void)
 		check_unit_test(test_config_defaults__are_what_the_header_says),
 		check_unit_test(test_config_load__nothing_given),
 		check_unit_test(test_config_load__file_with_each_kind),
+		check_unit_test(test_config_load__names_of_host_ends),
 		check_unit_test(test_config_load__warm_pool),
 		check_unit_test(test_config_load__environment_wins),
 		check_unit_test(test_config_load__pause),

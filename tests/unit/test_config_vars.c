@@ -349,7 +349,7 @@ static void test_config_vars__refused_unless_set_here(void **state)
 static void test_config_warnings__by_name(void **state)
 {
 	struct said said = warnings(ENV("ENABLE_V6_EGRESS", "true", "DISABLE_POD_V6", "true", "AWS_EC2_ENDPOINT",
-					"http://x", "AWS_VPC_K8S_CNI_VETHPREFIX", "pod", "WARM_IP_TARGET", "-3"),
+					"http://x", "AWS_VPC_K8S_CNI_CONNMARK", "0x40", "WARM_IP_TARGET", "-3"),
 				    NULL);
 
 	(void)state;
@@ -357,7 +357,7 @@ static void test_config_warnings__by_name(void **state)
 	assert_said(&said, "ENABLE_V6_EGRESS", "ipv4,ipv6");
 	assert_said(&said, "DISABLE_POD_V6", "tuning");
 	assert_said(&said, "AWS_EC2_ENDPOINT", "AWS_ENDPOINT_URL_EC2");
-	assert_said(&said, "AWS_VPC_K8S_CNI_VETHPREFIX", "bth");
+	assert_said(&said, "AWS_VPC_K8S_CNI_CONNMARK", "markMask");
 	assert_said(&said, "WARM_IP_TARGET", "is no number");
 }
 
@@ -461,6 +461,8 @@ static void test_config_vars__of_the_manifest(void **state)
 	like.mtu = 9001;
 	like.log_level = LOG_DEBUG_;
 	like.warm_nics = 1;
+	(void)str_copy(like.veth_prefix, sizeof(like.veth_prefix), "eni");
+	assert_string_equal(config_veth_prefix(&c), "eni");
 	assert_memory_equal(&c, &like, sizeof(c));
 	/* Nobody is to find out later that policies are not enforced. */
 	assert_int_equal(warnings(manifest, NULL).count, 1);

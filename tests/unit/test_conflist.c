@@ -11,10 +11,15 @@
 #include "berth/attr.h"
 #include "berth/err.h"
 #include "berth/fs.h"
+#include "cni/cnierr.h"
+#include "cni/conf.h"
 #include "ipamd/conflist.h"
 #include "tests/check.h"
 
 #define NAME "10-berth.conflist"
+
+static const struct conflist usual = { .network = "berth", .socket_path = "/run/berth/ipamd.sock" };
+static const struct conflist other = { .network = "berth", .socket_path = "/run/other/ipamd.sock" };
 
 static unsigned count_entries(const char *dir)
 {
@@ -39,7 +44,7 @@ static void test_conflist_write__is_what_a_runtime_reads(void **state)
 	json_t *plugin;
 
 	(void)state;
-	assert_int_equal(conflist_write(dir, NAME, "berth", "/run/berth/ipamd.sock", &err), 0);
+	assert_int_equal(conflist_write(dir, NAME, &usual, &err), 0);
 	assert_int_equal(fs_read(check_path(path, sizeof(path), dir, NAME), 4096, &text, NULL), 0);
 	json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(json);
@@ -54,6 +59,44 @@ static void test_conflist_write__is_what_a_runtime_reads(void **state)
 	assert_int_equal(count_entries(dir), 1); /* no temp file stays */
 }
 
+/* As libcni does it: name and version go into the plugin's own object, which is what it gets on stdin. */
+static struct cni_conf as_plugin(const struct conflist *conflist)
+{
+	const char *dir = check_tmpdir();
+	_cleanup_free_ char *text = NULL, *input = NULL;
+	json_auto_t *json = NULL;
+	struct cni_conf conf;
+	struct cnierr cnierr;
+	char path[512];
+	struct err err;
+	json_t *plugin;
+
+	assert_int_equal(conflist_write(dir, NAME, conflist, &err), 0);
+	assert_int_equal(fs_read(check_path(path, sizeof(path), dir, NAME), 4096, &text, NULL), 0);
+	json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	plugin = json_array_get(json_object_get(json, "plugins"), 0);
+	assert_int_equal(json_object_set(plugin, "name", json_object_get(json, "name")), 0);
+	assert_int_equal(json_object_set(plugin, "cniVersion", json_object_get(json, "cniVersion")), 0);
+	input = json_dumps(plugin, 0);
+	assert_non_null(input);
+	if (cni_conf_parse(input, strlen(input), &conf, &cnierr) < 0)
+		fail_msg("%s", cnierr.msg);
+	return conf;
+}
+
+static void test_conflist_write__names_of_host_ends(void **state)
+{
+	struct conflist by_pod = usual;
+
+	(void)state;
+	assert_string_equal(as_plugin(&usual).veth_prefix, "");
+	by_pod.veth_prefix = "";
+	assert_string_equal(as_plugin(&by_pod).veth_prefix, "");
+	by_pod.veth_prefix = "eni";
+	assert_string_equal(as_plugin(&by_pod).veth_prefix, "eni");
+	assert_string_equal(as_plugin(&by_pod).socket, "/run/berth/ipamd.sock");
+}
+
 static void test_conflist_write__again_leaves_the_file_alone(void **state)
 {
 	const char *dir = check_tmpdir();
@@ -62,12 +105,12 @@ static void test_conflist_write__again_leaves_the_file_alone(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(conflist_write(dir, NAME, "berth", "/run/berth/ipamd.sock", &err), 0);
+	assert_int_equal(conflist_write(dir, NAME, &usual, &err), 0);
 	assert_int_equal(stat(check_path(path, sizeof(path), dir, NAME), &before), 0);
-	assert_int_equal(conflist_write(dir, NAME, "berth", "/run/berth/ipamd.sock", &err), 0);
+	assert_int_equal(conflist_write(dir, NAME, &usual, &err), 0);
 	assert_int_equal(stat(path, &after), 0);
 	assert_int_equal(before.st_ino, after.st_ino); /* a rename would bring another inode */
-	assert_int_equal(conflist_write(dir, NAME, "berth", "/run/other/ipamd.sock", &err), 0);
+	assert_int_equal(conflist_write(dir, NAME, &other, &err), 0);
 	assert_int_equal(stat(path, &after), 0);
 	assert_int_not_equal(before.st_ino, after.st_ino);
 }
@@ -79,7 +122,7 @@ static void test_conflist_write__makes_its_directory(void **state)
 
 	(void)state;
 	check_path(dir, sizeof(dir), check_tmpdir(), "cni/net.d");
-	assert_int_equal(conflist_write(dir, NAME, "berth", "/s", &err), 0);
+	assert_int_equal(conflist_write(dir, NAME, &usual, &err), 0);
 	assert_true(fs_exists(check_path(path, sizeof(path), dir, NAME)));
 }
 
@@ -91,7 +134,7 @@ static void test_conflist_write__with_a_file_for_a_directory(void **state)
 	(void)state;
 	check_path(dir, sizeof(dir), check_tmpdir(), "file");
 	assert_int_equal(fs_write_atomic(dir, "x", 1, 0600), 0);
-	assert_int_equal(conflist_write(dir, NAME, "berth", "/s", &err), -1);
+	assert_int_equal(conflist_write(dir, NAME, &usual, &err), -1);
 	assert_int_equal(err.class, ERR_INVALID);
 	assert_string_equal(err.domain, "conflist");
 }
@@ -102,7 +145,7 @@ static void test_conflist_remove__twice(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(conflist_write(dir, NAME, "berth", "/s", &err), 0);
+	assert_int_equal(conflist_write(dir, NAME, &usual, &err), 0);
 	assert_int_equal(conflist_remove(dir, NAME, &err), 0);
 	assert_int_equal(count_entries(dir), 0);
 	assert_int_equal(conflist_remove(dir, NAME, &err), 0);
@@ -112,6 +155,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		check_unit_test(test_conflist_write__is_what_a_runtime_reads),
+		check_unit_test(test_conflist_write__names_of_host_ends),
 		check_unit_test(test_conflist_write__again_leaves_the_file_alone),
 		check_unit_test(test_conflist_write__makes_its_directory),
 		check_unit_test(test_conflist_write__with_a_file_for_a_directory),
