@@ -52,6 +52,14 @@ struct config_families {
 	bool serves[IP_FAMILIES];
 };
 
+#define CONFIG_VERSIONS_MAX 5 /* that the plugin speaks */
+
+/** struct config_versions - of CNI, lowest first, none twice; at least one. */
+struct config_versions {
+	unsigned count;
+	char list[CONFIG_VERSIONS_MAX][sizeof("1.0.0")];
+};
+
 /** enum config_names - what host ends of pods are called by. */
 enum config_names {
 	CONFIG_NAMES_AUTO, /* by pod if there is a prefix */
@@ -67,6 +75,7 @@ struct config {
 	char conflist_dir[CONFIG_TEXT_SIZE];  /* conflistDir      BERTH_CONFLIST_DIR     "/etc/cni/net.d" */
 	char conflist_name[CONFIG_TEXT_SIZE]; /* conflistName     BERTH_CONFLIST_NAME    "10-berth.conflist" */
 	char network[CONFIG_TEXT_SIZE];       /* network          BERTH_NETWORK          "berth": CNI network name */
+	struct config_versions cni_versions;  /* cniVersions      BERTH_CNI_VERSIONS     "1.0.0" */
 	enum config_names veth_name;          /* vethName         BERTH_VETH_NAME        auto */
 	char veth_prefix[CONFIG_TEXT_SIZE];   /* vethPrefix       BERTH_VETH_PREFIX      "": see config_veth_prefix() */
 	char metrics_address[CONFIG_TEXT_SIZE]; /* metricsAddress   BERTH_METRICS_ADDRESS  "127.0.0.1:9479"; "" = off */

@@ -176,6 +176,33 @@ static int parse_families(const struct setting *setting, const char *text, void 
 	return 0;
 }
 
+static int parse_versions(const struct setting *setting, const char *text, void *dst)
+{
+	static const char *const spoken[CONFIG_VERSIONS_MAX] = { "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0" };
+	bool wanted[CONFIG_VERSIONS_MAX] = { false };
+	struct config_versions versions = { 0 };
+	size_t len;
+
+	(void)setting;
+	while ((len = next_word(&text)) > 0) {
+		unsigned i = 0;
+
+		while (i < CONFIG_VERSIONS_MAX && (len != strlen(spoken[i]) || strncmp(text, spoken[i], len) != 0))
+			i++;
+		if (i == CONFIG_VERSIONS_MAX || wanted[i])
+			return -EINVAL;
+		wanted[i] = true;
+		text += len;
+	}
+	for (unsigned i = 0; i < CONFIG_VERSIONS_MAX; i++)
+		if (wanted[i])
+			(void)str_copy(versions.list[versions.count++], sizeof(versions.list[0]), spoken[i]);
+	if (!versions.count)
+		return -EINVAL;
+	*(struct config_versions *)dst = versions;
+	return 0;
+}
+
 static int parse_names(const struct setting *setting, const char *text, void *dst)
 {
 	static const char *const names[CONFIG_NAMES_COUNT] = {
@@ -338,6 +365,7 @@ const struct kind kind_mask = { parse_mask, "a number, decimal or 0x" };
 const struct kind kind_duration = { parse_duration, "a duration like 500ms, 30s, 5m or 1h" };
 const struct kind kind_prefixes = { parse_prefixes, "up to 64 prefixes like 10.0.0.0/8, host bits zero" };
 const struct kind kind_names = { parse_names, "auto, container or pod" };
+const struct kind kind_versions = { parse_versions, "some of 0.3.0,0.3.1,0.4.0,1.0.0,1.1.0" };
 const struct kind kind_families = { parse_families, "ipv4, ipv6 or ipv4,ipv6" };
 const struct kind kind_access = { parse_access, "full, read or metadata" };
 const struct kind kind_ids = { parse_ids, "up to 16 IDs of letters, digits and _ . - / :" };

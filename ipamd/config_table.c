@@ -28,6 +28,8 @@ const struct setting config_settings[] = {
 	{ "conflistName", "BERTH_CONFLIST_NAME", &kind_text, FIELD(conflist_name), "10-berth.conflist", 0, 0,
 	  "file in it; runtimes take the first by name" },
 	{ "network", "BERTH_NETWORK", &kind_text, FIELD(network), "berth", 0, 0, "name of the CNI network" },
+	{ "cniVersions", "BERTH_CNI_VERSIONS", &kind_versions, FIELD(cni_versions), "1.0.0", 0, 0,
+	  "of the conflist; a runtime takes the highest that it knows; with 1.1.0 it sends GC and STATUS" },
 	{ "vethName", "BERTH_VETH_NAME", &kind_names, FIELD(veth_name), "auto", 0, 0,
 	  "what host ends of pods are called by; goes into the conflist; auto: pod where vethPrefix is set" },
 	{ "vethPrefix", "BERTH_VETH_PREFIX", &kind_text, FIELD(veth_prefix), "", 0, 0,

@@ -13,6 +13,7 @@
 #include "berth/err.h"
 #include "berth/fs.h"
 #include "berth/str.h"
+#include "ipamd/config.h"
 
 #define CONFLIST_DOMAIN "conflist"
 #define CONFLIST_MAX    (16U << 10) /* bytes; ours is under 1 KiB */
@@ -30,14 +31,33 @@ static json_t *pack_plugin(const struct conflist *conflist)
 	return json_incref(plugin);
 }
 
+/* `cniVersions` is for runtimes that know 1.1.0; the others look at `cniVersion`. */
+static int set_versions(json_t *json, const struct config_versions *versions)
+{
+	json_auto_t *list = json_array();
+
+	if (!versions || versions->count == 0)
+		return json_object_set_new(json, "cniVersion", json_string(CONFLIST_CNI_VERSION));
+	for (unsigned i = 0; i < versions->count; i++)
+		if (json_array_append_new(list, json_string(versions->list[i])) < 0)
+			return -1;
+	if (json_object_set_new(json, "cniVersion", json_string(versions->list[0])) < 0)
+		return -1;
+	return versions->count == 1 ? 0 : json_object_set(json, "cniVersions", list);
+}
+
 /* For people as for the runtime: indented, keys in this order. Return: owned, NULL without memory. */
 static char *render(const struct conflist *conflist)
 {
-	json_auto_t *json = json_pack("{s:s, s:s, s:[o]}", "cniVersion", CONFLIST_CNI_VERSION, "name",
-				      conflist->network, "plugins", pack_plugin(conflist));
-	_cleanup_free_ char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+	json_auto_t *json = json_object();
+	_cleanup_free_ char *text = NULL;
 	_cleanup_strbuf_ struct strbuf out = { .max_len = CONFLIST_MAX };
 
+	if (set_versions(json, conflist->versions) < 0 ||
+	    json_object_set_new(json, "name", json_string(conflist->network)) < 0 ||
+	    json_object_set_new(json, "plugins", json_pack("[o]", pack_plugin(conflist))) < 0)
+		return NULL;
+	text = json_dumps(json, JSON_INDENT(2));
 	if (!text)
 		return NULL;
 	strbuf_printf(&out, "%s\n", text);

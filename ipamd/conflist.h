@@ -3,6 +3,7 @@
 #ifndef IPAMD_CONFLIST_H
 #define IPAMD_CONFLIST_H
 
+struct config_versions;
 struct err;
 
 #define CONFLIST_CNI_VERSION "1.0.0" /* the oldest runtimes in use (containerd 1.6) know it */
@@ -11,7 +12,8 @@ struct err;
 struct conflist {
 	const char *network;
 	const char *socket_path;
-	const char *veth_prefix; /* of host ends that are named by their pod; NULL or "": by container */
+	const struct config_versions *versions; /* the lowest for runtimes that know of one alone; NULL: 1.0.0 */
+	const char *veth_prefix;                /* of host ends that are named by their pod; NULL or "": by container */
 };
 
 /** conflist_write() - DIR/NAME, by a temp file in the same directory and a rename; does nothing when the file already

@@ -16,6 +16,7 @@ static void write_conflist(struct ipamd *d, int64_t now_us)
 {
 	const struct conflist conflist = { .network = d->config.network,
 					   .socket_path = d->socket_path,
+					   .versions = &d->config.cni_versions,
 					   .veth_prefix = config_veth_prefix(&d->config) };
 	struct pool_counts counts = { 0 };
 	struct err err;

@@ -8,6 +8,7 @@
 #include "berth/err.h"
 #include "berth/fs.h"
 #include "berth/str.h"
+#include "cni/versions.h"
 #include "ipamd/config.h"
 #include "tests/check.h"
 
@@ -64,6 +65,8 @@ static void test_config_defaults__are_what_the_header_says(void **state)
 	assert_string_equal(c.conflist_dir, "/etc/cni/net.d");
 	assert_string_equal(c.conflist_name, "10-berth.conflist");
 	assert_string_equal(c.network, "berth");
+	assert_int_equal(c.cni_versions.count, 1);
+	assert_string_equal(c.cni_versions.list[0], "1.0.0");
 	assert_int_equal(c.veth_name, CONFIG_NAMES_AUTO);
 	assert_string_equal(config_veth_prefix(&c), "");
 	assert_string_equal(c.metrics_address, "127.0.0.1:9479");
@@ -129,6 +132,30 @@ static void test_config_load__file_with_each_kind(void **state)
 	assert_int_equal(c.mark_mask, 0xff00);
 	assert_int_equal(c.snat_exclude.count, 2);
 	assert_int_equal(c.snat_exclude.list[1].len, 32);
+}
+
+/* Each that the plugin speaks, and no other. */
+static void test_config_load__cni_versions(void **state)
+{
+	static const char *const wrong[] = { "0.2.0", "2.0.0", "1.0", "1.0.0,1.0.0", "" };
+	struct config c;
+	struct err err;
+	char text[64];
+
+	(void)state;
+	for (unsigned v = 0; v < CNI_VERSION_COUNT; v++) {
+		(void)snprintf(text, sizeof(text), "{\"cniVersions\": [\"%s\"]}",
+			       cni_version_name((enum cni_version)v));
+		assert_int_equal(load_text(text, &c, &err), 0);
+		assert_int_equal(c.cni_versions.count, 1);
+		assert_string_equal(c.cni_versions.list[0], cni_version_name((enum cni_version)v));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		(void)snprintf(text, sizeof(text), "{\"cniVersions\": \"%s\"}", wrong[i]);
+		if (load_text(text, &c, &err) == 0)
+			fail_msg("%s was accepted", wrong[i]);
+		assert_non_null(strstr(err.msg, "cniVersions"));
+	}
 }
 
 static void test_config_load__names_of_host_ends(void **state)
@@ -558,6 +585,7 @@ int main(void)
 		check_unit_test(test_config_defaults__are_what_the_header_says),
 		check_unit_test(test_config_load__nothing_given),
 		check_unit_test(test_config_load__file_with_each_kind),
+		check_unit_test(test_config_load__cni_versions),
 		check_unit_test(test_config_load__names_of_host_ends),
 		check_unit_test(test_config_load__warm_pool),
 		check_unit_test(test_config_load__environment_wins),

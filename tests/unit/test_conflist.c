@@ -13,6 +13,7 @@
 #include "berth/fs.h"
 #include "cni/cnierr.h"
 #include "cni/conf.h"
+#include "ipamd/config.h"
 #include "ipamd/conflist.h"
 #include "tests/check.h"
 
@@ -82,6 +83,38 @@ static struct cni_conf as_plugin(const struct conflist *conflist)
 	if (cni_conf_parse(input, strlen(input), &conf, &cnierr) < 0)
 		fail_msg("%s", cnierr.msg);
 	return conf;
+}
+
+static void test_conflist_write__versions(void **state)
+{
+	static const struct {
+		const char *setting, *want;
+	} cases[] = { { "1.0.0", "{\"cniVersion\":\"1.0.0\",\"name\"" },
+		      { "1.1.0", "{\"cniVersion\":\"1.1.0\",\"name\"" },
+		      { "1.1.0,1.0.0", "{\"cniVersion\":\"1.0.0\",\"cniVersions\":[\"1.0.0\",\"1.1.0\"],\"name\"" } };
+	const char *dir = check_tmpdir();
+	char path[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text = NULL, *compact = NULL;
+		struct conflist conflist = usual;
+		struct config config;
+		json_auto_t *json = NULL;
+		struct err err;
+
+		config_defaults(&config);
+		assert_int_equal(setenv("BERTH_CNI_VERSIONS", cases[i].setting, 1), 0);
+		assert_int_equal(config_load(NULL, NULL, NULL, &config, &err), 0);
+		assert_int_equal(unsetenv("BERTH_CNI_VERSIONS"), 0);
+		conflist.versions = &config.cni_versions;
+		assert_int_equal(conflist_write(dir, NAME, &conflist, &err), 0);
+		assert_int_equal(fs_read(check_path(path, sizeof(path), dir, NAME), 4096, &text, NULL), 0);
+		json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+		compact = json_dumps(json, JSON_COMPACT);
+		if (!compact || strncmp(compact, cases[i].want, strlen(cases[i].want)) != 0)
+			fail_msg("%s: %s", cases[i].setting, compact);
+	}
 }
 
 static void test_conflist_write__names_of_host_ends(void **state)
@@ -155,6 +188,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		check_unit_test(test_conflist_write__is_what_a_runtime_reads),
+		check_unit_test(test_conflist_write__versions),
 		check_unit_test(test_conflist_write__names_of_host_ends),
 		check_unit_test(test_conflist_write__again_leaves_the_file_alone),
 		check_unit_test(test_conflist_write__makes_its_directory),
