@@ -11,6 +11,7 @@
 #include "berth/str.h"
 #include "berth/version.h"
 #include "cni/cnierr.h"
+#include "cni/trace.h"
 
 #define VERSION_TEXT_SIZE 32 /* bytes of a cniVersion that is echoed */
 
@@ -114,11 +115,13 @@ int cni_main(const struct cni_io *io)
 {
 	_cleanup_free_ char *stdin_text = NULL;
 	struct cni_run run = { .io = io, .started_us = clock_now(&clock_boot) };
+	char trace[TRACE_ID_SIZE];
 	const char *command;
 	struct cnierr cnierr;
 
 	assert(io && io->env.get);
 	log_init("berth", io->err_fd, LOG_WARN_);
+	log_set_trace(trace_id(cni_env_get(&io->env, "TRACEPARENT"), trace) ? trace : "");
 	command = cni_env_get(&io->env, "CNI_COMMAND");
 	/* Somebody typed it. */
 	if (!*command) {

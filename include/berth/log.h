@@ -14,6 +14,12 @@ enum log_level { LOG_ERROR_, LOG_WARN_, LOG_INFO_, LOG_DEBUG_, LOG_LEVEL_COUNT }
 /** log_init() - where (fd, borrowed) and how much to log; @program is borrowed for the life of the process. */
 void log_init(const char *program, int fd, enum log_level level);
 
+#define LOG_TRACE_MAX 32 /* bytes of a trace's ID */
+
+/** log_set_trace() - each line has trace=@id from now on; "": none. Copied, cut at LOG_TRACE_MAX. Context: before there are
+ *  other threads. */
+void log_set_trace(const char *id);
+
 /** log_level_parse() - "error", "warn", "info", "debug". Return: 0 or -EINVAL. */
 int log_level_parse(const char *text, enum log_level *ret);
 

@@ -38,6 +38,7 @@ static struct {
 	const char *program;
 	int fd;
 	enum log_level level;
+	char trace[LOG_TRACE_MAX + 1]; /* "": none */
 } sink = { .program = "berth", .fd = STDERR_FILENO, .level = LOG_INFO_ };
 
 static const char *const level_names[] = {
@@ -62,6 +63,12 @@ void log_init(const char *program, int fd, enum log_level level)
 	__atomic_store_n(&sink.program, program, __ATOMIC_RELAXED);
 	__atomic_store_n(&sink.fd, fd, __ATOMIC_RELAXED);
 	__atomic_store_n(&sink.level, level, __ATOMIC_RELAXED);
+}
+
+void log_set_trace(const char *id)
+{
+	assert(id);
+	(void)snprintf(sink.trace, sizeof(sink.trace), "%s", id);
 }
 
 int log_level_parse(const char *text, enum log_level *ret)
@@ -174,6 +181,10 @@ static void put_head(struct line *line, enum log_level level, const char *msg)
 	if (len > 0 && (size_t)len < sizeof(head))
 		put(line, head, (size_t)len);
 	put_text(line, __atomic_load_n(&sink.program, __ATOMIC_RELAXED), false);
+	if (sink.trace[0]) {
+		put_text(line, " trace=", false);
+		put_text(line, sink.trace, false);
+	}
 	put_text(line, " msg=\"", false);
 	put_text(line, msg, true);
 	put_text(line, "\"", false);

@@ -272,14 +272,15 @@ struct run {
 	const char *container;   /* NULL: CONTAINER */
 	const char *ifname;      /* NULL: eth0 */
 	const char *args;        /* NULL: of a pod */
+	const char *extra;       /* one more variable, NAME=value; NULL: none */
 	const char *without;     /* a variable that is not set; NULL: all are */
 };
 
 static inline struct output run(struct world *world, const struct run *how)
 {
-	char command[64], netns[256], container[256], ifname[64], args[512], path[512];
+	char command[64], netns[256], container[256], ifname[64], args[512], path[512], extra[256];
 	char cni_path[256], leaks[] = "ASAN_OPTIONS=detect_leaks=1";
-	char *env[] = { command, netns, container, ifname, args, cni_path, leaks, NULL };
+	char *env[] = { command, netns, container, ifname, args, cni_path, leaks, extra, NULL };
 	struct output output = { 0 };
 	int in_fd = temp_fd(how->conf), err_fd = temp_fd("");
 	int out_fd = how->stdout_path ? open(how->stdout_path, O_WRONLY | O_CLOEXEC) : temp_fd("");
@@ -290,6 +291,7 @@ static inline struct output run(struct world *world, const struct run *how)
 	(void)snprintf(ifname, sizeof(ifname), "CNI_IFNAME=%s", how->ifname ? how->ifname : "eth0");
 	(void)snprintf(args, sizeof(args), "CNI_ARGS=%s", how->args ? how->args : POD_ARGS);
 	(void)snprintf(netns, sizeof(netns), "CNI_NETNS=%s", how->netns ? how->netns : world->netns_path);
+	(void)snprintf(extra, sizeof(extra), "%s", how->extra ? how->extra : "BERTH_TEST=1");
 	drop_var(env, how->without);
 	(void)check_path(path, sizeof(path), build_dir(), "berth");
 	output.status = spawn_and_wait(path, env, in_fd, out_fd, err_fd);

@@ -284,6 +284,36 @@ static void test_process__is_static__cni_d1_14(void **state)
 	}
 }
 
+/* A DEL that finds no daemon has something to log. */
+static void test_process__trace_of_the_runtime__cni_d1_14(void **state)
+{
+	static const struct {
+		const char *variable, *part;
+	} cases[] = {
+		{ "TRACEPARENT=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		  " trace=4bf92f3577b34da6a3ce929d0e0e4736 " },
+		{ "TRACEPARENT=00-x", NULL },
+		{ NULL, NULL },
+	};
+	struct world *world = *state;
+	char conf[512];
+
+	fake_stop(&world->fake);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct run how = { .command = "DEL",
+					 .conf = conf_of(world, "1.1.0", conf),
+					 .extra = cases[i].variable };
+		_cleanup_output_ struct output output = run(world, &how);
+
+		assert_int_equal(output.status, 0);
+		assert_non_null(strstr(output.err, "DEL without daemon"));
+		if (cases[i].part)
+			assert_non_null(strstr(output.err, cases[i].part));
+		else
+			assert_null(strstr(output.err, "trace="));
+	}
+}
+
 /* ---- D10: who calls, and how ---- */
 
 /* nerdctl names no pod; Multus sends GC and STATUS without CNI_ARGS, and DEL without prevResult. */
@@ -320,6 +350,7 @@ int main(void)
 		plugin_test(test_process__configuration_changed_before_del__cni_d1_13),
 		plugin_test(test_process__runs_no_delegate__cni_d2_19_d3_25_d4_33_d5_37_d6_42),
 		plugin_test(test_process__is_static__cni_d1_14),
+		plugin_test(test_process__trace_of_the_runtime__cni_d1_14),
 		plugin_test(test_callers__without_arguments__cni_d10),
 	};
 

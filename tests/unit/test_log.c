@@ -82,6 +82,23 @@ static void test_log__one_line_per_write(void **state)
 	assert_string_equal(next_line(sink), "");
 }
 
+static void test_log__trace_in_each_line(void **state)
+{
+	struct sink *sink = *state;
+
+	log_set_trace("4bf92f3577b34da6a3ce929d0e0e4736");
+	log_warn("x", "a=1");
+	log_set_trace("4bf92f3577b34da6a3ce929d0e0e4736and more");
+	log_warn("y");
+	log_set_trace("");
+	log_warn("z");
+	assert_string_equal(next_line(sink),
+			    "lvl=warn prog=berth-test trace=4bf92f3577b34da6a3ce929d0e0e4736 msg=\"x\" a=1");
+	assert_string_equal(next_line(sink),
+			    "lvl=warn prog=berth-test trace=4bf92f3577b34da6a3ce929d0e0e4736 msg=\"y\"");
+	assert_string_equal(next_line(sink), "lvl=warn prog=berth-test msg=\"z\"");
+}
+
 static void test_log__time_is_now(void **state)
 {
 	struct sink *sink = *state;
@@ -337,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		sink_test(test_log__one_line_per_write),
+		sink_test(test_log__trace_in_each_line),
 		sink_test(test_log__time_is_now),
 		sink_test(test_log__level_filters),
 		sink_test(test_log__control_characters_are_escaped),
