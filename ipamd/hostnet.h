@@ -111,14 +111,17 @@ int hostnet_pod_down(struct hostnet *hostnet, const char *host_ifname, const str
 /** struct hostnet_conflict - something of others that uses a number of ours. */
 struct hostnet_conflict {
 	char what[128];
-	enum ip_family family;
-	uint8_t protocol;    /* rtm_protocol of whoever made it */
-	const char *setting; /* the one that chooses another number for us */
+	enum ip_family family; /* of a routing rule or route; IP_NONE: @what says it */
+	uint8_t protocol;      /* rtm_protocol of whoever made it */
+	const char *setting;   /* the one that chooses another number for us */
 };
 typedef void hostnet_conflict_fn(const struct hostnet_conflict *conflict, void *arg);
 /** hostnet_conflicts() - call @fn for each rule of others with a mark, table or priority of ours, and each route of theirs
  *  in a table of ours. Changes nothing. */
 int hostnet_conflicts(struct hostnet *hostnet, hostnet_conflict_fn *fn, void *arg, struct err *err);
+/** hostnet_mark_conflicts() - call @fn for each chain of others whose rules may change a bit of @mask in the mark of a packet or
+ *  connection. What iptables-legacy loaded is not seen. Context: any thread, in the host's namespace. */
+int hostnet_mark_conflicts(uint32_t mask, int64_t deadline_us, hostnet_conflict_fn *fn, void *arg, struct err *err);
 /** hostnet_pod_links() - the names of host ends that exist, for leases to be compared with; bounded walk. */
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err);
 /** hostnet_pod_link_del() - a host end by name; may block for an RCU grace period: not on the loop thread. Opens its

@@ -8,7 +8,7 @@
  *
  * Only a rule that could be looked at in place of ours counts: one with a mark under our mask, one that leads to a table
  * of ours, one at a priority of ours, where who comes first is a matter of luck. A route of others in a table of ours
- * is used for pods' packets.
+ * is used for pods' packets. A rule of nftables or iptables-nft that may change a bit of our mask is named once for its chain.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -68,6 +68,36 @@ static int look_at_route(const struct net_route *route, void *arg)
 		       route->table);
 	tell(search, &conflict, "tableBase");
 	return 0;
+}
+
+struct mark_search {
+	uint32_t mask;
+	hostnet_conflict_fn *fn;
+	void *arg;
+	struct net_nft_mark last;
+};
+
+static int look_at_mark(const struct net_nft_mark *mark, void *arg)
+{
+	struct mark_search *search = arg;
+	struct hostnet_conflict conflict = { .setting = "markMask" };
+
+	if (!(mark->bits & search->mask) ||
+	    (str_equal(mark->chain, search->last.chain) && str_equal(mark->table, search->last.table) &&
+	     str_equal(mark->family, search->last.family ? search->last.family : "")))
+		return 0;
+	search->last = *mark;
+	(void)snprintf(conflict.what, sizeof(conflict.what), "nft table %s %.32s chain %.32s: %smark bits 0x%x",
+		       mark->family, mark->table, mark->chain, mark->ct ? "ct " : "", mark->bits);
+	search->fn(&conflict, search->arg);
+	return 0;
+}
+
+int hostnet_mark_conflicts(uint32_t mask, int64_t deadline_us, hostnet_conflict_fn *fn, void *arg, struct err *err)
+{
+	struct mark_search search = { .mask = mask, .fn = fn, .arg = arg };
+
+	return net_nft_marks("berth", deadline_us, look_at_mark, &search, err) < 0 ? -1 : 0;
 }
 
 int hostnet_conflicts(struct hostnet *hostnet, hostnet_conflict_fn *fn, void *arg, struct err *err)

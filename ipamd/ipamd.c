@@ -17,7 +17,8 @@
 #include "berth/log.h"
 #include "berth/str.h"
 
-#define EVENTS_PER_TURN 64 /* epoll events handled before reconcile runs again */
+#define EVENTS_PER_TURN 64           /* epoll events handled before reconcile runs again */
+#define CONFLICTS_US    USEC_PER_SEC /* to read the nft rules of others: 50,000 take a tenth of it */
 
 /* ---- start and end ---- */
 
@@ -90,10 +91,12 @@ static int open_cloud(struct ipamd *d, struct err *err)
 
 static void report_conflict(const struct hostnet_conflict *conflict, void *arg)
 {
+	static const char *const families[] = { [IP_NONE] = "any", [IP_V4] = "IPv4", [IP_V6] = "IPv6" };
+
 	(void)arg;
 	log_warn("somebody else uses a number of ours: pods may be cut off",
-		 "family=IPv%s what=\"%s\" protocol=%u setting=%s", conflict->family == IP_V6 ? "6" : "4",
-		 conflict->what, conflict->protocol, conflict->setting);
+		 "family=%s what=\"%s\" protocol=%u setting=%s", families[conflict->family], conflict->what,
+		 conflict->protocol, conflict->setting);
 }
 
 static int open_host(struct ipamd *d, struct err *err)
@@ -110,7 +113,9 @@ static int open_host(struct ipamd *d, struct err *err)
 	if (net_open(&d->net, err) < 0 || hostnet_open(&config, &d->hostnet, err) < 0 ||
 	    net_monitor_open(&d->monitor, err) < 0)
 		return -1;
-	if (hostnet_conflicts(d->hostnet, report_conflict, NULL, &why) < 0)
+	if (hostnet_conflicts(d->hostnet, report_conflict, NULL, &why) < 0 ||
+	    hostnet_mark_conflicts(d->config.mark_mask, clock_now(&clock_boot) + CONFLICTS_US, report_conflict, NULL,
+				   &why) < 0)
 		log_warn("cannot see who else uses our marks and tables", LOG_ERR_FMT, LOG_ERR_ARGS(&why));
 	if (watch(d, &d->netlink_item, LOOP_NETLINK, net_monitor_fd(d->monitor), err) < 0)
 		return -1;

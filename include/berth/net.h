@@ -294,4 +294,22 @@ int net_nft_watch_fd(const struct net_nft_watch *watch);
 /** net_nft_watch_read() - drain what is there, at most 256 datagrams a call. */
 int net_nft_watch_read(struct net_nft_watch *watch, struct net_nft_touch *ret, struct err *err);
 
+/* ---- who changes marks ---- */
+
+#define NET_NFT_NAME_SIZE 64 /* bytes of a table's or chain's name that are kept */
+
+/** struct net_nft_mark - a rule that changes the mark of a packet or of its connection. */
+struct net_nft_mark {
+	const char *family; /* "ip", "ip6", "inet", ... */
+	char table[NET_NFT_NAME_SIZE];
+	char chain[NET_NFT_NAME_SIZE];
+	bool ct;       /* of the connection */
+	uint32_t bits; /* that may have another value afterwards */
+};
+/** net_nft_marks() - call @fn for each such rule but those of `table inet @skip_table`, iptables-nft's among them; a non-zero
+ *  return of @fn ends the walk and is returned. A rule may be shown twice when rules change meanwhile. A kernel without
+ *  nftables has none. @deadline_us: clock_boot. Context: any thread; a socket of its own in the thread's namespace. */
+int net_nft_marks(const char *skip_table, int64_t deadline_us, int (*fn)(const struct net_nft_mark *mark, void *arg),
+		  void *arg, struct err *err);
+
 #endif
