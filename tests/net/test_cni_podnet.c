@@ -289,6 +289,15 @@ static void host_knows(const struct world *world, const char *addr, const struct
 	assert_true(macaddr_equal(&entries.mac, &made->pod_mac));
 }
 
+static int teardown_next(void **state)
+{
+	char name[64];
+
+	(void)snprintf(name, sizeof(name), "berth-podnet-%d-next", (int)getpid());
+	(void)netns_del(name, NULL);
+	return teardown(state);
+}
+
 /* The daemon frees the address before the link of the pod that had it is gone. The host has learnt that one's MAC, which
  * is a matter of that link alone: the next pod is reached by its own, from its first packet. With the link it is gone. */
 static void test_podnet_wire__address_leased_again__rule_12(void **state)
@@ -312,7 +321,11 @@ static void test_podnet_wire__address_leased_again__rule_12(void **state)
 	check_ok(podnet_wire(&next.podnet, &wish, &made, err));
 	/* whoever still asks the old one hears nothing */
 	check_ok(net_link_by_name(world->podnet.pod, "eth0", &link, err));
-	check_ok(net_link_set_up(world->podnet.pod, link.index, false, err));
+	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
+		const struct ipaddr addr = addr_of(addrs[i]);
+
+		check_ok(net_addr_del(world->podnet.pod, link.index, &addr, ipaddr_bits(&addr), err));
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++) {
 		check_ok(ping_pod(addrs[i], err));
 		host_knows(world, addrs[i], &made, 2);
@@ -321,7 +334,6 @@ static void test_podnet_wire__address_leased_again__rule_12(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(addrs); i++)
 		host_knows(world, addrs[i], &made, 1);
 	podnet_done(&next.podnet);
-	check_ok(netns_del(next.netns, err));
 }
 
 static void test_podnet_unwire__missing_or_strange(void **state)
@@ -350,7 +362,7 @@ int main(void)
 		net_test(test_podnet_open__gone_or_own),
 		net_test(test_podnet_wire__second_interface),
 		net_test(test_podnet_wire__without_a_default_route),
-		net_test(test_podnet_wire__address_leased_again__rule_12),
+		cmocka_unit_test_setup_teardown(test_podnet_wire__address_leased_again__rule_12, setup, teardown_next),
 		net_test(test_podnet_unwire__missing_or_strange),
 	};
 
