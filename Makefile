@@ -37,7 +37,8 @@ endif
 
 # The plugin is static in every normal build; sanitizer runtimes do not link statically. --no-warnings there: ld would
 # warn of getaddrinfo() in libnl's nl_addr_info(), which nothing of ours calls.
-STATIC := $(if $(SAN),,1)
+STATIC     := $(if $(SAN),,1)
+STATIC_PIE := -static-pie -Wl,--gc-sections,--no-warnings
 
 PKGS_NET   := libnl-3.0 libnl-route-3.0
 PKGS_CLOUD := libcurl libcrypto expat jansson
@@ -104,7 +105,7 @@ $(BUILD)/berth-ipamd: $(BUILD)/ipamd/main.o $(IPAMD) $(CLOUD) $(NET) $(PROTO) $(
 $(BUILD)/berth: $(BUILD)/cni/main.o $(CNI) $(NET) $(PROTO) $(BASE)
 	$(call say,LD,$@)
 ifdef STATIC
-	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -static-pie -Wl,--gc-sections,--no-warnings -o $@ $(filter %.o %.a,$^) \
+	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) $(STATIC_PIE) -o $@ $(filter %.o %.a,$^) \
 		$(shell pkg-config --static --libs $(PKGS_NET) jansson)
 	$(Q)cp $@ $@.debug && strip $@
 else
@@ -187,6 +188,13 @@ $(BUILD)/bench/bench: $(BUILD)/bench/bench.o $(NET) $(BASE)
 	$(call say,LD,$@)
 	$(link) $(call pkg_libs,$(PKGS_NET))
 
+# Linked as the plugin is.
+$(BUILD)/bench/floor: $(BUILD)/bench/floor.o $(BASE)
+$(BUILD)/bench/empty: $(BUILD)/bench/empty.o
+$(BUILD)/bench/floor $(BUILD)/bench/empty:
+	$(call say,LD,$@)
+	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) $(STATIC_PIE) -o $@ $(filter %.o %.a,$^)
+
 $(BUILD)/bench/core: $(BUILD)/bench/core.o $(IPAMD) $(CLOUD) $(NET) $(PROTO) $(BASE)
 	$(call say,LD,$@)
 	$(link) $(call pkg_libs,$(PKGS_ALL)) -lpthread
@@ -194,7 +202,8 @@ $(BUILD)/bench/core: $(BUILD)/bench/core.o $(IPAMD) $(CLOUD) $(NET) $(PROTO) $(B
 $(BUILD)/bench/path: $(BUILD)/bench/path.o $(CNI) $(IPAMD) $(CLOUD) $(NET) $(PROTO) $(BASE)
 	$(call say,LD,$@)
 	$(link) $(call pkg_libs,$(PKGS_ALL)) -lpthread
-ALL_SRC += bench/bench.c bench/core.c bench/path.c
+BENCH_BINS := $(addprefix $(BUILD)/bench/,bench core path floor empty)
+ALL_SRC += $(wildcard bench/*.c)
 
 # ---- fuzzing: clang's libFuzzer, one parser each --------------------------------------------------------------------
 FUZZ_SRC     := $(sort $(wildcard tests/fuzz/fuzz_*.c))
@@ -228,7 +237,7 @@ help:
 	@echo 'make test-moto  the AWS provider against moto, which comes from PyPI into $(BUILD)/moto'
 	@echo 'make test-asan  the suite under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make lint       warnings as errors, layers, format, static analysis'
-	@echo 'make bench      figures beside the ptp and host-local plugins'
+	@echo 'make bench      figures beside the ptp and host-local plugins, and beside the kernel work alone'
 	@echo 'make sim        the daemon in SIM_SEEDS (default 10000) simulated clouds'
 	@echo 'make tables     the tables of docs/planner.md: rules side by side, a fleet on one account (3 min)'
 	@echo 'make fuzz       each parser of foreign bytes for FUZZ_SECONDS (default 20)'
@@ -256,7 +265,7 @@ test-asan: deps
 	@BUILD=$(BUILD)/asan tests/run
 
 bench: deps
-	@$(MAKE) --no-print-directory -s all $(addprefix $(BUILD)/bench/,bench core path)
+	@$(MAKE) --no-print-directory -s all $(BENCH_BINS)
 	@BUILD=$(BUILD) bench/run
 
 fuzz: deps
