@@ -263,6 +263,12 @@ static void dispatch(struct ipamd *d, struct loop_item *item, uint32_t events, i
 	}
 }
 
+/* A change of a NIC's link is not about pods. */
+static bool is_of_pods(const struct ipamd *d, const struct loop_item *item)
+{
+	return item->kind == LOOP_LISTEN || item->kind == LOOP_CONN || (item->kind == LOOP_NETLINK && !d->host_dirty);
+}
+
 static void arm_timer(struct ipamd *d, int64_t wake_us)
 {
 	struct itimerspec spec = { 0 };
@@ -292,8 +298,11 @@ int ipamd_run(struct ipamd *d, struct err *err)
 		if (n < 0 && errno != EINTR)
 			return err_set_errno(err, ERR_BUG, "ipamd", errno, "epoll_wait");
 		now_us = clock_now(&clock_boot);
-		for (int i = 0; i < n; i++)
+		d->only_pods = true;
+		for (int i = 0; i < n; i++) {
 			dispatch(d, events[i].data.ptr, events[i].events, now_us);
+			d->only_pods = d->only_pods && is_of_pods(d, events[i].data.ptr);
+		}
 	}
 	return 0;
 }

@@ -149,6 +149,9 @@ struct ipamd {
 		[CLOUD_NICS_MAX]; /* by slot: when the growth was decided whose blocks are not READY yet; 0 */
 	int64_t single_until_us[IP_FAMILIES]; /* no unit of the wanted length was to be had; 0 = not so */
 
+	bool only_pods; /* said by who calls ipamd_reconcile(): nothing but requests of pods and word of links since */
+	int64_t cloud_wake_us; /* when the cloud's side is looked at whatever happens; 0: in the next turn */
+
 	struct ipamd_stats stats;
 };
 

@@ -75,6 +75,39 @@ static void test_add__served_when_the_cloud_has_answered_and_not_before__azure_1
 	close_world(w);
 }
 
+static bool has_leased(struct world *w, void *arg)
+{
+	return counts_of(w).leased == *(const unsigned *)arg;
+}
+
+/* Three pods that come at once are one decision, and who is served already does not wait for it. */
+static void test_add__served_from_the_pool_is_made_up_for_in_one_call_10_ms_later(void **state)
+{
+	unsigned pods = 3;
+	uint64_t before;
+	struct scenario s;
+	struct world *w;
+
+	(void)state;
+	scenario_quiet(&s);
+	s.config.warm_ips = 4;
+	w = open_world(&s);
+	assert_true(world_run(w, MN));
+	assert_int_equal(counts_of(w).free, 4);
+	before = world_counters(w)->mutations;
+	add_pods(w, pods);
+	assert_true(world_run_until(w, has_leased, &pods, S));
+	assert_true(world_run(w, 5 * MS)); /* within a turn of the last one */
+	assert_int_equal(world_daemon(w)->running[JOB_ASSIGN], 0);
+	assert_true(world_run(w, 10 * MS));
+	assert_int_equal(world_daemon(w)->running[JOB_ASSIGN], 1);
+	assert_true(world_run(w, MN));
+	assert_int_equal(counts_of(w).free, 4);
+	assert_true(world_counters(w)->mutations == before + 1);
+	settle(w);
+	close_world(w);
+}
+
 /* Prefixes: what a fresh node's pods cost in changes, 16 at a time up to its limit, and an idle hour after that. */
 static void test_prefixes__changes_for_each_16_pods(void **state)
 {
@@ -396,6 +429,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		world_test(test_burst__250_pods_on_an_empty_node),
 		world_test(test_add__served_when_the_cloud_has_answered_and_not_before__azure_10),
+		world_test(test_add__served_from_the_pool_is_made_up_for_in_one_call_10_ms_later),
 		world_test(test_prefixes__changes_for_each_16_pods),
 		world_test(test_crash__before_an_intent_is_stored),
 		world_test(test_crash__after_an_intent_is_stored),

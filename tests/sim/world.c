@@ -276,12 +276,14 @@ static void turn(struct world *w)
 {
 	w->look = false;
 	w->counters.turns++;
+	w->d->only_pods = w->now_us < w->due_us && !w->executor.done_count;
 	if (w->executor.done_count)
 		ipamd_take_results(w->d, w->now_us);
 	if (!w->dying && w->kernel.events)
 		hostwork_netlink(w->d);
+	w->d->only_pods = w->d->only_pods && !w->d->host_dirty;
 	if (!w->dying)
-		w->wake_us = ipamd_reconcile(w->d, w->now_us);
+		w->due_us = w->wake_us = ipamd_reconcile(w->d, w->now_us);
 	if (w->dying)
 		bury(w);
 	else if (w->executor.done_count && w->wake_us > w->now_us)

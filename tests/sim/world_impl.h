@@ -189,7 +189,8 @@ struct world {
 	struct ipamd *d; /* NULL: down */
 	bool dying;      /* killed inside its turn: every door is shut */
 	bool look;       /* something happened to it: a turn is due */
-	int64_t wake_us; /* its timer */
+	int64_t wake_us; /* its timer, or what else it looks for */
+	int64_t due_us;  /* its timer */
 	unsigned spins;  /* turns in a row that only its own timer asked for */
 	int64_t spins_since_us;
 	uint64_t life; /* how many daemons there have been */
