@@ -3,13 +3,16 @@
  * DOC: watching
  *
  * One non-blocking socket in the groups of links, addresses, routes, rules and sysctls. Only what somebody may have to
- * repair is passed on: links and sysctls as they change, and the other things when they go. What the socket could not hold is
- * reported as OVERFLOW, after which only a fresh look at everything is worth anything.
+ * repair is passed on: links and sysctls as they change, and the other things when they go. What comes new of those is
+ * dropped by the kernel (a filter), or each pod that is wired would wake the loop five times for nothing. What the socket
+ * could not hold is reported as OVERFLOW, after which only a fresh look at everything is worth anything.
  *
  * The kernel does not announce IPv4 routes and addresses that die with their link, nor does it announce the route that
  * a replacement took the place of; the link's own event, or the next look at everything, has to do.
  */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
@@ -33,6 +36,23 @@ static const int groups[] = {
 	RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE,   RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF,
 };
 
+/* A datagram of these groups holds one message. A kernel without filters shows everything, which event_from() passes over. */
+static void drop_what_is_new(int fd)
+{
+	struct sock_filter code[] = {
+		/* Loads are big-endian, a netlink header is not. */
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWROUTE), 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWADDR), 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWRULE), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	const struct sock_fprog filter = { .len = ARRAY_SIZE(code), .filter = code };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+}
+
 static int monitor_join(struct net_monitor *monitor, struct err *err)
 {
 	int size = MONITOR_RECV_BUF;
@@ -41,6 +61,7 @@ static int monitor_join(struct net_monitor *monitor, struct err *err)
 	 */
 	if (setsockopt(monitor->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		(void)setsockopt(monitor->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	drop_what_is_new(monitor->fd);
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
 		if (setsockopt(monitor->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(groups[i])) < 0)
 			return net_fail(err, -errno, NULL, "watch rtnetlink group %d", groups[i]);

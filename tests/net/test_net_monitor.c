@@ -131,6 +131,31 @@ static void test_net_monitor__route_rule_and_address_vanish(void **state)
 	assert_int_equal(seen.last.addr.index, oif);
 }
 
+/* Nobody is woken for it. */
+static void test_net_monitor__what_comes_new_is_not_heard(void **state)
+{
+	const struct world *w = *state;
+	int oif = world_pair(w->a, "eth0", "p0");
+	const struct ipaddr addr = addr_of("10.0.1.5"), addr6 = addr_of("2001:db8::5");
+	const struct net_route v4 = { .dst = prefix_from("10.0.1.17/32"), .oif = oif, .protocol = BERTH_RTPROT };
+	const struct net_route v6 = { .dst = prefix_from("2001:db8::6/128"), .oif = oif, .protocol = BERTH_RTPROT };
+	const struct net_rule rule = {
+		.family = IP_V4, .priority = 1024, .fwmark = 4, .fwmask = 0x7e, .table = 4002, .protocol = BERTH_RTPROT
+	};
+	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
+	struct pollfd pfd = { .fd = net_monitor_fd(monitor), .events = POLLIN };
+
+	must(net_addr_add(w->a, oif, &addr, 32, NET_ADDR_NODAD, &err));
+	must(net_addr_add(w->a, oif, &addr6, 128, NET_ADDR_NODAD, &err));
+	must(net_route_replace(w->a, &v4, &err));
+	must(net_route_replace(w->a, &v6, &err));
+	must(net_rule_add(w->a, &rule, &err));
+	assert_int_equal(poll(&pfd, 1, 0), 0);
+	must(net_rule_del(w->a, &rule, &err));
+	assert_int_equal(poll(&pfd, 1, 0), 1);
+	(void)wait_for(monitor, NET_EVENT_RULE_GONE, "");
+}
+
 /* So that who watches need not look at every pod that is born. */
 static void test_net_monitor__birth_of_a_link_is_told_from_a_change(void **state)
 {
@@ -278,11 +303,11 @@ static void test_net_monitor_read__a_bounded_number_at_a_time(void **state)
 	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
 	struct seen seen = { .kind = NET_EVENT_ROUTE_GONE };
 
-	change_routes(w->a, 200); /* 400 messages, 200 of them reported */
+	change_routes(w->a, 300);
 	must(net_monitor_read(monitor, see, &seen, &err));
-	assert_int_equal(seen.count, 128);
+	assert_int_equal(seen.count, 256);
 	must(net_monitor_read(monitor, see, &seen, &err));
-	assert_int_equal(seen.count, 200);
+	assert_int_equal(seen.count, 300);
 }
 
 static void test_net_monitor_read__overflow_is_said_and_survived(void **state)
@@ -309,6 +334,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		world_test(test_net_monitor__link_comes_and_goes),
 		world_test(test_net_monitor__route_rule_and_address_vanish),
+		world_test(test_net_monitor__what_comes_new_is_not_heard),
 		world_test(test_net_monitor__birth_of_a_link_is_told_from_a_change),
 		world_test(test_net_monitor__sysctls_that_change),
 		world_test(test_net_nft_watch__who_touched_the_table_last),
