@@ -260,7 +260,7 @@ static void kernel_has_it(struct ipamd *d, int64_t now_us)
 	confirm_done(d);
 }
 
-static void sync_host(struct ipamd *d, struct wanted *w, struct strbuf *text, int64_t now_us)
+static void sync_all(struct ipamd *d, struct wanted *w, struct strbuf *text, int64_t now_us)
 {
 	struct hostnet_report report = { 0 };
 	struct err err;
@@ -297,11 +297,17 @@ static void sync_host(struct ipamd *d, struct wanted *w, struct strbuf *text, in
 		d->host_dirty = d->nft.not_before_us > now_us; /* its result looks again */
 }
 
+static void sync_host(struct ipamd *d, int64_t now_us)
+{
+	_cleanup_strbuf_ struct strbuf text = { 0 };
+	struct wanted w = { .d = d };
+
+	sync_all(d, &w, &text, now_us);
+	wanted_done(&w);
+}
+
 int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us)
 {
-	struct wanted w = { .d = d };
-	_cleanup_strbuf_ struct strbuf text = { 0 };
-
 	if (!d->listed)
 		return INT64_MAX; /* what a daemon before us left is right until we know better */
 	if (d->host_sweep_us <= now_us) {
@@ -312,8 +318,7 @@ int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us)
 		d->host_dirty = true;
 	if (d->host_dirty && d->nft.not_before_us <= now_us) {
 		d->host_due_us = d->host_sweep_us;
-		sync_host(d, &w, &text, now_us);
-		wanted_done(&w);
+		sync_host(d, now_us);
 	}
 	return d->host_dirty && d->nft.not_before_us > now_us ? d->nft.not_before_us : d->host_due_us;
 }
