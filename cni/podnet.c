@@ -13,9 +13,13 @@
  * that the daemon can put it back, and the pod's is net_twin_mac() of it, so that the neighbour entry can be put back. The answer to "which index has the host's end" also holds the
  * index of the pod's.
  *
- * Order matters in two places. accept_ra is off before the host's end is up, or a pod could talk the node into a
- * default route. The host's routes come last: from then on the pod can be reached, and nothing is missing; their
- * absence is also how podnet_claim() knows an ADD that died half way from a pod that lives.
+ * Order matters. accept_ra is off before the host's end is up, or a pod could talk the node into a default route. The
+ * pod's side comes first: while the other end is down the pair has no carrier, and the kernel has nothing to tell about it
+ * to anybody, under the lock that we want. The host's routes come last: from then on the pod can be reached, and nothing is
+ * missing; their absence is also how podnet_claim() knows an ADD that died half way from a pod that lives.
+ *
+ * Each side is one exchange with the kernel. When it refuses a part of one, the side is made again step by step: that says
+ * which and why, and IPv6 that is switched off can be switched on.
  *
  * Neighbour discovery is never needed: both directions have permanent entries. So neither end gets a link-local address
  * (a pair of such a pod would spend a second on duplicate detection, and solicit routers), and the pod's address skips
@@ -273,7 +277,7 @@ static int wire_pod_addr(struct podnet *podnet, int index, const struct podnet_w
 	return wire_pod_routes(podnet, index, wish, addr, err);
 }
 
-static int wire_pod(struct podnet *podnet, int index, const struct podnet_wish *wish, const struct macaddr *host_mac,
+static int make_pod(struct podnet *podnet, int index, const struct podnet_wish *wish, const struct macaddr *host_mac,
 		    struct err *err)
 {
 	if (has_ipv6(wish) && net_link_make_no_addrs(podnet->pod, index, err) < 0)
@@ -287,21 +291,35 @@ static int wire_pod(struct podnet *podnet, int index, const struct podnet_wish *
 	return 0;
 }
 
+static int wire_pod(struct podnet *podnet, int index, const struct podnet_wish *wish, const struct macaddr *host_mac,
+		    struct err *err)
+{
+	net_batch_begin(podnet->pod);
+	(void)make_pod(podnet, index, wish, host_mac, NULL);
+	if (net_batch_end(podnet->pod, NULL) == 0)
+		return 0;
+	return make_pod(podnet, index, wish, host_mac, err);
+}
+
 /* ---- the host's side ---- */
 
-static int quiet_and_up(struct net *host, const struct net_link *link, const struct podnet_wish *wish, struct err *err)
+/* Not a change that netlink knows. */
+static int accept_no_ra(const char *host_ifname, struct err *err)
 {
 	char key[SYSCTL_SIZE];
 	int rc;
 
-	(void)snprintf(key, sizeof(key), "net/ipv6/conf/%s/accept_ra", link->name);
+	(void)snprintf(key, sizeof(key), "net/ipv6/conf/%s/accept_ra", host_ifname);
 	rc = fs_sysctl_write(key, "0");
 	/* A kernel without IPv6 has nothing to switch off. */
-	if (rc < 0 && rc != -ENOENT)
-		return err_set_errno(err, ERR_INVALID, PODNET_DOMAIN, -rc, "set %s", key);
-	if (has_ipv6(wish) && net_link_make_no_addrs(host, link->index, err) < 0)
+	return rc < 0 && rc != -ENOENT ? err_set_errno(err, ERR_INVALID, PODNET_DOMAIN, -rc, "set %s", key) : 0;
+}
+
+static int set_host_up(struct net *host, int index, const struct podnet_wish *wish, struct err *err)
+{
+	if (has_ipv6(wish) && net_link_make_no_addrs(host, index, err) < 0)
 		return -1;
-	return net_link_set_up(host, link->index, true, err);
+	return net_link_set_up(host, index, true, err);
 }
 
 static int wire_host_addr(struct net *host, int index, const struct ipaddr *addr, const struct macaddr *pod_mac,
@@ -320,11 +338,13 @@ static int wire_host_addr(struct net *host, int index, const struct ipaddr *addr
 	return net_route_replace(host, &route, err);
 }
 
-static int wire_host(struct net *host, const struct net_link *link, const struct podnet_wish *wish,
+static int make_host(struct net *host, const struct net_link *link, const struct podnet_wish *wish,
 		     const struct macaddr *pod_mac, struct err *err)
 {
 	struct err why;
 
+	if (set_host_up(host, link->index, wish, err) < 0)
+		return -1;
 	for (unsigned i = 0; i < wish->addr_count; i++) {
 		const struct ipaddr *addr = &wish->addrs[i].addr;
 
@@ -339,6 +359,16 @@ static int wire_host(struct net *host, const struct net_link *link, const struct
 			return -1;
 	}
 	return 0;
+}
+
+static int wire_host(struct net *host, const struct net_link *link, const struct podnet_wish *wish,
+		     const struct macaddr *pod_mac, struct err *err)
+{
+	net_batch_begin(host);
+	(void)make_host(host, link, wish, pod_mac, NULL);
+	if (net_batch_end(host, NULL) == 0)
+		return 0;
+	return make_host(host, link, wish, pod_mac, err);
 }
 
 /* ---- both ---- */
@@ -356,8 +386,7 @@ static void assert_wish(const struct podnet_wish *wish)
 static int wire_ends(struct podnet *podnet, const struct net_link *link, const struct podnet_wish *wish,
 		     const struct podnet_made *made, struct err *err)
 {
-	if (quiet_and_up(podnet->host, link, wish, err) < 0 ||
-	    wire_pod(podnet, link->peer_index, wish, &made->host_mac, err) < 0)
+	if (accept_no_ra(link->name, err) < 0 || wire_pod(podnet, link->peer_index, wish, &made->host_mac, err) < 0)
 		return -1;
 	return wire_host(podnet->host, link, wish, &made->pod_mac, err);
 }

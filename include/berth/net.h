@@ -42,6 +42,22 @@ static inline void net_closep(struct net **net)
 }
 #define _cleanup_net_ _cleanup_(net_closep)
 
+/**
+ * net_batch_begin() - collect what is to be changed on @net from here on, to have it made by net_batch_end()
+ *
+ * Every call that makes, sets or removes something returns 0 at once. Nothing may be asked meanwhile, so neither may
+ * anything be removed that is asked for first (routes of IPv6 without a device).
+ */
+void net_batch_begin(struct net *net);
+/**
+ * net_batch_end() - have the changes made, in their order, in one exchange
+ *
+ * The kernel goes on behind one that it refuses, and what is success for a single call (an address that is there) is a
+ * refusal here. Whoever wants to know which one it was makes all of them again one by one.
+ * Return: 0 when all were made. Errors: that of the first one that was refused, without saying which.
+ */
+int net_batch_end(struct net *net, struct err *err);
+
 /** netns_open() - open a namespace by path (/run/netns/x, /proc/PID/ns/net). Return via *ret_fd, CLOEXEC.
  *  Errors: NOTFOUND when the path is gone or no namespace is mounted there (it says which), INVALID, AUTH. */
 int netns_open(const char *path, int *ret_fd, struct err *err);

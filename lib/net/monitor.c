@@ -26,8 +26,7 @@
 #define MONITOR_READ_MAX 256 /* datagrams of one read: at most 1 ms of the loop */
 
 struct net_monitor {
-	struct nl_sock *sock; /* owns fd */
-	int fd;
+	int fd; /* owned */
 	_Alignas(NLMSG_ALIGNTO) uint8_t buf[NET_RECV_SIZE];
 };
 
@@ -75,12 +74,12 @@ int net_monitor_open(struct net_monitor **ret, struct err *err)
 
 	if (!monitor)
 		return net_fail(err, -ENOMEM, NULL, "open netlink monitor");
-	rc = net_sock_new(NETLINK_ROUTE, SOCK_NONBLOCK, &monitor->sock);
-	if (rc < 0) {
+	monitor->fd = net_sock_new(NETLINK_ROUTE, SOCK_NONBLOCK);
+	if (monitor->fd < 0) {
+		rc = monitor->fd;
 		free(monitor);
 		return net_fail(err, rc, NULL, "open netlink monitor");
 	}
-	monitor->fd = nl_socket_get_fd(monitor->sock);
 	if (monitor_join(monitor, err) < 0) {
 		net_monitor_close(monitor);
 		return -1;
@@ -93,7 +92,7 @@ void net_monitor_close(struct net_monitor *monitor)
 {
 	if (!monitor)
 		return;
-	nl_socket_free(monitor->sock);
+	(void)close(monitor->fd);
 	free(monitor);
 }
 

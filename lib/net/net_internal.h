@@ -7,7 +7,6 @@
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
-#include <netlink/socket.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,17 +24,26 @@
 #define NET_ACK_SIZE   128        /* bytes of the kernel's extended error text, cut */
 #define NET_LO_INDEX   1          /* LOOPBACK_IFINDEX: lo is born first in every namespace */
 
+/** struct net_batch - changes that wait in net.buf, between net_batch_begin() and net_batch_end(). */
+struct net_batch {
+	bool on, failed; /* failed: one could not be built or kept */
+	unsigned count;
+	size_t size;
+	struct nlmsghdr *last; /* in net.buf */
+};
+
 struct net {
-	struct nl_sock *sock; /* owns fd */
-	int fd;
+	int fd;       /* owned */
+	uint32_t seq; /* of the last message */
+	struct net_batch batch;
 	_Alignas(NLMSG_ALIGNTO) uint8_t buf[NET_RECV_SIZE];
 };
 
 /* ---- sockets ---- */
 
 /** net_sock_new() - a bound socket of the calling thread's namespace with extended errors.
- *  @protocol: NETLINK_ROUTE, NETLINK_NETFILTER; @sock_flags: SOCK_NONBLOCK or 0. Return: 0 or -errno. */
-int net_sock_new(int protocol, int sock_flags, struct nl_sock **ret);
+ *  @protocol: NETLINK_ROUTE, NETLINK_NETFILTER; @sock_flags: SOCK_NONBLOCK or 0. Return: the descriptor or -errno. */
+int net_sock_new(int protocol, int sock_flags);
 /** net_new() - the same with what net_call() and the others need around it; net_close() ends it. Return: 0 or -errno. */
 int net_new(int protocol, struct net **ret);
 /** net_receive() - one datagram of the kernel. Return: bytes, 0 = not from the kernel, pass over it, or -errno. */
@@ -74,7 +82,8 @@ struct net_ack {
 /** net_parse_fn - read one message into an item. Return: 0 kept, 1 not wanted, -errno malformed. */
 typedef int (*net_parse_fn)(struct nlmsghdr *hdr, void *item);
 
-/** net_call() - a change: send and wait for the acknowledgement. Return: 0 or -errno, then @ack is set. */
+/** net_call() - a change: send and wait for the acknowledgement, or put it behind the others of a batch. Return: 0 or
+ *  -errno, then @ack is set. */
 int net_call(struct net *net, struct net_msg *msg, struct net_ack *ack);
 /** net_get() - a question with one answer, parsed into @item. Return: 0 or -errno, then @ack is set. */
 int net_get(struct net *net, struct net_msg *msg, net_parse_fn parse, void *item, struct net_ack *ack);

@@ -26,8 +26,7 @@
 #define WATCH_NAME_SIZE 64
 
 struct net_nft_watch {
-	struct nl_sock *sock; /* owns fd */
-	int fd;
+	int fd; /* owned */
 	char table[WATCH_NAME_SIZE];
 	_Alignas(NLMSG_ALIGNTO) uint8_t buf[NET_RECV_SIZE];
 };
@@ -54,12 +53,12 @@ int net_nft_watch_open(const char *table, struct net_nft_watch **ret, struct err
 		free(watch);
 		return net_fail(err, -EINVAL, NULL, "watch nft table %s", table);
 	}
-	rc = net_sock_new(NETLINK_NETFILTER, SOCK_NONBLOCK, &watch->sock);
-	if (rc < 0) {
+	watch->fd = net_sock_new(NETLINK_NETFILTER, SOCK_NONBLOCK);
+	if (watch->fd < 0) {
+		rc = watch->fd;
 		free(watch);
 		return net_fail(err, rc, NULL, "watch nft tables");
 	}
-	watch->fd = nl_socket_get_fd(watch->sock);
 	if (watch_join(watch, err) < 0) {
 		net_nft_watch_close(watch);
 		return -1;
@@ -72,7 +71,7 @@ void net_nft_watch_close(struct net_nft_watch *watch)
 {
 	if (!watch)
 		return;
-	nl_socket_free(watch->sock);
+	(void)close(watch->fd);
 	free(watch);
 }
 

@@ -6,6 +6,10 @@
  * there and as many back as it takes. Rtnetlink does its work inside our send(), so when send() returns, the answer is
  * already queued: NET_TIMEOUT_S can only pass when it was lost.
  *
+ * Changes that are known beforehand go there in one datagram (a batch) and only the last is acknowledged. The kernel makes
+ * them in order and goes on behind one that it refuses, which it tells. Which one that was and what its refusal means is
+ * not worked out: all our changes can be made twice, so that whoever wants to know makes them again one by one.
+ *
  * Whatever does not carry the sequence number of the question is the tail of an earlier exchange that was given up,
  * and is thrown away. So a socket needs no repair after a failure.
  *
@@ -16,6 +20,7 @@
  * libnl builds and reads messages. Its receive path is not used: it maps errno to fewer codes, allocates per datagram
  * and drops the extended error text.
  */
+#include <assert.h>
 #include <errno.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -40,7 +45,8 @@ static void set_option(int fd, int option)
 	(void)setsockopt(fd, SOL_NETLINK, option, &one, sizeof(one));
 }
 
-static int fd_new(int protocol, int sock_flags)
+/* Of libnl's sockets nothing is used: connecting one loses the errno and asks the kernel four times for what we know. */
+int net_sock_new(int protocol, int sock_flags)
 {
 	struct timeval timeout = { .tv_sec = NET_TIMEOUT_S };
 	struct sockaddr_nl local = { .nl_family = AF_NETLINK };
@@ -55,27 +61,6 @@ static int fd_new(int protocol, int sock_flags)
 	return take_fd(fd);
 }
 
-int net_sock_new(int protocol, int sock_flags, struct nl_sock **ret)
-{
-	_cleanup_close_ int fd = fd_new(protocol, sock_flags);
-	struct nl_sock *sock;
-
-	if (fd < 0)
-		return fd;
-	sock = nl_socket_alloc();
-	if (!sock)
-		return -ENOMEM;
-	/* nl_connect() would lose the errno, choose the port itself and not know SOCK_NONBLOCK. */
-	if (nl_socket_set_fd(sock, protocol, fd) < 0) {
-		nl_socket_free(sock);
-		return -EINVAL;
-	}
-	(void)take_fd(fd);
-	nl_socket_disable_auto_ack(sock);
-	*ret = sock;
-	return 0;
-}
-
 int net_new(int protocol, struct net **ret)
 {
 	struct net *net = malloc(sizeof(*net)); /* not zeroed: the buffer is touched only as far as answers reach */
@@ -83,12 +68,14 @@ int net_new(int protocol, struct net **ret)
 
 	if (!net)
 		return -ENOMEM;
-	rc = net_sock_new(protocol, 0, &net->sock);
-	if (rc < 0) {
+	net->fd = net_sock_new(protocol, 0);
+	if (net->fd < 0) {
+		rc = net->fd;
 		free(net);
 		return rc;
 	}
-	net->fd = nl_socket_get_fd(net->sock);
+	net->seq = 0;
+	net->batch = (struct net_batch){ 0 };
 	*ret = net;
 	return 0;
 }
@@ -114,7 +101,7 @@ void net_close(struct net *net)
 {
 	if (!net)
 		return;
-	nl_socket_free(net->sock);
+	(void)close(net->fd);
 	free(net);
 }
 
@@ -204,6 +191,7 @@ void net_msg_nest_end(struct net_msg *msg, struct nlattr *nest)
 
 struct exchange {
 	uint32_t seq;
+	uint32_t before; /* of a batch: messages before that one, of which a refusal is told too */
 	bool dump;
 	bool interrupted;                                      /* dump only: NLM_F_DUMP_INTR was seen */
 	int64_t deadline_us;                                   /* of the whole answer; 0: NET_TIMEOUT_S from now */
@@ -239,8 +227,9 @@ static void take_error(struct exchange *x, struct nlmsghdr *hdr)
 		x->rc = -EBADMSG;
 		return;
 	}
-	if (x->rc == 0)
-		x->rc = e->error > 0 ? -EBADMSG : e->error;
+	if (x->rc != 0)
+		return;
+	x->rc = e->error > 0 ? -EBADMSG : e->error;
 	/* A kernel that ignored NETLINK_CAP_ACK repeats our request; its length is ours, so it cannot overflow. */
 	if (!(hdr->nlmsg_flags & NLM_F_CAPPED) && e->error != 0 && e->msg.nlmsg_len > NLMSG_HDRLEN)
 		fixed += e->msg.nlmsg_len - (uint32_t)NLMSG_HDRLEN;
@@ -264,8 +253,11 @@ static void take_done(struct exchange *x, struct nlmsghdr *hdr)
 /* Return: true when the exchange is over. */
 static bool take_message(struct exchange *x, struct nlmsghdr *hdr)
 {
-	if (hdr->nlmsg_seq != x->seq)
+	if (hdr->nlmsg_seq != x->seq) {
+		if (hdr->nlmsg_type == NLMSG_ERROR && x->seq - hdr->nlmsg_seq <= x->before)
+			take_error(x, hdr);
 		return false;
+	}
 	if (hdr->nlmsg_flags & NLM_F_DUMP_INTR)
 		x->interrupted = true;
 	if (hdr->nlmsg_type == NLMSG_ERROR) {
@@ -310,23 +302,76 @@ static int exchange(struct net *net, struct net_msg *msg, struct exchange *x)
 	struct nlmsghdr *hdr;
 	ssize_t n;
 
+	assert(!net->batch.on);
 	x->ack->text[0] = '\0';
 	if (msg->failed)
 		return -ENOMEM;
 	hdr = nlmsg_hdr(msg->nl);
-	hdr->nlmsg_seq = NL_AUTO_SEQ; /* a repeated dump gets a number of its own */
-	nl_complete_msg(net->sock, msg->nl);
-	x->seq = hdr->nlmsg_seq;
+	x->seq = hdr->nlmsg_seq = ++net->seq; /* a repeated dump gets a number of its own */
 	n = send(net->fd, hdr, hdr->nlmsg_len, 0);
 	if (n < 0)
 		return -errno;
 	return receive_all(net, x);
 }
 
+static int batch_add(struct net *net, struct net_msg *msg)
+{
+	struct net_batch *batch = &net->batch;
+	struct nlmsghdr *hdr = msg->failed ? NULL : nlmsg_hdr(msg->nl);
+	size_t size = hdr ? NLMSG_ALIGN(hdr->nlmsg_len) : 0;
+
+	if (!hdr || size > sizeof(net->buf) - batch->size) {
+		batch->failed = true;
+		return -ENOMEM;
+	}
+	hdr->nlmsg_seq = ++net->seq;
+	memcpy(net->buf + batch->size, hdr, hdr->nlmsg_len);
+	batch->last = (struct nlmsghdr *)(void *)(net->buf + batch->size);
+	batch->size += size;
+	batch->count++;
+	return 0;
+}
+
+void net_batch_begin(struct net *net)
+{
+	assert(!net->batch.on);
+	net->batch = (struct net_batch){ .on = true };
+}
+
+/* The last one is acknowledged; of those before it only what the kernel refuses. */
+static int batch_send(struct net *net, const struct net_batch *batch, struct net_ack *ack)
+{
+	struct exchange x = { .seq = net->seq, .before = batch->count - 1, .ack = ack };
+
+	if (batch->failed)
+		return -ENOMEM;
+	batch->last->nlmsg_flags |= NLM_F_ACK;
+	if (send(net->fd, net->buf, batch->size, 0) < 0)
+		return -errno;
+	return receive_all(net, &x);
+}
+
+int net_batch_end(struct net *net, struct err *err)
+{
+	struct net_batch batch = net->batch;
+	struct net_ack ack = { "" };
+	int rc;
+
+	assert(batch.on);
+	net->batch = (struct net_batch){ 0 };
+	if (batch.count == 0 && !batch.failed)
+		return 0;
+	rc = batch_send(net, &batch, &ack);
+	return rc < 0 ? net_fail(err, rc, &ack, "one of %u changes", batch.count) : 0;
+}
+
 int net_call(struct net *net, struct net_msg *msg, struct net_ack *ack)
 {
 	struct exchange x = { .ack = ack };
 
+	ack->text[0] = '\0';
+	if (net->batch.on)
+		return batch_add(net, msg);
 	if (!msg->failed)
 		nlmsg_hdr(msg->nl)->nlmsg_flags |= NLM_F_ACK;
 	return exchange(net, msg, &x);

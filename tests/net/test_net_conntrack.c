@@ -484,9 +484,6 @@ static void kernel_start(struct kernel *k, const enum answer *script, size_t cou
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)), 0);
-	k->net.sock = nl_socket_alloc();
-	assert_non_null(k->net.sock);
-	nl_socket_disable_auto_ack(k->net.sock);
 	k->net.fd = fds[0];
 	k->fd = fds[1];
 	memcpy(k->script, script, count * sizeof(*script));
@@ -501,7 +498,6 @@ static int kernel_stop(struct kernel *k)
 	(void)pthread_join(k->thread, NULL);
 	(void)close(k->net.fd);
 	(void)close(k->fd);
-	nl_socket_free(k->net.sock);
 	return k->requests;
 }
 

@@ -171,9 +171,6 @@ static struct kernel *kernel_start(const enum answer *script, size_t count)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)), 0);
-	k->net.sock = nl_socket_alloc();
-	assert_non_null(k->net.sock);
-	nl_socket_disable_auto_ack(k->net.sock);
 	k->net.fd = fds[0];
 	k->fd = fds[1];
 	memcpy(k->script, script, count * sizeof(*script));
@@ -192,7 +189,6 @@ static int kernel_stop(struct kernel *k)
 	requests = k->requests;
 	(void)close(k->net.fd);
 	(void)close(k->fd);
-	nl_socket_free(k->net.sock);
 	free(k);
 	return requests;
 }
