@@ -59,18 +59,22 @@
 int podnet_open(const char *netns_path, bool own_allowed, struct podnet *ret, struct err *err)
 {
 	struct podnet podnet = { .netns_fd = -1 };
+	bool own;
 
 	assert(netns_path && ret);
 	if (netns_open(netns_path, &podnet.netns_fd, err) < 0)
 		return -1;
-	if (!own_allowed && netns_is_current(podnet.netns_fd))
-		(void)err_set(err, ERR_INVALID, PODNET_DOMAIN, "%s is the host's own network namespace", netns_path);
-	else if (net_open_ns(podnet.netns_fd, &podnet.pod, err) == 0 && net_open(&podnet.host, err) == 0) {
-		*ret = podnet;
-		return 0;
+	if (net_open(&podnet.host, err) < 0 ||
+	    net_open_beside(podnet.host, podnet.netns_fd, &own, &podnet.pod, err) < 0) {
+		podnet_done(&podnet);
+		return -1;
 	}
-	podnet_done(&podnet);
-	return -1;
+	if (own && !own_allowed) {
+		podnet_done(&podnet);
+		return err_set(err, ERR_INVALID, PODNET_DOMAIN, "%s is the host's own network namespace", netns_path);
+	}
+	*ret = podnet;
+	return 0;
 }
 
 void podnet_done(struct podnet *podnet)

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
+#include <linux/sockios.h>
 #include <limits.h>
 #include <poll.h>
 #include <sched.h>
@@ -54,11 +55,16 @@ int netns_open(const char *path, int *ret_fd, struct err *err)
 	return 0;
 }
 
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 bool netns_is_current(int netns_fd)
 {
 	struct stat a, b;
 
-	return fstat(netns_fd, &a) == 0 && stat(NETNS_SELF, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return fstat(netns_fd, &a) == 0 && stat(NETNS_SELF, &b) == 0 && is_same(&a, &b);
 }
 
 uint64_t netns_cookie(int netns_fd)
@@ -87,18 +93,48 @@ static void go_home(int home_fd)
 	abort();
 }
 
-int netns_run(int netns_fd, int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
+static int run_from(int home_fd, int netns_fd, int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
 {
-	_cleanup_close_ int home_fd = -1;
 	int rc;
 
-	if (home_open(&home_fd, err) < 0)
-		return -1;
 	if (setns(netns_fd, CLONE_NEWNET) < 0)
 		return net_fail(err, -errno, NULL, "enter network namespace");
 	rc = fn(arg, err);
 	go_home(home_fd);
 	return rc;
+}
+
+int netns_run(int netns_fd, int (*fn)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	_cleanup_close_ int home_fd = -1;
+
+	if (home_open(&home_fd, err) < 0)
+		return -1;
+	return run_from(home_fd, netns_fd, fn, arg, err);
+}
+
+static int open_here(void *arg, struct err *err)
+{
+	return net_open(arg, err);
+}
+
+int net_open_ns(int netns_fd, struct net **ret, struct err *err)
+{
+	return netns_run(netns_fd, open_here, ret, err);
+}
+
+int net_open_beside(const struct net *here, int netns_fd, bool *ret_same, struct net **ret, struct err *err)
+{
+	/* Asks for CAP_NET_ADMIN, and a kernel since 4.10. */
+	_cleanup_close_ int home_fd = ioctl(here->fd, SIOCGSKNS);
+	struct stat a, b;
+
+	if (home_fd < 0 && home_open(&home_fd, err) < 0)
+		return -1;
+	if (fstat(netns_fd, &a) < 0 || fstat(home_fd, &b) < 0)
+		return net_fail(err, -errno, NULL, "look at a network namespace");
+	*ret_same = is_same(&a, &b);
+	return run_from(home_fd, netns_fd, open_here, ret, err);
 }
 
 /* ---- names ---- */

@@ -87,16 +87,6 @@ int net_open(struct net **ret, struct err *err)
 	return rc < 0 ? net_fail(err, rc, NULL, "open netlink socket") : 0;
 }
 
-static int open_here(void *arg, struct err *err)
-{
-	return net_open(arg, err);
-}
-
-int net_open_ns(int netns_fd, struct net **ret, struct err *err)
-{
-	return netns_run(netns_fd, open_here, ret, err);
-}
-
 void net_close(struct net *net)
 {
 	if (!net)

@@ -178,6 +178,25 @@ static void test_netns_run__back_also_when_fn_fails(void **state)
 	assert_true(netns_is_current(self));
 }
 
+static void test_net_open_beside__there_and_back(void **state)
+{
+	const struct world *w = *state;
+	_cleanup_net_ struct net *here = NULL, *there = NULL, *again = NULL;
+	_cleanup_close_ int self = open_self();
+	struct net_link link;
+	bool same = true;
+
+	(void)world_pair(w->a, "eth7", "p7");
+	must(net_open(&here, &err));
+	must(net_open_beside(here, w->a_fd, &same, &there, &err));
+	assert_false(same);
+	assert_true(netns_is_current(self));
+	must(net_link_by_name(there, "eth7", &link, &err));
+	must(net_open_beside(here, self, &same, &again, &err));
+	assert_true(same);
+	assert_int_equal(net_link_by_name(again, "eth7", &link, NULL), -1);
+}
+
 static void test_netns_run__not_a_namespace(void **state)
 {
 	struct visit v = { .wanted_fd = -1 };
@@ -272,6 +291,7 @@ int main(void)
 		world_test(test_netns_open__close_on_exec),
 		world_test(test_netns_run__there_and_back),
 		world_test(test_netns_run__back_also_when_fn_fails),
+		world_test(test_net_open_beside__there_and_back),
 		world_test(test_netns_run__not_a_namespace),
 		world_test(test_netns_run__no_way_back_ends_the_process),
 		world_test(test_net_open_ns__speaks_for_its_namespace_from_outside),
