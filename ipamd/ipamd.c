@@ -212,6 +212,7 @@ static void on_timer(struct ipamd *d)
 {
 	uint64_t expirations;
 
+	d->armed_us = 0;
 	if (read(d->timer_item.fd, &expirations, sizeof(expirations)) < 0)
 		return; /* already drained */
 }
@@ -257,7 +258,9 @@ static void dispatch(struct ipamd *d, struct loop_item *item, uint32_t events, i
 	case LOOP_CONN:
 		server_conn_event(d->server, item, events, now_us);
 		break;
-	case LOOP_METRICS: /* run in every turn */
+	case LOOP_METRICS:
+		d->metrics_due_us = now_us;
+		break;
 	case LOOP_KIND_COUNT:
 		break;
 	}
@@ -275,11 +278,24 @@ static void arm_timer(struct ipamd *d, int64_t wake_us)
 
 	if (wake_us < 1)
 		wake_us = 1; /* zero would disarm it */
+	if (wake_us == d->armed_us)
+		return;
+	d->armed_us = wake_us;
 	if (wake_us != INT64_MAX) {
 		spec.it_value.tv_sec = wake_us / USEC_PER_SEC;
 		spec.it_value.tv_nsec = (wake_us % USEC_PER_SEC) * 1000;
 	}
 	(void)timerfd_settime(d->timer_item.fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static void run_metrics(struct ipamd *d, int64_t now_us)
+{
+	int64_t left_us;
+
+	if (now_us < d->metrics_due_us)
+		return;
+	left_us = d->metrics ? metrics_run(d->metrics) : INT64_MAX;
+	d->metrics_due_us = left_us == INT64_MAX ? INT64_MAX : now_us + left_us;
 }
 
 int ipamd_run(struct ipamd *d, struct err *err)
@@ -291,9 +307,9 @@ int ipamd_run(struct ipamd *d, struct err *err)
 	while (!d->stop) {
 		int64_t now_us = clock_now(&clock_boot);
 		int64_t wake_us = ipamd_reconcile(d, now_us);
-		int64_t metrics_us = d->metrics ? metrics_run(d->metrics) : INT64_MAX;
 
-		arm_timer(d, metrics_us == INT64_MAX ? wake_us : clock_earlier(wake_us, now_us + metrics_us));
+		run_metrics(d, now_us);
+		arm_timer(d, clock_earlier(wake_us, d->metrics_due_us));
 		n = epoll_wait(d->epoll_fd, events, EVENTS_PER_TURN, -1);
 		if (n < 0 && errno != EINTR)
 			return err_set_errno(err, ERR_BUG, "ipamd", errno, "epoll_wait");

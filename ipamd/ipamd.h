@@ -91,6 +91,8 @@ struct ipamd {
 
 	int epoll_fd;
 	struct loop_item signal_item, timer_item, executor_item, netlink_item, nft_item, metrics_item;
+	int64_t armed_us;       /* when the timer will ring; 0: nobody knows */
+	int64_t metrics_due_us; /* when the metrics page has something to do */
 	bool stop;
 
 	/* what we know */

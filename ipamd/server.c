@@ -71,7 +71,8 @@ struct server {
 	const struct server_ops *ops;
 	void *ctx;
 	uint64_t refused;
-	unsigned next_slot;
+	unsigned next_slot;  /* behind the one that was taken last */
+	unsigned open_count; /* of conns that are not FREE */
 	char path[SERVER_PATH_MAX];
 	struct server_conn conns[SERVER_CONNS_MAX];
 };
@@ -84,6 +85,7 @@ static void conn_close(struct server_conn *conn)
 	cleanup_close(&conn->item.fd);
 	free(conn->in);
 	free(conn->out);
+	conn->server->open_count -= conn->state != CONN_FREE;
 	*conn = (struct server_conn){ .item = { LOOP_CONN, -1 }, .server = conn->server };
 }
 
@@ -314,6 +316,7 @@ static void adopt(struct server *server, int fd, int64_t now_us)
 		refuse_full(server, fd);
 		return;
 	}
+	server->open_count++;
 	conn->item.fd = fd;
 	conn->state = CONN_READING;
 	conn->deadline_us = now_us + SERVER_READ_US;
@@ -355,10 +358,14 @@ void server_accept(struct server *server, int64_t now_us)
 int64_t server_tick(struct server *server, int64_t now_us)
 {
 	int64_t next_us = INT64_MAX;
+	unsigned left = server->open_count;
 
-	for (unsigned i = 0; i < SERVER_CONNS_MAX; i++) {
-		struct server_conn *conn = &server->conns[i];
+	/* From the latest back: what is open is nearly always among the last few. */
+	for (unsigned i = 1; i <= SERVER_CONNS_MAX && left > 0; i++) {
+		struct server_conn *conn =
+			&server->conns[(server->next_slot + SERVER_CONNS_MAX - i) % SERVER_CONNS_MAX];
 
+		left -= conn->state != CONN_FREE;
 		if (conn->state == CONN_READING && conn->deadline_us <= now_us)
 			conn_protocol_error(conn, "request was not complete in time");
 		if (conn->state == CONN_WRITING && conn->deadline_us == 0)
