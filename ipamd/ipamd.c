@@ -111,7 +111,7 @@ static int open_host(struct ipamd *d, struct err *err)
 	struct err why;
 
 	if (net_open(&d->net, err) < 0 || hostnet_open(&config, &d->hostnet, err) < 0 ||
-	    net_monitor_open(&d->monitor, err) < 0)
+	    net_monitor_open(HOSTNET_POD_LINKS, &d->monitor, err) < 0)
 		return -1;
 	if (hostnet_conflicts(d->hostnet, report_conflict, NULL, &why) < 0 ||
 	    hostnet_mark_conflicts(d->config.mark_mask, clock_now(&clock_boot) + CONFLICTS_US, report_conflict, NULL,

@@ -283,8 +283,9 @@ struct net_event {
 	struct net_rule rule;   /* RULE_GONE */
 	struct net_addr addr;   /* ADDR_GONE */
 };
-/** net_monitor_open() - links, and removed routes, rules and addresses of the calling thread's namespace. */
-int net_monitor_open(struct net_monitor **ret, struct err *err);
+/** net_monitor_open() - links, and removed routes, rules and addresses of the calling thread's namespace.
+ *  @quiet: how the names of links begin that may be born and set up without a word; NULL: none. */
+int net_monitor_open(const char *quiet, struct net_monitor **ret, struct err *err);
 /** net_monitor_close() - NULL is fine. */
 void net_monitor_close(struct net_monitor *monitor);
 /** net_monitor_fd() - borrowed, non-blocking, for epoll. */

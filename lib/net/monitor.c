@@ -3,19 +3,25 @@
  * DOC: watching
  *
  * One non-blocking socket in the groups of links, addresses, routes, rules and sysctls. Only what somebody may have to
- * repair is passed on: links and sysctls as they change, and the other things when they go. What comes new of those is
- * dropped by the kernel (a filter), or each pod that is wired would wake the loop five times for nothing. What the socket
- * could not hold is reported as OVERFLOW, after which only a fresh look at everything is worth anything.
+ * repair is passed on: links and sysctls as they change, and the other things when they go. What the socket could not hold
+ * is reported as OVERFLOW, after which only a fresh look at everything is worth anything.
+ *
+ * What nobody will look at is dropped by the kernel, by a filter on the socket, or each pod that is wired would wake the
+ * loop up to nine times for nothing, often on the very CPU that wires it: new routes, addresses and rules; what a new link
+ * is born with; that a pod's host end is there and up, of which only the carrier's coming is left.
  *
  * The kernel does not announce IPv4 routes and addresses that die with their link, nor does it announce the route that
  * a replacement took the place of; the link's own event, or the next look at everything, has to do.
  */
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/if.h>
 #include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "net_internal.h"
@@ -24,6 +30,7 @@
 	(1 << 20)            /* bytes in the kernel: about 1,000 link events, a burst of 100 pods tearing down   \
 				    */
 #define MONITOR_READ_MAX 256 /* datagrams of one read: at most 1 ms of the loop */
+#define FILTER_MAX       64  /* instructions; 24 and two for each letter of a name */
 
 struct net_monitor {
 	int fd; /* owned */
@@ -35,24 +42,112 @@ static const int groups[] = {
 	RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE,   RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF,
 };
 
-/* A datagram of these groups holds one message. A kernel without filters shows everything, which event_from() passes over. */
-static void drop_what_is_new(int fd)
-{
-	struct sock_filter code[] = {
-		/* Loads are big-endian, a netlink header is not. */
-		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWROUTE), 2, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWADDR), 1, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(RTM_NEWRULE), 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, 0),
-		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
-	};
-	const struct sock_fprog filter = { .len = ARRAY_SIZE(code), .filter = code };
+/* ---- what the kernel does not tell us ---- */
 
-	(void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+/* Where a jump of the filter leads; real offsets are smaller. */
+enum label { NEXT = 0, NETCONF = 200, LINK, NAME, DROP, KEEP };
+
+struct filter {
+	struct sock_filter code[FILTER_MAX];
+	unsigned short len;
+	uint8_t at[KEEP + 1]; /* by label: index of its first instruction */
+};
+
+static void add(struct filter *f, unsigned code, uint32_t k, enum label yes, enum label no)
+{
+	assert(f->len < FILTER_MAX);
+	f->code[f->len++] = (struct sock_filter){ (uint16_t)code, (uint8_t)yes, (uint8_t)no, k };
 }
 
-static int monitor_join(struct net_monitor *monitor, struct err *err)
+static void load(struct filter *f, unsigned size, size_t offset)
+{
+	add(f, BPF_LD | BPF_ABS | size, (uint32_t)offset, NEXT, NEXT);
+}
+
+static void jump(struct filter *f, unsigned test, uint32_t k, enum label yes, enum label no)
+{
+	add(f, BPF_JMP | BPF_K | test, k, yes, no);
+}
+
+static void mark(struct filter *f, enum label label)
+{
+	f->at[label] = (uint8_t)f->len;
+}
+
+/* Where the attribute stands in the message whose attributes begin at @from; 0 when there is none. */
+static void load_attr(struct filter *f, uint32_t from, uint32_t attr)
+{
+	add(f, BPF_LD | BPF_IMM, from, NEXT, NEXT);
+	add(f, BPF_LDX | BPF_IMM, attr, NEXT, NEXT);
+	add(f, BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_NLATTR), NEXT, NEXT);
+}
+
+/* The values that a new link is born with are no change: event_sysctl() knows them by the same mark. */
+static void filter_netconf(struct filter *f)
+{
+	static_assert(sizeof(struct netconfmsg) <= NLMSG_ALIGNTO, "attributes stand behind one unit");
+	mark(f, NETCONF);
+	load_attr(f, sizeof(struct nlmsghdr) + NLMSG_ALIGNTO, NETCONFA_MC_FORWARDING);
+	jump(f, BPF_JEQ, 0, KEEP, DROP);
+}
+
+/* Born, or up now and not before; and of such a name. */
+static void filter_link(struct filter *f, const char *quiet)
+{
+	mark(f, LINK);
+	load(f, BPF_W, sizeof(struct nlmsghdr) + offsetof(struct ifinfomsg, ifi_change));
+	jump(f, BPF_JEQ, UINT32_MAX, NAME, NEXT);
+	jump(f, BPF_JSET, htonl(IFF_UP), NEXT, KEEP);
+	load(f, BPF_W, sizeof(struct nlmsghdr) + offsetof(struct ifinfomsg, ifi_flags));
+	jump(f, BPF_JSET, htonl(IFF_UP), NAME, KEEP);
+	mark(f, NAME);
+	load_attr(f, sizeof(struct nlmsghdr) + sizeof(struct ifinfomsg), IFLA_IFNAME);
+	jump(f, BPF_JEQ, 0, KEEP, NEXT);
+	add(f, BPF_MISC | BPF_TAX, 0, NEXT, NEXT);
+	for (uint32_t i = 0; quiet[i]; i++) {
+		add(f, BPF_LD | BPF_B | BPF_IND, (uint32_t)sizeof(struct nlattr) + i, NEXT, NEXT);
+		jump(f, BPF_JEQ, (uint8_t)quiet[i], NEXT, KEEP);
+	}
+}
+
+static void resolve(struct filter *f)
+{
+	for (unsigned i = 0; i < f->len; i++) {
+		struct sock_filter *at = &f->code[i];
+
+		at->jt = at->jt >= NETCONF ? (uint8_t)(f->at[at->jt] - i - 1) : at->jt;
+		at->jf = at->jf >= NETCONF ? (uint8_t)(f->at[at->jf] - i - 1) : at->jf;
+	}
+}
+
+/* A datagram of these groups holds one message. A kernel without filters tells everything, and the reader passes it over.
+ * Loads are big-endian, a netlink header is not. */
+static void filter_attach(int fd, const char *quiet)
+{
+	struct filter f = { .len = 0 };
+	struct sock_fprog program = { .filter = f.code };
+
+	load(&f, BPF_H, offsetof(struct nlmsghdr, nlmsg_type));
+	jump(&f, BPF_JEQ, htons(RTM_NEWROUTE), DROP, NEXT);
+	jump(&f, BPF_JEQ, htons(RTM_NEWADDR), DROP, NEXT);
+	jump(&f, BPF_JEQ, htons(RTM_NEWRULE), DROP, NEXT);
+	jump(&f, BPF_JEQ, htons(RTM_NEWNETCONF), NETCONF, NEXT);
+	jump(&f, BPF_JEQ, htons(RTM_NEWLINK), quiet ? LINK : KEEP, KEEP);
+	filter_netconf(&f);
+	if (quiet)
+		filter_link(&f, quiet);
+	mark(&f, DROP);
+	add(&f, BPF_RET | BPF_K, 0, NEXT, NEXT);
+	mark(&f, KEEP);
+	add(&f, BPF_RET | BPF_K, UINT32_MAX, NEXT, NEXT);
+	resolve(&f);
+	program.len = f.len;
+	(void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
+/* ---- the socket ---- */
+
+static int monitor_join(struct net_monitor *monitor, const char *quiet, struct err *err)
 {
 	int size = MONITOR_RECV_BUF;
 
@@ -60,18 +155,19 @@ static int monitor_join(struct net_monitor *monitor, struct err *err)
 	 */
 	if (setsockopt(monitor->fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
 		(void)setsockopt(monitor->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	drop_what_is_new(monitor->fd);
+	filter_attach(monitor->fd, quiet);
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
 		if (setsockopt(monitor->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i], sizeof(groups[i])) < 0)
 			return net_fail(err, -errno, NULL, "watch rtnetlink group %d", groups[i]);
 	return 0;
 }
 
-int net_monitor_open(struct net_monitor **ret, struct err *err)
+int net_monitor_open(const char *quiet, struct net_monitor **ret, struct err *err)
 {
 	struct net_monitor *monitor = malloc(sizeof(*monitor));
 	int rc;
 
+	assert(!quiet || strlen(quiet) < NET_IFNAME_SIZE);
 	if (!monitor)
 		return net_fail(err, -ENOMEM, NULL, "open netlink monitor");
 	monitor->fd = net_sock_new(NETLINK_ROUTE, SOCK_NONBLOCK);
@@ -80,7 +176,7 @@ int net_monitor_open(struct net_monitor **ret, struct err *err)
 		free(monitor);
 		return net_fail(err, rc, NULL, "open netlink monitor");
 	}
-	if (monitor_join(monitor, err) < 0) {
+	if (monitor_join(monitor, quiet, err) < 0) {
 		net_monitor_close(monitor);
 		return -1;
 	}

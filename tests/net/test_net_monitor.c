@@ -52,7 +52,7 @@ static struct seen wait_for(struct net_monitor *monitor, enum net_event_kind kin
 
 static int open_monitor(void *arg, struct err *err)
 {
-	return net_monitor_open(arg, err);
+	return net_monitor_open("bth", arg, err);
 }
 
 static struct net_monitor *monitor_of(int netns_fd)
@@ -135,7 +135,7 @@ static void test_net_monitor__route_rule_and_address_vanish(void **state)
 static void test_net_monitor__what_comes_new_is_not_heard(void **state)
 {
 	const struct world *w = *state;
-	int oif = world_pair(w->a, "eth0", "p0");
+	const int oif = 1; /* lo, about which the kernel has no word of its own */
 	const struct ipaddr addr = addr_of("10.0.1.5"), addr6 = addr_of("2001:db8::5");
 	const struct net_route v4 = { .dst = prefix_from("10.0.1.17/32"), .oif = oif, .protocol = BERTH_RTPROT };
 	const struct net_route v6 = { .dst = prefix_from("2001:db8::6/128"), .oif = oif, .protocol = BERTH_RTPROT };
@@ -172,6 +172,45 @@ static void test_net_monitor__birth_of_a_link_is_told_from_a_change(void **state
 	assert_false(seen.last.born);
 }
 
+/* A VXLAN has a carrier for ever: the kernel has no word of its own about it, at whatever time. */
+static void test_net_monitor__quiet_links_are_born_and_come_up_without_a_word(void **state)
+{
+	const struct world *w = *state;
+	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
+	struct seen seen = { .kind = NET_EVENT_LINK };
+
+	world_ip_do(w->a_name, "link add bth0 type vxlan id 7 dstport 4789");
+	world_ip_do(w->a_name, "link set bth0 up");
+	must(net_monitor_read(monitor, see, &seen, &err));
+	assert_int_equal(seen.total, 0);
+	world_ip_do(w->a_name, "link set bth0 address 02:00:00:00:00:77");
+	seen = wait_for(monitor, NET_EVENT_LINK, "bth0");
+	assert_int_equal(seen.last.link.mac.bytes[5], 0x77);
+	world_ip_do(w->a_name, "link set bth0 down");
+	seen = wait_for(monitor, NET_EVENT_LINK, "bth0");
+	assert_false(seen.last.link.up);
+	world_ip_do(w->a_name, "link del bth0");
+	(void)wait_for(monitor, NET_EVENT_LINK_GONE, "bth0");
+}
+
+/* Only those that begin so. */
+static void test_net_monitor__other_links_are_heard(void **state)
+{
+	static const char *const names[] = { "bt", "bti0", "eth7", "xbth0", "btH0" };
+	const struct world *w = *state;
+	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
+	char words[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		(void)snprintf(words, sizeof(words), "link add %s type vxlan id %zu dstport 4789", names[i], i + 1);
+		world_ip_do(w->a_name, words);
+		assert_true(wait_for(monitor, NET_EVENT_LINK, names[i]).last.born);
+		(void)snprintf(words, sizeof(words), "link set %s up", names[i]);
+		world_ip_do(w->a_name, words);
+		assert_true(wait_for(monitor, NET_EVENT_LINK, names[i]).last.link.up);
+	}
+}
+
 static int write_sysctl(void *arg, struct err *err)
 {
 	(void)err;
@@ -183,12 +222,16 @@ static void test_net_monitor__sysctls_that_change(void **state)
 	const struct world *w = *state;
 	_cleanup_monitor_ struct net_monitor *monitor = NULL;
 	struct seen seen = { .kind = NET_EVENT_SYSCTL };
+	struct pollfd pfd = { .events = POLLIN };
 	char rp_filter[] = "net/ipv4/conf/eth7/rp_filter", forwarding[] = "net/ipv6/conf/all/forwarding";
 
 	monitor = monitor_of(w->a_fd);
+	pfd.fd = net_monitor_fd(monitor);
+	world_ip_do(w->a_name, "link add bth0 type vxlan id 7 dstport 4789");
+	assert_int_equal(poll(&pfd, 1, 0), 0); /* the values that a new link is born with are no change */
 	(void)world_pair(w->a, "eth7", "p7");
 	must(net_monitor_read(monitor, see, &seen, &err));
-	assert_int_equal(seen.count, 0); /* the values that a new link is born with are no change */
+	assert_int_equal(seen.count, 0);
 	must(netns_run(w->a_fd, write_sysctl, rp_filter, &err));
 	(void)wait_for(monitor, NET_EVENT_SYSCTL, "");
 	must(netns_run(w->a_fd, write_sysctl, forwarding, &err));
@@ -336,6 +379,8 @@ int main(void)
 		world_test(test_net_monitor__route_rule_and_address_vanish),
 		world_test(test_net_monitor__what_comes_new_is_not_heard),
 		world_test(test_net_monitor__birth_of_a_link_is_told_from_a_change),
+		world_test(test_net_monitor__quiet_links_are_born_and_come_up_without_a_word),
+		world_test(test_net_monitor__other_links_are_heard),
 		world_test(test_net_monitor__sysctls_that_change),
 		world_test(test_net_nft_watch__who_touched_the_table_last),
 		world_test(test_net_monitor_read__nothing_there),
