@@ -119,7 +119,7 @@ struct ends {
 	int host, pod;
 };
 
-static void look_at_link(const struct nlmsghdr *hdr, struct ends *ret)
+static void look_at_link(struct nlmsghdr *hdr, struct ends *ret)
 {
 	const struct ifinfomsg *ifi = NLMSG_DATA(hdr);
 	const unsigned char *at = (const unsigned char *)ifi + NLMSG_ALIGN(sizeof(*ifi));
