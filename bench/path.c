@@ -176,7 +176,8 @@ static void apply(const struct node *node, struct hostnet_nic *nics)
 				   .block_count = node->pods,
 				   .local_prefixes = &local,
 				   .local_count = 1,
-				   .snat_to = nics[0].primary_addr };
+				   .snat_to = nics[0].primary_addr,
+				   .source_check = true };
 	_cleanup_strbuf_ struct strbuf text = { 0 };
 	struct hostnet *hostnet = NULL;
 

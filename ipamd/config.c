@@ -162,7 +162,8 @@ static int print_value(const struct setting *setting, const json_t *value, struc
 	else if (json_is_boolean(value) && kind == &kind_bool)
 		strbuf_add(out, json_is_true(value) ? "true" : "false");
 	else if (json_is_array(value) &&
-		 (kind == &kind_prefixes || kind == &kind_families || kind == &kind_ids || kind == &kind_versions))
+		 (kind == &kind_prefixes || kind == &kind_families || kind == &kind_ids || kind == &kind_versions ||
+		  kind == &kind_namespaces))
 		return print_array(value, out);
 	else if (json_is_object(value) && kind == &kind_tags)
 		return print_object(value, out);

@@ -30,7 +30,7 @@ struct config_prefixes {
 
 #define CONFIG_IDS_MAX 16 /* EC2 allows 16 security groups on a NIC; subnets: one or two for each zone */
 
-/** struct config_ids - IDs of the cloud's objects, none twice. */
+/** struct config_ids - IDs of the cloud's objects or names of namespaces, none twice. */
 struct config_ids {
 	unsigned count;
 	char list[CONFIG_IDS_MAX][CLOUD_ID_SIZE];
@@ -107,6 +107,9 @@ struct config {
 	uint32_t rule_priority; /* rulePriority     BERTH_RULE_PRIORITY    1024: first of our fwmark rules */
 	uint32_t table_base;    /* tableBase        BERTH_TABLE_BASE       48640: NIC slot n uses table base + n */
 	uint32_t mtu;           /* mtu              BERTH_MTU              0 = the NIC's */
+	bool source_check;      /* sourceCheck      BERTH_SOURCE_CHECK     true: pods send under their own addresses */
+	bool metadata_guard; /* metadataGuard    BERTH_METADATA_GUARD   true: pods do not reach the metadata service */
+	struct config_ids metadata_allow; /* metadataAllow BERTH_METADATA_ALLOW "": namespaces whose pods do */
 };
 
 /**

@@ -84,7 +84,8 @@ void config_print_wanted(struct strbuf *out, const struct setting *setting);
 /* ---- config_parse.c ---- */
 
 extern const struct kind kind_text, kind_level, kind_pause, kind_bool, kind_number, kind_warm, kind_mask, kind_duration,
-	kind_prefixes, kind_mtu, kind_names, kind_versions, kind_families, kind_access, kind_ids, kind_tags;
+	kind_prefixes, kind_mtu, kind_names, kind_versions, kind_families, kind_access, kind_ids, kind_tags,
+	kind_namespaces;
 
 /* ---- config_check.c ---- */
 

@@ -369,6 +369,7 @@ const struct kind kind_versions = { parse_versions, "some of 0.3.0,0.3.1,0.4.0,1
 const struct kind kind_families = { parse_families, "ipv4, ipv6 or ipv4,ipv6" };
 const struct kind kind_access = { parse_access, "full, read or metadata" };
 const struct kind kind_ids = { parse_ids, "up to 16 IDs of letters, digits and _ . - / :" };
+const struct kind kind_namespaces = { parse_ids, "up to 16 namespaces" };
 const struct kind kind_tags = { parse_tags, "up to 40 tags like key=value, 127 and 255 bytes, no key that starts with "
 					    "aws: node.berth.io/ node.k8s.amazonaws.com/ cluster.k8s.amazonaws.com/" };
 static_assert(CONFIG_IDS_MAX == 16 && CLOUD_TAGS_MAX == 40 && CLOUD_TAG_KEY_MAX == 127 && CLOUD_TAG_VALUE_MAX == 255,

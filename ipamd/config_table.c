@@ -94,6 +94,12 @@ const struct setting config_settings[] = {
 	  "the NIC in slot n has routing table tableBase + n" },
 	{ "mtu", "BERTH_MTU", &kind_mtu, FIELD(mtu), "0", 576, 65535,
 	  "of secondary NICs and pods; 0: that of the primary NIC" },
+	{ "sourceCheck", "BERTH_SOURCE_CHECK", &kind_bool, FIELD(source_check), "true", 0, 0,
+	  "what a pod sends under another address than its own is dropped" },
+	{ "metadataGuard", "BERTH_METADATA_GUARD", &kind_bool, FIELD(metadata_guard), "true", 0, 0,
+	  "pods do not reach the cloud's metadata service, which gives the node's credentials to everybody" },
+	{ "metadataAllow", "BERTH_METADATA_ALLOW", &kind_namespaces, FIELD(metadata_allow), "", 0, 0,
+	  "namespaces whose pods reach it all the same" },
 };
 
 /* kind_number, kind_warm and kind_mask write 32 bits. */

@@ -158,6 +158,10 @@ struct nft_input {
 	struct ipaddr snat_to;                      /* the node's primary address; family 0: SNAT is done elsewhere */
 	const char (*pod_links)[LEASE_IFNAME_SIZE]; /* prefixes of names of host ends beside HOSTNET_POD_LINKS */
 	unsigned pod_link_count;
+	bool source_check;                     /* pods send under their own addresses alone */
+	const struct cloud_guarded *guarded;   /* as cloud_ops.guarded; NULL: pods may reach all of it */
+	const struct ipaddr *metadata_allowed; /* of pods that may reach what is guarded; of both families */
+	unsigned metadata_allowed_count;
 };
 /** nft_render() - the whole `table inet berth` as one atomic batch for `nft -f -`. Deterministic: equal input, equal
  * text. */

@@ -25,7 +25,8 @@ struct wanted {
 	struct prefix *blocks;
 	struct pool_block_ref *refs; /* the same blocks with their NIC, for nft */
 	struct hostnet_pod *pods;
-	unsigned blocks_alloc, pods_alloc;
+	struct ipaddr *allowed; /* of pods that may ask the metadata service */
+	unsigned blocks_alloc, pods_alloc, allowed_count, allowed_alloc;
 };
 
 static void wanted_done(struct wanted *w)
@@ -33,6 +34,7 @@ static void wanted_done(struct wanted *w)
 	free(w->blocks);
 	free(w->refs);
 	free(w->pods);
+	free(w->allowed);
 }
 
 static void *grow(void *array, unsigned *alloc, unsigned need, size_t size)
@@ -90,6 +92,19 @@ static int want_block(const struct pool_block_view *block, void *arg)
 	return 0;
 }
 
+static int want_allowed(struct wanted *w, const struct lease *lease)
+{
+	struct ipaddr *allowed = grow(w->allowed, &w->allowed_alloc, w->allowed_count + IP_FAMILIES, sizeof(*allowed));
+
+	if (!allowed)
+		return -ENOMEM;
+	w->allowed = allowed;
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		if (lease->addrs[i].family != IP_NONE)
+			w->allowed[w->allowed_count++] = lease->addrs[i];
+	return 0;
+}
+
 static int want_pod(const struct lease *lease, void *arg)
 {
 	struct wanted *w = arg;
@@ -111,7 +126,7 @@ static int want_pod(const struct lease *lease, void *arg)
 		lease_host_ifname(lease, pod->host_ifname);
 		w->want.pod_count++;
 	}
-	return 0;
+	return guards_allow(w->d, lease) ? want_allowed(w, lease) : 0;
 }
 
 static int collect(struct wanted *w)
@@ -145,6 +160,8 @@ static int render(struct ipamd *d, const struct wanted *w, struct strbuf *out)
 		.local_prefixes = local,
 		.pod_links = d->pod_links,
 		.pod_link_count = d->pod_link_count,
+		.metadata_allowed = w->allowed,
+		.metadata_allowed_count = w->allowed_count,
 	};
 
 	for (unsigned i = 0; i < d->identity->vpc_prefix_count; i++)
@@ -153,6 +170,7 @@ static int render(struct ipamd *d, const struct wanted *w, struct strbuf *out)
 		local[input.local_count++] = d->config.snat_exclude.list[i];
 	if (!d->config.external_snat)
 		input.snat_to = d->identity->primary_addr;
+	guards_fill(d, &input);
 	nft_render(&input, out);
 	return out->failed ? -ENOMEM : 0;
 }
@@ -383,6 +401,7 @@ void hostwork_lease_down(struct ipamd *d, const struct lease *lease)
 	char ifname[LEASE_IFNAME_SIZE];
 	struct err err;
 
+	guards_changed(d, lease);
 	lease_host_ifname(lease, ifname);
 	blocks_of(d, lease->addrs, blocks);
 	if (!lease->delegated && !(lease->host_ifname[0] && pool_leases(d->pool, has_same_name, ifname))) {

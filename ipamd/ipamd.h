@@ -332,6 +332,15 @@ void hostwork_learn_prefix(struct ipamd *d);
  *  Return: false if it cannot be: one of the node's own interfaces begins so, it is too short, or there are too many. */
 bool hostwork_learn_name(struct ipamd *d, const char *host_ifname);
 
+/* ---- guards.c ---- */
+
+/** guards_allow() - may the pod of this lease ask the metadata service, of which pods are kept off? */
+bool guards_allow(const struct ipamd *d, const struct lease *lease);
+/** guards_changed() - a lease came or went: the nft table is loaded again where it names that pod. */
+void guards_changed(struct ipamd *d, const struct lease *lease);
+/** guards_fill() - what the settings and the cloud say of it; the addresses of pods that may ask are the caller's. */
+void guards_fill(const struct ipamd *d, struct nft_input *input);
+
 /* ---- hostwatch.c ---- */
 
 /** hostwork_netlink() - read what rtnetlink tells; repairs are due soon after. */

@@ -19,4 +19,7 @@ bool nft_open_element(struct strbuf *out, const struct prefix *prefix, struct pr
 /** nft_close_elements() - end the set or map, with or without elements. */
 void nft_close_elements(struct strbuf *out, const struct prefix *last);
 
+/** nft_render_guards() - what pods are kept from: sources that are not theirs, the metadata service. nft_guard.c */
+void nft_render_guards(const struct nft_input *input, struct strbuf *out);
+
 #endif

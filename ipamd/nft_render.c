@@ -18,6 +18,7 @@
  *          source is still the primary address here; and what it sends under the address of a secondary NIC leaves by
  *          that NIC: new flows, and ICMPv6 errors, which Linux 6.18 sends under the address of the NIC that a packet
  *          came by. The primary NIC is where all else goes anyway, so nothing is marked, and routed twice, for it.
+ *   guards nft_guard.c: sources that are not the pod's own, the metadata service.
  *   post   postrouting 100: SNAT of pods' flows that leave by the primary NIC for addresses outside `local`.
  *
  * IPv6 is the same without SNAT: an address of the cloud's network is good outside it too, and only by the NIC that it
@@ -259,6 +260,7 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	render_nic_map(input, IP_V6, out);
 	render_local_set(input, out);
 	each_nic(input, out, render_nic_chain);
+	nft_render_guards(input, out);
 	strbuf_add(out, "\tchain early {\n\t\ttype filter hook prerouting priority -150; policy accept;\n");
 	each_nic(input, out, render_early);
 	strbuf_add(out, "\t}\n\tchain pre {\n\t\ttype filter hook prerouting priority -90; policy accept;\n");

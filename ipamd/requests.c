@@ -283,6 +283,8 @@ static int try_lease(struct ipamd *d, const struct proto_request *request, int64
 		pool_lease_undo(d->pool, &request->key, now_us);
 		return -1;
 	}
+	if (is_new)
+		guards_changed(d, lease);
 	*ret = lease;
 	return 1;
 }

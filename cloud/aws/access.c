@@ -51,11 +51,15 @@ static int no_sweep(_unused_ struct cloud *cloud, _unused_ int64_t deadline_us, 
 	return 0;
 }
 
+/* Not 169.254.169.253 (DNS), 169.254.169.123 (NTP) and 169.254.170.23 (the Pod Identity agent, which is on the node). */
+static const struct cloud_guarded guarded[] = { { "169.254.169.254", 0 }, { "fd00:ec2::254", 0 }, { NULL, 0 } };
+
 #define OPS(list_, assign_, recover_, release_, attach_, detach_, sweep_)                                              \
 	{                                                                                                              \
 		.name = "aws", .identify = aws_identify, .limits = aws_limits, .list = (list_), .assign = (assign_),   \
 		.recover = (recover_), .glance = aws_glance, .release = (release_), .attach = (attach_),               \
 		.detach = (detach_), .sweep = (sweep_), .stats = aws_stats, .stop = aws_stop, .free = aws_free,        \
+		.guarded = guarded,                                                                                    \
 	}
 
 static const struct cloud_ops ops[CLOUD_ACCESS_COUNT] = {

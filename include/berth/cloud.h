@@ -113,6 +113,12 @@ struct cloud_stats {
 	uint64_t throttle_wait_us; /* time spent waiting for the budget */
 };
 
+/** struct cloud_guarded - what a pod that the operator did not name must not reach: where the node's credentials are. */
+struct cloud_guarded {
+	const char *prefix; /* an address or prefix of either family; NULL ends the table */
+	uint16_t port;      /* of TCP; 0: everything but DNS (port 53) */
+};
+
 /** struct cloud_ops - one row per call; @deadline_us is clock_boot time. Errors: any class; see the provider. */
 struct cloud_ops {
 	const char *name; /* "aws" */
@@ -156,6 +162,7 @@ struct cloud_ops {
 	void (*stop)(struct cloud *cloud);
 	/** free - no call may be under way: stop, join the executors, then free. */
 	void (*free)(struct cloud *cloud);
+	const struct cloud_guarded *guarded; /* static; NULL: nothing */
 };
 
 /** struct cloud - the head of every provider's own struct. */

@@ -381,6 +381,10 @@ struct wish {
 	struct prefix blocks[8];
 	struct hostnet_pod pods[8];
 	struct hostnet_report report;
+	/* of the table: */
+	const struct cloud_guarded *guarded;
+	struct ipaddr allowed[4];
+	unsigned allowed_count;
 };
 
 static inline void add_pod(struct wish *wish, const char *addr, const char *host, bool bound)
@@ -443,6 +447,10 @@ static inline void nft_table(const struct wish *wish)
 		.local_prefixes = local,
 		.local_count = ARRAY_SIZE(local),
 		.snat_to = ip("10.0.0.10"),
+		.source_check = true,
+		.guarded = wish->guarded,
+		.metadata_allowed = wish->allowed,
+		.metadata_allowed_count = wish->allowed_count,
 	};
 	_cleanup_strbuf_ struct strbuf out = { 0 };
 

@@ -83,6 +83,8 @@ static void test_config_defaults__are_what_the_header_says(void **state)
 	assert_int_equal(c.access, CLOUD_ACCESS_FULL);
 	assert_true(c.subnet_discovery);
 	assert_int_equal(c.pod_subnets.count + c.pod_groups.count + c.nic_tags.count, 0);
+	assert_true(c.source_check && c.metadata_guard);
+	assert_int_equal(c.metadata_allow.count, 0);
 	assert_int_equal(c.pause, PAUSE_NONE);
 	assert_int_equal(c.cooldown_us, 30 * USEC_PER_SEC);
 	assert_int_equal(c.release_delay_us, 600 * USEC_PER_SEC);
@@ -285,6 +287,24 @@ static void test_config_load__modes_of_the_cloud(void **state)
 		assert_int_equal(load_env(ENV("BERTH_ACCESS", config_access_name(a)), &c, &err), 0);
 		assert_int_equal(c.access, a);
 	}
+}
+
+static void test_config_load__guards(void **state)
+{
+	struct config c;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(load_text("{\"sourceCheck\": false, \"metadataGuard\": false, "
+				   "\"metadataAllow\": [\"kube-system\", \"ci\"]}",
+				   &c, &err),
+			 0);
+	assert_false(c.source_check || c.metadata_guard);
+	assert_int_equal(c.metadata_allow.count, 2);
+	assert_string_equal(c.metadata_allow.list[1], "ci");
+	assert_int_equal(load_env(ENV("BERTH_METADATA_ALLOW", "kube-system, ci"), &c, &err), 0);
+	assert_int_equal(c.metadata_allow.count, 2);
+	assert_int_equal(load_env(ENV("BERTH_METADATA_ALLOW", "\"x\""), &c, &err), -1);
 }
 
 static void test_config_load__ids_that_are_too_many(void **state)
@@ -592,6 +612,7 @@ int main(void)
 		check_unit_test(test_config_load__pause),
 		check_unit_test(test_config_load__families),
 		check_unit_test(test_config_load__modes_of_the_cloud),
+		check_unit_test(test_config_load__guards),
 		check_unit_test(test_config_load__ids_that_are_too_many),
 		check_unit_test(test_config_load__tags),
 		check_unit_test(test_config_load__tags_at_their_limits),

@@ -156,6 +156,38 @@ static void other_mask(struct input *in)
 	in->nft.mark_mask = 0xff000000;
 }
 
+/* As a provider's table may be: whole addresses, ports, prefixes, both families. */
+static void guards(struct input *in)
+{
+	static const struct cloud_guarded guarded[] = { { "169.254.169.254", 0 }, { "fd00:ec2::254", 0 },
+							{ "168.63.129.16", 80 },  { "168.63.129.16", 32526 },
+							{ "169.254.0.0/24", 0 },  { NULL, 0 } };
+
+	named_pods(in);
+	in->nft.source_check = true;
+	in->nft.guarded = guarded;
+}
+
+static void guards_allowed(struct input *in)
+{
+	static struct ipaddr allowed[4];
+	static const char *const texts[] = { "10.0.0.21", "2001:db8:0:1::21", "10.0.0.11", "2001:db8:0:1:a::11" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		allowed[i] = ip(texts[i]);
+	guards(in);
+	in->nft.source_check = false;
+	in->nft.metadata_allowed = allowed;
+	in->nft.metadata_allowed_count = ARRAY_SIZE(allowed);
+}
+
+/* One family has no pod that may ask. */
+static void guards_allowed_v4(struct input *in)
+{
+	guards_allowed(in);
+	in->nft.metadata_allowed_count = 1;
+}
+
 static void nothing_yet(struct input *in)
 {
 	init(in);
@@ -174,6 +206,9 @@ static const struct {
 	{ "dual-stack", dual_stack },
 	{ "external-snat", external_snat },
 	{ "other-mask", other_mask },
+	{ "guards", guards },
+	{ "guards-allowed", guards_allowed },
+	{ "guards-allowed-v4", guards_allowed_v4 },
 	{ "nothing-yet", nothing_yet },
 };
 
@@ -238,6 +273,22 @@ static void test_nft_render__what_overlaps_appears_once(void **state)
 	a = render(&in);
 	add_local(&in, "10.0.3.0/24");
 	add_local(&in, "10.0.0.0/16");
+	b = render(&in);
+	assert_string_equal(a, b);
+}
+
+static void test_nft_render__order_of_allowed_pods_does_not_matter(void **state)
+{
+	_cleanup_free_ char *a = NULL, *b = NULL;
+	struct ipaddr turned[4];
+	struct input in;
+
+	(void)state;
+	guards_allowed(&in);
+	a = render(&in);
+	for (unsigned i = 0; i < ARRAY_SIZE(turned); i++)
+		turned[i] = in.nft.metadata_allowed[ARRAY_SIZE(turned) - 1 - i];
+	in.nft.metadata_allowed = turned;
 	b = render(&in);
 	assert_string_equal(a, b);
 }
@@ -521,6 +572,7 @@ int main(void)
 		check_unit_test(test_nft_render__golden),
 		check_unit_test(test_nft_render__order_does_not_matter),
 		check_unit_test(test_nft_render__what_overlaps_appears_once),
+		check_unit_test(test_nft_render__order_of_allowed_pods_does_not_matter),
 		check_unit_test(test_nft_render__names_that_would_be_syntax),
 		check_unit_test(test_nft_render__slot_without_a_mark),
 		check_unit_test(test_hostnet_mark__fills_the_mask),
