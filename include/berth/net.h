@@ -332,4 +332,41 @@ struct net_nft_mark {
 int net_nft_marks(const char *skip_table, int64_t deadline_us, int (*fn)(const struct net_nft_mark *mark, void *arg),
 		  void *arg, struct err *err);
 
+/* ---- who else decides about what the node forwards ---- */
+
+#define NET_CHAIN_NAME_SIZE 64 /* longer names, up to nft's 255, are cut: for people to read */
+#define NET_CHAINS_MAX      16 /* base chains that a packet passes on its way through a node; two or three are usual */
+#define NET_LINK_KINDS_MAX  8
+
+/** struct net_forward_ask - whose links are looked for in chains, and how rules of ours are told. */
+struct net_forward_ask {
+	const char *own_table; /* of family inet; passed over */
+	const char *mark;      /* the comment of our rules */
+	unsigned link_count;
+	const char *links[NET_LINK_KINDS_MAX]; /* how names of our links begin */
+};
+
+/** struct net_closed_chain - a chain of others that says no to what none of its rules decides about. */
+struct net_closed_chain {
+	bool legacy;    /* of iptables-legacy; else of nft, iptables-nft included */
+	uint8_t family; /* enum ip_family; IP_NONE: inet, both */
+	char table[NET_CHAIN_NAME_SIZE], name[NET_CHAIN_NAME_SIZE];
+	uint64_t last; /* its last rule says no: the handle (legacy: the number) of that one; 0: its policy does */
+	bool named;    /* a rule of the table that is not ours speaks of our links: somebody has decided about them */
+	uint32_t from, to; /* bit i: a rule of ours lets pass what comes from, or goes to, links[i] */
+};
+
+/** struct net_closed_chains - those that were found. */
+struct net_closed_chains {
+	unsigned count;
+	struct net_closed_chain list[NET_CHAINS_MAX];
+};
+
+/** net_nft_closed() - nft base chains of hook forward, of families ip, ip6 and inet, behind those in @chains.
+ *  Errors: RETRY when the rules change faster than they can be read. Context: any thread; opens its own socket. */
+int net_nft_closed(const struct net_forward_ask *ask, struct net_closed_chains *chains, struct err *err);
+/** net_legacy_closed() - FORWARD of the filter tables of iptables-legacy, behind those in @chains. A table that nobody uses
+ *  is not loaded by this. Context: any thread. */
+int net_legacy_closed(const struct net_forward_ask *ask, struct net_closed_chains *chains, struct err *err);
+
 #endif
