@@ -168,6 +168,19 @@ static void draw_blocked(const struct ctl *ctl, const json_t *state)
 		(void)fprintf(ctl->out, "    %s\n", text_of(blocked, "error"));
 }
 
+static void draw_problems(const struct ctl *ctl, const json_t *state)
+{
+	const json_t *problem;
+	size_t i;
+
+	json_array_foreach (json_object_get(state, "problems"), i, problem) {
+		paint(ctl, COLOUR_RED, "  cut off: ");
+		(void)fprintf(ctl->out, "%s\n    %s\n", text_of(problem, "what"), text_of(problem, "hint"));
+		if (*text_of(problem, "error"))
+			(void)fprintf(ctl->out, "    %s\n", text_of(problem, "error"));
+	}
+}
+
 static void draw_pause(const struct ctl *ctl, const json_t *state)
 {
 	const char *pause = text_of(state, "pause"), *access = text_of(state, "access");
@@ -200,6 +213,7 @@ int status_draw(const struct ctl *ctl, const struct json_t *state, struct err *e
 	draw_sums(ctl, state);
 	draw_pause(ctl, state);
 	draw_blocked(ctl, state);
+	draw_problems(ctl, state);
 	return 0;
 }
 

@@ -100,6 +100,8 @@ const struct setting config_settings[] = {
 	  "pods do not reach the cloud's metadata service, which gives the node's credentials to everybody" },
 	{ "metadataAllow", "BERTH_METADATA_ALLOW", &kind_namespaces, FIELD(metadata_allow), "", 0, 0,
 	  "namespaces whose pods reach it all the same" },
+	{ "forwardAccept", "BERTH_FORWARD_ACCEPT", &kind_bool, FIELD(forward_accept), "true", 0, 0,
+	  "where FORWARD of iptables (of Docker, say) drops what it does not know, pods' packets are let pass there" },
 };
 
 /* kind_number, kind_warm and kind_mask write 32 bits. */

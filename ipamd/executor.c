@@ -12,6 +12,7 @@
 #include "berth/clock.h"
 #include "berth/net.h"
 #include "berth/str.h"
+#include "ipamd/forward.h"
 #include "ipamd/hostnet.h"
 
 enum lane { LANE_CHANGE, LANE_READ, LANE_NFT, LANE_LINK, LANE_FLOWS, LANE_COUNT };
@@ -101,7 +102,7 @@ static enum lane lane_of(enum job_kind kind)
 		[JOB_SWEEP] = LANE_READ,     [JOB_GLANCE] = LANE_READ,    [JOB_ASSIGN] = LANE_CHANGE,
 		[JOB_RECOVER] = LANE_CHANGE, [JOB_RELEASE] = LANE_CHANGE, [JOB_ATTACH] = LANE_CHANGE,
 		[JOB_DETACH] = LANE_CHANGE,  [JOB_NFT] = LANE_NFT,        [JOB_LINK_DEL] = LANE_LINK,
-		[JOB_CT_FLUSH] = LANE_FLOWS,
+		[JOB_CT_FLUSH] = LANE_FLOWS, [JOB_FORWARD] = LANE_LINK,
 	};
 
 	static_assert(ARRAY_SIZE(lanes) == JOB_KIND_COUNT, "a lane per job kind");
@@ -152,6 +153,8 @@ static int job_run(struct cloud *cloud, struct job *job)
 				    &job->err);
 	case JOB_GLANCE:
 		return ops->glance(cloud, job->deadline_us, &job->view, &job->err);
+	case JOB_FORWARD:
+		return forward_look(job->forward, job->deadline_us, &job->err);
 	case JOB_KIND_COUNT:
 		break;
 	}

@@ -9,7 +9,7 @@
  *   change   ASSIGN RECOVER RELEASE ATTACH DETACH   16 threads: every NIC of the largest instances at once
  *   read     IDENTIFY LIMITS LIST SWEEP GLANCE       3
  *   nft      NFT                                     1, so in order
- *   link     LINK_DEL                                4
+ *   link     LINK_DEL FORWARD                        4
  *   flows    CT_FLUSH                                1, so in order
  *
  * A thread is started when a job finds none of its lane free, and stays: an idle one costs its stack. Jobs of a lane start
@@ -26,6 +26,7 @@
 #include "berth/proto.h"
 
 struct executor;
+struct forward;
 
 enum job_kind {
 	JOB_IDENTIFY,
@@ -41,6 +42,7 @@ enum job_kind {
 	JOB_CT_FLUSH, /* forget the tracked flows of addresses */
 	JOB_RECOVER,  /* exactly these blocks on a NIC again */
 	JOB_GLANCE,   /* what the metadata service tells */
+	JOB_FORWARD,  /* who else decides about what is forwarded */
 	JOB_KIND_COUNT
 };
 const char *job_kind_name(enum job_kind kind);
@@ -60,6 +62,7 @@ struct job {
 	char token[64];                       /* ATTACH */
 	int64_t intent;                       /* of the store; 0 = none */
 	char *batch;                          /* NFT; owned */
+	struct forward *forward;              /* FORWARD: asked and found; owned */
 	char ifname[LEASE_IFNAME_SIZE];       /* LINK_DEL */
 	int ifindex; /* LINK_DEL: of a link whose name may be another pod\'s by now; 0: by name */
 	/* the result: */

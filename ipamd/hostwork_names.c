@@ -30,6 +30,7 @@ static bool learn_prefix(struct ipamd *d, const char *prefix, const char *host_i
 		return false;
 	}
 	(void)str_copy(d->pod_links[d->pod_link_count++], LEASE_IFNAME_SIZE, prefix);
+	d->forward_due_us = 0;
 	return true;
 }
 

@@ -226,6 +226,8 @@ static void on_nft(struct ipamd *d, int64_t now_us)
 		log_warn("cannot read nft events", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 		return;
 	}
+	if (touch.forward || touch.lost)
+		forwardwork_soon(d, now_us);
 	if (touch.touched)
 		d->nft_toucher = touch.by;
 	/* Our own load may be what was too much, so only what came beside it counts. */

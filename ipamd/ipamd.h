@@ -37,6 +37,7 @@
 #include "ipamd/store.h"
 
 struct confirm;
+struct forward;
 struct json_t;
 struct strbuf;
 
@@ -137,6 +138,10 @@ struct ipamd {
 	uint32_t nft_toucher; /* who touched our table last, since we last began to load it; 0 = nobody yet */
 	char pod_links[HOSTNET_NAMES_MAX][LEASE_IFNAME_SIZE]; /* how names of host ends begin that were asked for */
 	unsigned pod_link_count;
+	struct forward *forward; /* what the last look at others' chains found; owned; NULL = none yet */
+	int64_t forward_due_us, forward_last_us; /* the next look, the last one */
+	unsigned forward_blind;                  /* how often rules of ours were not to be found where they were put */
+	bool forward_unread;                     /* the last one failed, which was told */
 
 	/* who waits */
 	struct waiter *waiters, **waiters_tail;
@@ -340,6 +345,15 @@ bool guards_allow(const struct ipamd *d, const struct lease *lease);
 void guards_changed(struct ipamd *d, const struct lease *lease);
 /** guards_fill() - what the settings and the cloud say of it; the addresses of pods that may ask are the caller's. */
 void guards_fill(const struct ipamd *d, struct nft_input *input);
+
+/* ---- forwardwork.c ---- */
+
+/** forwardwork_reconcile() - look at the chains of others when that is due. Return: next deadline. */
+int64_t forwardwork_reconcile(struct ipamd *d, int64_t now_us);
+/** forwardwork_finish() - a look came back: tells what is new, keeps what was found. */
+void forwardwork_finish(struct ipamd *d, struct job *job);
+/** forwardwork_soon() - something changed that the next look should not wait a minute for. */
+void forwardwork_soon(struct ipamd *d, int64_t now_us);
 
 /* ---- hostwatch.c ---- */
 

@@ -10,7 +10,7 @@ static const char *const job_names[] = {
 	[JOB_IDENTIFY] = "identify", [JOB_LIMITS] = "limits",    [JOB_LIST] = "list",        [JOB_SWEEP] = "sweep",
 	[JOB_ASSIGN] = "assign",     [JOB_RELEASE] = "release",  [JOB_ATTACH] = "attach",    [JOB_DETACH] = "detach",
 	[JOB_NFT] = "nft",           [JOB_LINK_DEL] = "linkdel", [JOB_CT_FLUSH] = "ctflush", [JOB_RECOVER] = "recover",
-	[JOB_GLANCE] = "glance",
+	[JOB_GLANCE] = "glance",     [JOB_FORWARD] = "forward",
 };
 static_assert(ARRAY_SIZE(job_names) == JOB_KIND_COUNT, "a name per job kind");
 
@@ -30,5 +30,6 @@ void job_done(struct job *job)
 	free(job->blocks);
 	free(job->addrs);
 	free(job->batch);
+	free(job->forward);
 	memset(job, 0, sizeof(*job));
 }

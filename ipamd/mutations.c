@@ -498,6 +498,7 @@ static void finish(struct ipamd *d, struct job *job, int64_t now_us)
 	case JOB_NFT:
 	case JOB_LINK_DEL:
 	case JOB_CT_FLUSH:
+	case JOB_FORWARD:
 	case JOB_KIND_COUNT:
 		break;
 	}

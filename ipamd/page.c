@@ -9,6 +9,7 @@
 #include "berth/clock.h"
 #include "berth/str.h"
 #include "berth/version.h"
+#include "ipamd/forward.h"
 
 static void gauge(struct strbuf *out, const char *name, const char *help, uint64_t value)
 {
@@ -163,6 +164,8 @@ void page_render(void *ctx, struct strbuf *out)
 	cloud(d, out);
 	counter(out, "berth_host_repairs_total", "Routes and rules added or removed to make the kernel match.",
 		d->stats.repairs);
+	gauge(out, "berth_forward_closed", "Chains of other firewalls that cut pods off.",
+	      d->forward ? d->forward->problem_count : 0);
 	counter(out, "berth_leases_reclaimed_total", "Leases taken back without a DEL.", d->stats.reclaimed);
 	counter(out, "berth_leases_adopted_total", "Pods that only the kernel knew at start.", d->stats.adopted);
 }

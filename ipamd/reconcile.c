@@ -67,6 +67,7 @@ int64_t ipamd_reconcile(struct ipamd *d, int64_t now_us)
 	int64_t wake = flush_due(d, now_us);
 
 	wake = clock_earlier(wake, hostwork_reconcile(d, now_us));
+	wake = clock_earlier(wake, forwardwork_reconcile(d, now_us));
 	wake = clock_earlier(wake, spool_replay_due(d, now_us));
 	wake = clock_earlier(wake, reclaim_due(d, now_us));
 	wake = clock_earlier(wake, requests_serve_waiters(d, now_us));
@@ -99,6 +100,9 @@ static void finish(struct ipamd *d, struct job *job, int64_t now_us)
 		if (job->rc < 0)
 			log_warn("cannot delete a pod's link", "link=%s " LOG_ERR_FMT, job->ifname,
 				 LOG_ERR_ARGS(&job->err));
+		return;
+	case JOB_FORWARD:
+		forwardwork_finish(d, job);
 		return;
 	case JOB_IDENTIFY:
 	case JOB_LIMITS:

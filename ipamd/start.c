@@ -55,6 +55,7 @@ void ipamd_free(struct ipamd *d)
 	free(d->suspects);
 	free(d->nft_applied);
 	free(d->nft_running);
+	free(d->forward);
 	free(d);
 }
 

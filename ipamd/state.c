@@ -17,6 +17,7 @@
  *   blocks[]   {prefix, state, addresses[]}
  *   addresses[] {addr, state} and when leased {pod, container, ifname, lease, age_ms}
  *   blocked    {reason, hint, error}                              only while something keeps the pool from growing
+ *   problems[] {what, hint, error}                                only while others of this node cut pods off
  */
 #include "ipamd/ipamd.h"
 
@@ -27,6 +28,7 @@
 
 #include "berth/clock.h"
 #include "berth/version.h"
+#include "ipamd/forward.h"
 
 static const char *const busy_names[] = { [NIC_IDLE] = "",
 					  [NIC_BUSY_ASSIGN] = "assign",
@@ -184,6 +186,22 @@ static void set_blocked(const struct ipamd *d, json_t *obj)
 					    fail_reason_hint(reason), "error", why ? why->msg : ""));
 }
 
+static void set_problems(const struct ipamd *d, json_t *obj)
+{
+	json_t *problems;
+
+	if (!d->forward || !d->forward->problem_count)
+		return;
+	problems = json_array();
+	for (unsigned i = 0; i < d->forward->problem_count; i++) {
+		const struct forward_problem *problem = &d->forward->problems[i];
+
+		(void)json_array_append_new(problems, json_pack("{s:s,s:s,s:s}", "what", problem->what, "hint",
+								problem->hint, "error", problem->error));
+	}
+	(void)json_object_set_new(obj, "problems", problems);
+}
+
 struct json_t *state_json(struct ipamd *d, int64_t now_us)
 {
 	struct builder b = { d, now_us, 0, NULL };
@@ -203,5 +221,6 @@ struct json_t *state_json(struct ipamd *d, int64_t now_us)
 	set_families(d, obj);
 	(void)json_object_set_new(obj, "nics", nics_json(&b));
 	set_blocked(d, obj);
+	set_problems(d, obj);
 	return obj;
 }

@@ -4,8 +4,8 @@
  *
  * The kernel announces what a batch changed when it commits it, in one go and in the order of the commits, under the
  * netlink address of the socket that sent the batch: of the nft program that is its process ID. So who touched the
- * table last is enough to know whether it still is what we loaded. Of other tables nothing is kept; kube-proxy's
- * changes are read and dropped.
+ * table last is enough to know whether it still is what we loaded. Of other tables it is kept whether it was a base chain or a rule of a
+ * chain FORWARD; kube-proxy's changes are read and dropped.
  */
 #include <assert.h>
 #include <errno.h>
@@ -94,6 +94,26 @@ static bool is_of_table(struct nlmsghdr *hdr, const char *table)
 	return attr && nla_strcmp(attr, table) == 0;
 }
 
+/* A base chain of whatever hook, or a rule of the chain that iptables keeps for what is forwarded. */
+static bool is_of_forward(struct nlmsghdr *hdr)
+{
+	struct nlattr *attr;
+
+	if (NFNL_SUBSYS_ID(hdr->nlmsg_type) != NFNL_SUBSYS_NFTABLES || !nlmsg_valid_hdr(hdr, sizeof(struct nfgenmsg)))
+		return false;
+	switch (NFNL_MSG_TYPE(hdr->nlmsg_type)) {
+	case NFT_MSG_NEWCHAIN:
+	case NFT_MSG_DELCHAIN:
+		return nlmsg_find_attr(hdr, sizeof(struct nfgenmsg), NFTA_CHAIN_HOOK) != NULL;
+	case NFT_MSG_NEWRULE:
+	case NFT_MSG_DELRULE:
+		attr = nlmsg_find_attr(hdr, sizeof(struct nfgenmsg), NFTA_RULE_CHAIN);
+		return attr && nla_strcmp(attr, "FORWARD") == 0;
+	default:
+		return false;
+	}
+}
+
 static_assert(NFTA_TABLE_NAME == 1 && NFTA_CHAIN_TABLE == 1 && NFTA_RULE_TABLE == 1 && NFTA_SET_TABLE == 1 &&
 		      NFTA_SET_ELEM_LIST_TABLE == 1 && NFTA_OBJ_TABLE == 1,
 	      "one attribute for the table's name");
@@ -113,8 +133,10 @@ int net_nft_watch_read(struct net_nft_watch *watch, struct net_nft_touch *ret, s
 		else if (n < 0 && n != -EINTR)
 			return net_fail(err, (int)n, NULL, "read nft events");
 		for (struct nlmsghdr *hdr = (void *)watch->buf; nlmsg_ok(hdr, left); hdr = nlmsg_next(hdr, &left)) {
-			if (!is_of_table(hdr, watch->table))
+			if (!is_of_table(hdr, watch->table)) {
+				touch.forward = touch.forward || is_of_forward(hdr);
 				continue;
+			}
 			touch.touched = true;
 			touch.by = hdr->nlmsg_pid;
 		}

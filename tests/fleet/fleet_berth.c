@@ -170,6 +170,7 @@ static bool fill_result(struct fleet *f, struct fleet_op *op, struct job *job)
 	case JOB_NFT:
 	case JOB_LINK_DEL:
 	case JOB_CT_FLUSH:
+	case JOB_FORWARD:
 	case JOB_KIND_COUNT:
 		break;
 	}

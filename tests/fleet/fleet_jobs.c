@@ -298,6 +298,7 @@ void berth_op_start(struct fleet *f, struct fleet_op *op)
 	case JOB_NFT:
 	case JOB_LINK_DEL:
 	case JOB_CT_FLUSH:
+	case JOB_FORWARD:
 	case JOB_KIND_COUNT:
 		break;
 	}

@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a daemon makes of the guards' settings: the nft table that its kernel has, as pods come and go. */
+/* What a daemon makes of the guards' settings: the nft table that its kernel has, as pods come and go; and of firewalls of
+ * others that close forwarding. */
 #include "tests/net/ipamd_world.h"
 
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 
-#define OUT_MAX (1U << 20) /* bytes of one program's output */
+#define OUT_MAX (1U << 20)         /* bytes of one program's output */
+#define BACK_US (2 * USEC_PER_SEC) /* a look is 200 ms behind a change, and half a second behind the last one */
 
-/* Runs `nft list table inet berth` in this thread's namespace. Return: what it printed, owned; "" without such a table. */
-static char *table(void)
+/* Runs a command (split at blanks) in this thread's namespace. Return: what it printed, owned; "" where it failed. */
+static char *said(const char *words)
 {
-	char *const argv[] = { (char[]){ "nft" },  (char[]){ "list" },  (char[]){ "table" },
-			       (char[]){ "inet" }, (char[]){ "berth" }, NULL };
 	char *const env[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
+	char copy[256], *argv[24], *save = NULL, *out = NULL;
 	posix_spawn_file_actions_t actions;
 	int pipe_fds[2], status = -1;
-	char *out = NULL;
+	size_t count = 0;
 	pid_t pid;
 
+	assert_int_equal(str_copy(copy, sizeof(copy), words), 0);
+	for (char *w = strtok_r(copy, " ", &save); w && count < ARRAY_SIZE(argv) - 1; w = strtok_r(NULL, " ", &save))
+		argv[count++] = w;
+	argv[count] = NULL;
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
 	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], STDOUT_FILENO), 0);
@@ -30,6 +35,23 @@ static char *table(void)
 	(void)close(pipe_fds[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return out;
+}
+
+static void run(const char *words)
+{
+	free(said(words));
+}
+
+static bool says(const char *words, const char *part)
+{
+	_cleanup_free_ char *out = said(words);
+
+	return strstr(out, part) != NULL;
+}
+
+static char *table(void)
+{
+	return said("nft list table inet berth");
 }
 
 static bool table_has(const char *part)
@@ -115,12 +137,99 @@ static void test_guards__allowed_namespaces(void **state)
 	assert_false(table_has("set metadata"));
 }
 
+/* ---- firewalls of others ---- */
+
+#define OURS                                                                                                           \
+	"-A FORWARD -i bth+ -m comment --comment berth -j ACCEPT\n-A FORWARD -o bth+ -m comment --comment berth -j "   \
+	"ACCEPT"
+
+/* What the state document says is wrong; NULL: nothing is. Borrowed from @state. */
+static const char *problem_in(const json_t *state, const char *key)
+{
+	return json_string_value(json_object_get(json_array_get(json_object_get(state, "problems"), 0), key));
+}
+
+static bool has_problem(struct world *w, const char *part)
+{
+	json_auto_t *state = state_of(w);
+	const char *what = problem_in(state, "what");
+
+	return part ? what && strstr(what, part) : !what;
+}
+
+#define until_back(condition)                                                                                          \
+	do {                                                                                                           \
+		int64_t since_us_ = clock_now(&clock_boot);                                                            \
+		until(condition);                                                                                      \
+		if (clock_now(&clock_boot) - since_us_ > BACK_US)                                                      \
+			fail_msg("not back within two seconds: %s", #condition);                                       \
+	} while (0)
+
+/* There before the daemon, made while it runs, flushed, restored by a tool that replaces all. */
+static void test_forward__dockers_policy(void **state)
+{
+	struct world *w = *state;
+
+	run("iptables-nft -P FORWARD DROP");
+	make_cloud(w, 4, FOUR);
+	start(w);
+	until(says("iptables-nft -S FORWARD", OURS));
+	run("iptables-nft -F FORWARD");
+	until_back(says("iptables-nft -S FORWARD", OURS));
+	assert_true(has_problem(w, NULL));
+	run("nft flush ruleset");
+	until(table_has("chain frompod"));
+	run("iptables-nft -P FORWARD DROP");
+	until_back(says("iptables-nft -S FORWARD", OURS));
+	assert_true(has_problem(w, NULL));
+}
+
+/* Both kinds of rules at once, of which nothing is announced for one: found at the start. */
+static void test_forward__dockers_policy_by_iptables_legacy(void **state)
+{
+	struct world *w = *state;
+
+	run("iptables-legacy --wait=10 -P FORWARD DROP");
+	make_cloud(w, 4, FOUR);
+	start(w);
+	until(says("iptables-legacy --wait=10 -S FORWARD", OURS));
+	assert_true(has_problem(w, NULL));
+}
+
+static void test_forward__told_and_over(void **state)
+{
+	struct world *w = *state;
+	json_auto_t *told = NULL;
+
+	w->config.forward_accept = false;
+	(void)str_copy(w->config.metrics_address, sizeof(w->config.metrics_address), "127.0.0.1:9479");
+	make_cloud(w, 4, FOUR);
+	start(w);
+	until(table_has("chain frompod"));
+	assert_true(has_problem(w, NULL));
+	run("iptables-nft -P FORWARD DROP");
+	until_back(has_problem(w, "ip filter FORWARD"));
+	told = state_of(w);
+	assert_non_null(strstr(problem_in(told, "hint"), "iptables -A FORWARD -i bth+ -j ACCEPT"));
+	assert_false(says("iptables-nft -S FORWARD", "berth"));
+	{
+		_cleanup_free_ char *page = metrics_page();
+
+		assert_sample(page, "berth_forward_closed", 1);
+	}
+	run("iptables-nft -P FORWARD ACCEPT");
+	until_back(has_problem(w, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		world_test(test_guards__are_on_by_default),
 		world_test(test_guards__switched_off),
 		world_test(test_guards__allowed_namespaces),
+		world_test(test_forward__dockers_policy),
+		world_test(test_forward__dockers_policy_by_iptables_legacy),
+		world_test(test_forward__told_and_over),
 	};
 
 	return cmocka_run_group_tests_name("ipamd_guards", tests, world_group_setup, NULL);

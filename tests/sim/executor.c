@@ -46,6 +46,7 @@ enum stage {
 	STAGE_NFT,
 	STAGE_LINK_DEL,
 	STAGE_CT_FLUSH,
+	STAGE_FORWARD,
 	STAGE_END
 };
 
@@ -79,7 +80,7 @@ static bool is_mutation(enum job_kind kind)
 
 static bool is_local(enum job_kind kind)
 {
-	return kind == JOB_NFT || kind == JOB_LINK_DEL || kind == JOB_CT_FLUSH;
+	return kind == JOB_NFT || kind == JOB_LINK_DEL || kind == JOB_CT_FLUSH || kind == JOB_FORWARD;
 }
 
 /* ---- what a job is made of ---- */
@@ -100,6 +101,7 @@ static enum stage stage_at(const struct call *c)
 		[JOB_CT_FLUSH] = { STAGE_CT_FLUSH, STAGE_END },
 		[JOB_RECOVER] = { STAGE_RECOVER, STAGE_END },
 		[JOB_GLANCE] = { STAGE_METADATA, STAGE_END },
+		[JOB_FORWARD] = { STAGE_FORWARD, STAGE_END },
 	};
 
 	if (c->job.kind == JOB_SWEEP && c->at > 0)
@@ -134,6 +136,7 @@ static struct sim_range latency_of(const struct world *w, enum stage stage)
 	case STAGE_CT_FLUSH:
 		return FLOW_TABLE;
 	case STAGE_LINK_DEL:
+	case STAGE_FORWARD:
 	case STAGE_END:
 		break;
 	}
@@ -215,7 +218,7 @@ static enum lane lane_of(enum job_kind kind)
 {
 	if (kind == JOB_NFT)
 		return LANE_NFT;
-	if (kind == JOB_LINK_DEL)
+	if (kind == JOB_LINK_DEL || kind == JOB_FORWARD)
 		return LANE_LINK;
 	if (kind == JOB_CT_FLUSH)
 		return LANE_FLOWS;
@@ -481,6 +484,7 @@ static int effect(struct world *w, struct call *c)
 		return world_chance(w, w->scenario.faults.nft)
 			       ? err_set(&c->err, ERR_RETRY, "conntrack", "a planted failure")
 			       : 0;
+	case STAGE_FORWARD: /* nor others' chains */
 	case STAGE_UNTIL_DETACHED:
 	case STAGE_END:
 		break;

@@ -83,7 +83,7 @@ static void test_config_defaults__are_what_the_header_says(void **state)
 	assert_int_equal(c.access, CLOUD_ACCESS_FULL);
 	assert_true(c.subnet_discovery);
 	assert_int_equal(c.pod_subnets.count + c.pod_groups.count + c.nic_tags.count, 0);
-	assert_true(c.source_check && c.metadata_guard);
+	assert_true(c.source_check && c.metadata_guard && c.forward_accept);
 	assert_int_equal(c.metadata_allow.count, 0);
 	assert_int_equal(c.pause, PAUSE_NONE);
 	assert_int_equal(c.cooldown_us, 30 * USEC_PER_SEC);
@@ -295,11 +295,11 @@ static void test_config_load__guards(void **state)
 	struct err err;
 
 	(void)state;
-	assert_int_equal(load_text("{\"sourceCheck\": false, \"metadataGuard\": false, "
+	assert_int_equal(load_text("{\"sourceCheck\": false, \"metadataGuard\": false, \"forwardAccept\": false, "
 				   "\"metadataAllow\": [\"kube-system\", \"ci\"]}",
 				   &c, &err),
 			 0);
-	assert_false(c.source_check || c.metadata_guard);
+	assert_false(c.source_check || c.metadata_guard || c.forward_accept);
 	assert_int_equal(c.metadata_allow.count, 2);
 	assert_string_equal(c.metadata_allow.list[1], "ci");
 	assert_int_equal(load_env(ENV("BERTH_METADATA_ALLOW", "kube-system, ci"), &c, &err), 0);

@@ -85,6 +85,12 @@ static void test_status_draw__blocked(void **state)
 	check_screen("blocked", "blocked-colour", true);
 }
 
+static void test_status_draw__cut_off_by_firewalls(void **state)
+{
+	(void)state;
+	check_screen("problems", "problems", false);
+}
+
 /* A node that may only read, with pods of both families and a NIC that pods get nothing more of. */
 static void test_status_draw__modes(void **state)
 {
@@ -158,6 +164,7 @@ int main(void)
 		check_unit_test(test_status_draw__empty_pool),
 		check_unit_test(test_status_draw__lost_block),
 		check_unit_test(test_status_draw__blocked),
+		check_unit_test(test_status_draw__cut_off_by_firewalls),
 		check_unit_test(test_status_draw__modes),
 		check_unit_test(test_status_draw__paused),
 		check_unit_test(test_status_draw__long_row),
