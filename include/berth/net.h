@@ -303,7 +303,7 @@ struct net_nft_watch;
 struct net_nft_touch {
 	bool touched; /* something of it came, changed or went */
 	bool lost;    /* more happened than could be kept */
-	bool forward; /* a base chain of another table, or a rule of a chain FORWARD, came, changed or went */
+	bool forward; /* a base chain of another table came or changed, a rule of a chain FORWARD, or a table went */
 	uint32_t by;  /* touched: netlink address of who did it last: the process ID of an nft program */
 };
 /** net_nft_watch_open() - `table inet @table` of the calling thread's namespace, whether it is there or not. */

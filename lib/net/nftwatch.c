@@ -94,7 +94,8 @@ static bool is_of_table(struct nlmsghdr *hdr, const char *table)
 	return attr && nla_strcmp(attr, table) == 0;
 }
 
-/* A base chain of whatever hook, or a rule of the chain that iptables keeps for what is forwarded. */
+/* A base chain of whatever hook, or a rule of the chain that iptables keeps for what is forwarded. When a chain goes, Linux
+ * says no more whether it was a base chain: only whole tables are heard. */
 static bool is_of_forward(struct nlmsghdr *hdr)
 {
 	struct nlattr *attr;
@@ -102,8 +103,9 @@ static bool is_of_forward(struct nlmsghdr *hdr)
 	if (NFNL_SUBSYS_ID(hdr->nlmsg_type) != NFNL_SUBSYS_NFTABLES || !nlmsg_valid_hdr(hdr, sizeof(struct nfgenmsg)))
 		return false;
 	switch (NFNL_MSG_TYPE(hdr->nlmsg_type)) {
+	case NFT_MSG_DELTABLE:
+		return true;
 	case NFT_MSG_NEWCHAIN:
-	case NFT_MSG_DELCHAIN:
 		return nlmsg_find_attr(hdr, sizeof(struct nfgenmsg), NFTA_CHAIN_HOOK) != NULL;
 	case NFT_MSG_NEWRULE:
 	case NFT_MSG_DELRULE:

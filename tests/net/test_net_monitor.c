@@ -297,6 +297,38 @@ static void test_net_nft_watch__who_touched_the_table_last(void **state)
 	net_nft_watch_close(watch);
 }
 
+/* What others' base chains and the FORWARD of iptables tell, and what the many changes beside that do not. */
+static void test_net_nft_watch__changes_of_forwarding(void **state)
+{
+	static const struct {
+		const char *batch;
+		bool forward;
+	} changes[] = {
+		{ "table ip filter { chain FORWARD { type filter hook forward priority 0; }\nchain x { }\n }\n", true },
+		{ "add rule ip filter FORWARD counter\n", true },
+		{ "add rule ip filter x counter\n", false },
+		{ "add chain ip filter FORWARD { policy drop; }\n", true },
+		{ "add set ip filter s { type ipv4_addr; }\nadd element ip filter s { 10.0.0.1 }\n", false },
+		{ "add chain ip filter y\n", false },
+		{ "flush chain ip filter FORWARD\n", true },
+		{ "table inet berth { chain c { type filter hook forward priority 0; }\n }\n", false },
+		{ "delete table ip filter\n", true },
+	};
+	const struct world *w = *state;
+	struct net_nft_watch *watch = NULL;
+
+	must(netns_run(w->a_fd, open_watch, &watch, &err));
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		char batch[256];
+
+		assert_int_equal(str_copy(batch, sizeof(batch), changes[i].batch), 0);
+		assert_true(netns_run(w->a_fd, load, batch, NULL) > 0);
+		if (touch_of(watch).forward != changes[i].forward)
+			fail_msg("%s", changes[i].batch);
+	}
+	net_nft_watch_close(watch);
+}
+
 static void test_net_monitor_read__nothing_there(void **state)
 {
 	const struct world *w = *state;
@@ -383,6 +415,7 @@ int main(void)
 		world_test(test_net_monitor__other_links_are_heard),
 		world_test(test_net_monitor__sysctls_that_change),
 		world_test(test_net_nft_watch__who_touched_the_table_last),
+		world_test(test_net_nft_watch__changes_of_forwarding),
 		world_test(test_net_monitor_read__nothing_there),
 		world_test(test_net_monitor__leaving_a_bridge_is_not_gone),
 		world_test(test_net_monitor_read__a_bounded_number_at_a_time),

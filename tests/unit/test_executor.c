@@ -11,6 +11,7 @@
 
 #include "berth/clock.h"
 #include "berth/str.h"
+#include "ipamd/forward.h"
 #include "tests/check.h"
 
 #define CHANGES 16 /* mutations at once, by executor.h */
@@ -477,6 +478,27 @@ static void test_ct_flush__owns_its_addresses(void **state)
 	assert_null(job.addrs);
 }
 
+/* Asked to look only: nothing of the namespace that this runs in is touched. */
+static void test_forward__owns_what_it_asks_and_finds(void **state)
+{
+	struct world *w = *state;
+	struct job job = { .kind = JOB_FORWARD, .deadline_us = clock_now(&clock_boot) + 10 * USEC_PER_SEC };
+
+	job.forward = calloc(1, sizeof(*job.forward));
+	assert_non_null(job.forward);
+	job.forward->link_count = 1;
+	assert_int_equal(str_copy(job.forward->links[0], sizeof(job.forward->links[0]), "bth"), 0);
+	submit(w, &job);
+	assert_null(job.forward);
+	next(w, &job);
+	if (job.rc < 0)
+		fail_msg("%s", job.err.msg);
+	assert_string_equal(job_kind_name(job.kind), "forward");
+	assert_int_equal(job.forward->added, 0);
+	job_done(&job);
+	assert_null(job.forward);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -492,6 +514,7 @@ int main(void)
 		T(test_free__while_jobs_run_and_wait),
 		T(test_recover__blocks_there_and_back),
 		T(test_ct_flush__owns_its_addresses),
+		T(test_forward__owns_what_it_asks_and_finds),
 	};
 
 	return cmocka_run_group_tests_name("executor", tests, NULL, NULL);
