@@ -53,8 +53,10 @@ int64_t forwardwork_reconcile(struct ipamd *d, int64_t now_us)
 	d->forward_last_us = now_us;
 	d->forward_due_us = now_us + LOOK_US;
 	job.forward = ask(d);
+	if (!job.forward)
+		(void)err_set(&err, ERR_RETRY, "ipamd", "no memory");
 	if (!job.forward || ipamd_submit(d, &job, &err) < 0) {
-		log_warn("cannot look at what others forward", "");
+		log_warn("cannot look at who else forwards", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
 		job_done(&job);
 	}
 	return d->forward_due_us;

@@ -128,7 +128,7 @@ static void read_meta(struct reading *r, struct nlattr *data)
 		r->meta = u32_of(tb[NFTA_META_KEY]);
 }
 
-/* A name that is compared whole is no kind of links of ours. */
+/* A name that is compared whole, with its NUL (iptables) or with all of its bytes (nft), is no kind of links of ours. */
 static void read_cmp(struct reading *r, struct nlattr *data)
 {
 	char *to = r->meta == NFT_META_IIFNAME ? r->rule->in : r->rule->out;
@@ -142,7 +142,7 @@ static void read_cmp(struct reading *r, struct nlattr *data)
 	    nla_parse_nested(value, NFTA_DATA_MAX, tb[NFTA_CMP_DATA], NULL) < 0 || !value[NFTA_DATA_VALUE])
 		return;
 	len = nla_len(value[NFTA_DATA_VALUE]);
-	if (len <= 0 || len >= REGISTER_NAME_SIZE)
+	if (len <= 0 || len >= REGISTER_NAME_SIZE || memchr(nla_data(value[NFTA_DATA_VALUE]), '\0', (size_t)len))
 		return;
 	memcpy(to, nla_data(value[NFTA_DATA_VALUE]), (size_t)len);
 	to[len] = '\0';

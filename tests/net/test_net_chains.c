@@ -155,6 +155,7 @@ static void check_links(const struct world *w, const struct tools *tools)
 
 		iptables(w, tools, f, "-P FORWARD DROP");
 		iptables(w, tools, f, "-A FORWARD -i bth0 -j ACCEPT"); /* one link, not all */
+		iptables(w, tools, f, "-A FORWARD -i bth -j ACCEPT");
 		iptables(w, tools, f, "-A FORWARD -i b+ -j ACCEPT");
 		iptables(w, tools, f, "-A FORWARD -i bth+ -m comment --comment berth -j ACCEPT");
 		chain = look_one(w);
