@@ -170,32 +170,49 @@ static void read_target(struct reading *r, struct nlattr *data)
 		r->rule->end = RULE_CLOSES;
 }
 
+/* Says nothing about the packet, decides nothing. */
+static void read_nothing(struct reading *r, struct nlattr *data)
+{
+	(void)r;
+	(void)data;
+}
+
+static void read_reject(struct reading *r, struct nlattr *data)
+{
+	(void)data;
+	r->rule->end = RULE_CLOSES;
+}
+
+/* What is not in the table is a condition. */
 static void read_expression(struct reading *r, struct nlattr *elem)
 {
-	struct nlattr *tb[NFTA_EXPR_MAX + 1];
+	static const struct {
+		const char *name;
+		void (*read)(struct reading *r, struct nlattr *data);
+	} kinds[] = {
+		{ "counter", read_nothing },   { "log", read_nothing }, { "reject", read_reject },
+		{ "immediate", read_verdict }, { "meta", read_meta },   { "cmp", read_cmp },
+		{ "target", read_target },     { "match", read_match },
+	};
+	struct nlattr *tb[NFTA_EXPR_MAX + 1] = { NULL };
 
-	if (nla_parse_nested(tb, NFTA_EXPR_MAX, elem, NULL) < 0 || !tb[NFTA_EXPR_NAME]) {
-		r->conditional = true;
-		return;
+	if (nla_parse_nested(tb, NFTA_EXPR_MAX, elem, NULL) == 0 && tb[NFTA_EXPR_NAME] && tb[NFTA_EXPR_DATA]) {
+		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+			if (!is_text(tb[NFTA_EXPR_NAME], kinds[i].name))
+				continue;
+			kinds[i].read(r, tb[NFTA_EXPR_DATA]);
+			return;
+		}
 	}
-	if (is_text(tb[NFTA_EXPR_NAME], "counter") || is_text(tb[NFTA_EXPR_NAME], "log"))
-		return;
-	if (is_text(tb[NFTA_EXPR_NAME], "reject"))
-		r->rule->end = RULE_CLOSES;
-	else if (!tb[NFTA_EXPR_DATA])
-		r->conditional = true;
-	else if (is_text(tb[NFTA_EXPR_NAME], "immediate"))
-		read_verdict(r, tb[NFTA_EXPR_DATA]);
-	else if (is_text(tb[NFTA_EXPR_NAME], "target"))
-		read_target(r, tb[NFTA_EXPR_DATA]);
-	else if (is_text(tb[NFTA_EXPR_NAME], "match"))
-		read_match(r, tb[NFTA_EXPR_DATA]);
-	else if (is_text(tb[NFTA_EXPR_NAME], "meta"))
-		read_meta(r, tb[NFTA_EXPR_DATA]);
-	else if (is_text(tb[NFTA_EXPR_NAME], "cmp"))
-		read_cmp(r, tb[NFTA_EXPR_DATA]);
-	else
-		r->conditional = true;
+	r->conditional = true;
+}
+
+static void read_expressions(struct reading *r, struct nlattr *list)
+{
+	int left = nla_len(list);
+
+	for (struct nlattr *elem = nla_data(list); nla_ok(elem, left); elem = nla_next(elem, &left))
+		read_expression(r, elem);
 }
 
 /* Type, length, value, one behind the other; a text has its NUL. */
@@ -215,10 +232,9 @@ static void read_userdata(struct rule *rule, const struct nlattr *attr)
 /* net_parse_fn */
 static int parse_rule(struct nlmsghdr *hdr, void *item)
 {
-	struct nlattr *tb[NFTA_RULE_MAX + 1], *elem;
+	struct nlattr *tb[NFTA_RULE_MAX + 1];
 	struct rule *rule = item;
 	struct reading r = { .rule = rule, .meta = UINT32_MAX };
-	int left;
 
 	if (!nlmsg_valid_hdr(hdr, sizeof(struct nfgenmsg)) ||
 	    nlmsg_parse(hdr, sizeof(struct nfgenmsg), tb, NFTA_RULE_MAX, NULL) < 0 || !tb[NFTA_RULE_CHAIN] ||
@@ -231,7 +247,7 @@ static int parse_rule(struct nlmsghdr *hdr, void *item)
 	if (tb[NFTA_RULE_USERDATA])
 		read_userdata(rule, tb[NFTA_RULE_USERDATA]);
 	if (tb[NFTA_RULE_EXPRESSIONS])
-		nla_for_each_nested(elem, tb[NFTA_RULE_EXPRESSIONS], left) read_expression(&r, elem);
+		read_expressions(&r, tb[NFTA_RULE_EXPRESSIONS]);
 	if (r.conditional)
 		rule->end = RULE_OTHER;
 	return 0;

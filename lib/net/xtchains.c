@@ -146,11 +146,12 @@ static uint16_t u16_at(const uint8_t *at)
 /* Return: false where the blob is not what it should be. */
 static bool entry_at(const struct shape *shape, const struct blob *blob, unsigned offset, struct entry *ret)
 {
-	const uint8_t *at = blob->bytes + offset;
+	const uint8_t *at;
 	unsigned target, next;
 
-	if (offset > blob->size || blob->size - offset < shape->entry)
+	if (!blob->bytes || offset > blob->size || blob->size - offset < shape->entry)
 		return false;
+	at = blob->bytes + offset;
 	target = u16_at(at + shape->target);
 	next = u16_at(at + shape->target + sizeof(uint16_t));
 	if (target < shape->entry || next < target + sizeof(struct xt_entry_target) || next > blob->size - offset)

@@ -50,10 +50,11 @@ static int run_command(void *arg, struct err *err)
 	assert_int_equal(str_copy(copy, sizeof(copy), command->words), 0);
 	for (char *w = strtok_r(copy, " ", &save); w && count < WORDS_MAX; w = strtok_r(NULL, " ", &save))
 		argv[count++] = w;
+	assert_true(count > 0);
 	argv[count] = NULL;
 	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
 	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO), 0);
-	r = posix_spawnp(&pid, argv[0], &actions, NULL, argv, env);
+	r = posix_spawnp(&pid, copy, &actions, NULL, argv, env);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	if (r != 0)
 		return err_set_errno(err, ERR_NOTFOUND, "test", r, "%s", argv[0]);

@@ -23,12 +23,13 @@ static char *said(const char *words)
 	assert_int_equal(str_copy(copy, sizeof(copy), words), 0);
 	for (char *w = strtok_r(copy, " ", &save); w && count < ARRAY_SIZE(argv) - 1; w = strtok_r(NULL, " ", &save))
 		argv[count++] = w;
+	assert_true(count > 0);
 	argv[count] = NULL;
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
 	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], STDOUT_FILENO), 0);
 	assert_int_equal(posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0), 0);
-	assert_int_equal(posix_spawnp(&pid, argv[0], &actions, NULL, argv, env), 0);
+	assert_int_equal(posix_spawnp(&pid, copy, &actions, NULL, argv, env), 0);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)close(pipe_fds[1]);
 	assert_int_equal(fs_read_fd(pipe_fds[0], OUT_MAX, &out, NULL), 0);

@@ -24,8 +24,9 @@ static int run_words(void *arg, struct err *err)
 		for (char *at = strchr(w, '_'); at; at = strchr(at, '_'))
 			*at = ' ';
 	}
+	assert_true(count > 0);
 	argv[count] = NULL;
-	r = posix_spawnp(&pid, argv[0], NULL, NULL, argv, env);
+	r = posix_spawnp(&pid, copy, NULL, NULL, argv, env);
 	if (r != 0)
 		return err_set_errno(err, ERR_NOTFOUND, "test", r, "%s", argv[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
