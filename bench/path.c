@@ -37,6 +37,9 @@
 #define POD_NET     UINT32_C(0x0a000100)
 #define NFT_TIME_US (10 * USEC_PER_SEC)
 
+/* The default of a node on AWS. */
+static const struct cloud_guarded guarded[] = { { "169.254.169.254", 0 }, { "fd00:ec2::254", 0 }, { NULL, 0 } };
+
 struct node {
 	const char *name;
 	unsigned pods, rules;
@@ -177,7 +180,8 @@ static void apply(const struct node *node, struct hostnet_nic *nics)
 				   .local_prefixes = &local,
 				   .local_count = 1,
 				   .snat_to = nics[0].primary_addr,
-				   .source_check = true };
+				   .source_check = true,
+				   .guarded = guarded };
 	_cleanup_strbuf_ struct strbuf text = { 0 };
 	struct hostnet *hostnet = NULL;
 

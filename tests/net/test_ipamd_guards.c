@@ -7,6 +7,8 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
+#include "berth/log.h"
+
 #define OUT_MAX (1U << 20)         /* bytes of one program's output */
 #define BACK_US (2 * USEC_PER_SEC) /* a look is 200 ms behind a change, and half a second behind the last one */
 
@@ -197,14 +199,40 @@ static void test_forward__dockers_policy_by_iptables_legacy(void **state)
 	assert_true(has_problem(w, NULL));
 }
 
+/* How often @what stands in the log. */
+static unsigned logged(int log_fd, const char *what)
+{
+	_cleanup_free_ char *text = NULL;
+	unsigned count = 0;
+
+	assert_int_equal(lseek(log_fd, 0, SEEK_SET), 0);
+	assert_int_equal(fs_read_fd(log_fd, OUT_MAX, &text, NULL), 0);
+	for (const char *at = strstr(text, what); at; at = strstr(at + 1, what))
+		count++;
+	return count;
+}
+
+static bool has_looked(unsigned long looks)
+{
+	static const char series[] = "\nberth_jobs_total{op=\"forward\",result=\"ok\"} ";
+	_cleanup_free_ char *page = metrics_page();
+	const char *at = strstr(page, series);
+
+	return at && strtoul(at + strlen(series), NULL, 10) >= looks;
+}
+
+/* Switched off: in the log once, not at each look; in the state and the metrics for as long as it is so. */
 static void test_forward__told_and_over(void **state)
 {
+	_cleanup_close_ int log_fd = open(check_tmpdir(), O_TMPFILE | O_RDWR | O_CLOEXEC | O_APPEND, 0600);
+	_cleanup_free_ char *page = NULL;
 	struct world *w = *state;
 	json_auto_t *told = NULL;
 
 	w->config.forward_accept = false;
 	(void)str_copy(w->config.metrics_address, sizeof(w->config.metrics_address), "127.0.0.1:9479");
 	make_cloud(w, 4, FOUR);
+	log_init("berth-ipamd", log_fd, LOG_INFO_);
 	start(w);
 	until(table_has("chain frompod"));
 	assert_true(has_problem(w, NULL));
@@ -213,13 +241,21 @@ static void test_forward__told_and_over(void **state)
 	told = state_of(w);
 	assert_non_null(strstr(problem_in(told, "hint"), "iptables -A FORWARD -i bth+ -j ACCEPT"));
 	assert_false(says("iptables-nft -S FORWARD", "berth"));
-	{
-		_cleanup_free_ char *page = metrics_page();
-
-		assert_sample(page, "berth_forward_closed", 1);
+	page = metrics_page();
+	assert_sample(page, "berth_forward_closed", 1);
+	for (unsigned long looks = 3; looks < 6; looks++) {
+		run("iptables-nft -A FORWARD -i docker0 -j ACCEPT");
+		until(has_looked(looks));
 	}
+	assert_int_equal(logged(log_fd, "pods are cut off by a firewall"), 1);
 	run("iptables-nft -P FORWARD ACCEPT");
 	until_back(has_problem(w, NULL));
+	assert_int_equal(logged(log_fd, "no firewall of this node cuts pods off"), 1);
+	run("iptables-nft -P FORWARD DROP");
+	until_back(has_problem(w, "ip filter FORWARD"));
+	assert_int_equal(logged(log_fd, "pods are cut off by a firewall"), 2);
+	stop(w);
+	log_init("berth-ipamd", STDERR_FILENO, LOG_INFO_);
 }
 
 int main(void)
