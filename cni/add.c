@@ -92,6 +92,10 @@ static int wire(const struct cni_run *run, struct podnet *podnet, const struct p
 	for (unsigned i = 0; i < reply->address_count; i++)
 		wish.addrs[i] = (struct podnet_addr){ .addr = reply->addresses[i].address.addr,
 						      .gateway = reply->addresses[i].gateway };
+	/* Wired as the others, and not in the result: the pod is not reached by it. */
+	if (reply->egress.address.addr.family != IP_NONE && wish.addr_count < IP_FAMILIES)
+		wish.addrs[wish.addr_count++] =
+			(struct podnet_addr){ .addr = reply->egress.address.addr, .gateway = reply->egress.gateway };
 	if (podnet_wire(podnet, &wish, &made, &err) < 0) {
 		*ret_undo = err.class != ERR_CONFLICT;
 		return err.class == ERR_CONFLICT ? name_taken(&err, cnierr)

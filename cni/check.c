@@ -122,6 +122,15 @@ static void take_mac(const json_t *interface, struct macaddr *ret)
 		*ret = (struct macaddr){ 0 };
 }
 
+/* No result lists its routes, so none says that somebody took them away. */
+static void want_egress(const struct cni_run *run, const struct proto_address *egress, struct podcheck_want *want)
+{
+	struct podcheck_routes *routes = &want->routes[want->addr_count];
+
+	want->addrs[want->addr_count++] = (struct podnet_addr){ egress->address.addr, egress->gateway };
+	routes->count = pod_routes_of(&run->conf.routes, (enum ip_family)egress->gateway.family, routes->dsts);
+}
+
 static struct podcheck_want want_of(const struct cni_run *run, const json_t *prev, const struct proto_reply *reply)
 {
 	struct podcheck_want want = {
@@ -136,6 +145,8 @@ static struct podcheck_want want_of(const struct cni_run *run, const json_t *pre
 		want.addrs[i].gateway = reply->addresses[i].gateway;
 		take_routes(run, prev, &want.addrs[i].gateway, &want.routes[i]);
 	}
+	if (reply->egress.address.addr.family != IP_NONE && want.addr_count < IP_FAMILIES)
+		want_egress(run, &reply->egress, &want);
 	/* Told since 1.1.0. Without it nobody says what a later plugin made of ours. */
 	want.mtu = (unsigned)json_integer_value(json_object_get(pod, "mtu"));
 	take_mac(pod, &want.mac);

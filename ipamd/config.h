@@ -102,12 +102,13 @@ struct config {
 	int64_t reclaim_period_us; /* reclaimPeriod   BERTH_RECLAIM_PERIOD   "30s": between two looks for dead sandboxes */
 	bool external_snat;        /* externalSNAT     BERTH_EXTERNAL_SNAT    false: true = no SNAT here */
 	struct config_prefixes
-		snat_exclude;   /* snatExclude      BERTH_SNAT_EXCLUDE     "": no SNAT towards these either */
-	uint32_t mark_mask;     /* markMask         BERTH_MARK_MASK        0x7e: contiguous bits */
-	uint32_t rule_priority; /* rulePriority     BERTH_RULE_PRIORITY    1024: first of our fwmark rules */
-	uint32_t table_base;    /* tableBase        BERTH_TABLE_BASE       48640: NIC slot n uses table base + n */
-	uint32_t mtu;           /* mtu              BERTH_MTU              0 = the NIC's */
-	bool source_check;      /* sourceCheck      BERTH_SOURCE_CHECK     true: pods send under their own addresses */
+		snat_exclude;     /* snatExclude      BERTH_SNAT_EXCLUDE     "": no SNAT towards these either */
+	bool egress[IP_FAMILIES]; /* v4Egress BERTH_V4_EGRESS true, v6Egress BERTH_V6_EGRESS false */
+	uint32_t mark_mask;       /* markMask         BERTH_MARK_MASK        0x7e: contiguous bits */
+	uint32_t rule_priority;   /* rulePriority     BERTH_RULE_PRIORITY    1024: first of our fwmark rules */
+	uint32_t table_base;      /* tableBase        BERTH_TABLE_BASE       48640: NIC slot n uses table base + n */
+	uint32_t mtu;             /* mtu              BERTH_MTU              0 = the NIC's */
+	bool source_check;        /* sourceCheck      BERTH_SOURCE_CHECK     true: pods send under their own addresses */
 	bool metadata_guard; /* metadataGuard    BERTH_METADATA_GUARD   true: pods do not reach the metadata service */
 	bool forward_accept; /* forwardAccept BERTH_FORWARD_ACCEPT true: rules for pods in chains of iptables that are closed */
 	struct config_ids metadata_allow; /* metadataAllow BERTH_METADATA_ALLOW "": namespaces whose pods do */

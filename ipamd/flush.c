@@ -30,10 +30,19 @@ static int submit(struct ipamd *d, int64_t now_us, struct err *err)
 	return 0;
 }
 
+static void begin_batch(struct ipamd *d, int64_t now_us)
+{
+	unsigned n = pool_flush_begin(d->pool, now_us, d->flush_addrs, IPAMD_FLUSH_MAX);
+
+	d->flush_count = n + egress_flush_begin(&d->egress, now_us, &d->flush_addrs[n], IPAMD_FLUSH_MAX - n);
+}
+
 static void end_batch(struct ipamd *d, int64_t now_us)
 {
-	for (unsigned i = 0; i < d->flush_count; i++)
+	for (unsigned i = 0; i < d->flush_count; i++) {
 		pool_flush_end(d->pool, &d->flush_addrs[i], now_us);
+		egress_flush_end(&d->egress, &d->flush_addrs[i]);
+	}
 	d->flush_count = 0;
 	backoff_ok(&d->flush);
 }
@@ -55,9 +64,9 @@ int64_t flush_due(struct ipamd *d, int64_t now_us)
 	if (d->running[JOB_CT_FLUSH])
 		return INT64_MAX;
 	if (!d->flush_count)
-		d->flush_count = pool_flush_begin(d->pool, now_us, d->flush_addrs, IPAMD_FLUSH_MAX);
+		begin_batch(d, now_us);
 	if (!d->flush_count)
-		return pool_next_rested(d->pool);
+		return clock_earlier(pool_next_rested(d->pool), egress_next_rested(&d->egress));
 	if (d->flush.not_before_us > now_us)
 		return d->flush.not_before_us;
 	if (submit(d, now_us, &err) == 0)

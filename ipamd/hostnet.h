@@ -52,7 +52,8 @@ struct hostnet_config {
 	uint32_t mark_mask;     /* contiguous bits; NIC slot n has mark (n + 1) << lowest bit */
 	uint32_t rule_priority; /* slot n uses rule_priority + n */
 	uint32_t table_base;
-	uint32_t mtu; /* 0: the primary link's */
+	uint32_t mtu;                      /* 0: the primary link's */
+	struct prefix egress[IP_FAMILIES]; /* ranges that only this node knows, by ip_index(); family 0: not in use */
 };
 
 /** struct hostnet_nic - one NIC wanted in the kernel. */
@@ -85,7 +86,7 @@ struct hostnet_want {
 	unsigned nic_count;
 	struct hostnet_nic *nics;
 	unsigned block_count;
-	const struct prefix *blocks; /* covers; of all NICs, sorted or not */
+	const struct prefix *blocks; /* covers; of all NICs, sorted or not, and ranges that only this node knows */
 	unsigned pod_count;
 	const struct hostnet_pod *pods;
 	bool thorough; /* look at each pod's sysctls too, of which the kernel announces no change: 10 us a pod */
@@ -162,6 +163,11 @@ struct nft_input {
 	const struct cloud_guarded *guarded;   /* as cloud_ops.guarded; NULL: pods may reach all of it */
 	const struct ipaddr *metadata_allowed; /* of pods that may reach what is guarded; of both families */
 	unsigned metadata_allowed_count;
+
+	struct nft_egress {
+		struct prefix range; /* family 0: not in use */
+		struct ipaddr to;    /* what leaves as; family 0: nothing leaves */
+	} egress[IP_FAMILIES];       /* by ip_index() */
 };
 /** nft_render() - the whole `table inet berth` as one atomic batch for `nft -f -`. Deterministic: equal input, equal
  * text. */

@@ -8,7 +8,8 @@
  *
  * Only a rule that could be looked at in place of ours counts: one with a mark under our mask, one that leads to a table
  * of ours, one at a priority of ours, where who comes first is a matter of luck. A route of others in a table of ours
- * is used for pods' packets. A rule of nftables or iptables-nft that may change a bit of our mask is named once for its chain.
+ * is used for pods' packets, and so is one of theirs to an address that only this node knows: both lead to a pod. A rule of
+ * nftables or iptables-nft that may change a bit of our mask is named once for its chain.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -60,9 +61,16 @@ static int look_at_route(const struct net_route *route, void *arg)
 	const struct search *search = arg;
 	struct hostnet_conflict conflict = { .family = (enum ip_family)route->dst.addr.family,
 					     .protocol = route->protocol };
+	const struct prefix *egress = &search->config->egress[ip_index(route->dst.addr.family)];
 	char text[PREFIX_STRLEN];
 
-	if (route->protocol == BERTH_RTPROT || !is_within(route->table, search->config->table_base, search->slots))
+	if (route->protocol == BERTH_RTPROT)
+		return 0;
+	if (egress->addr.family && prefix_covers(egress, &route->dst)) {
+		(void)snprintf(conflict.what, sizeof(conflict.what), "route to %s", prefix_str(&route->dst, text));
+		tell(search, &conflict, egress->addr.family == IP_V6 ? "v6Egress" : "v4Egress");
+	}
+	if (!is_within(route->table, search->config->table_base, search->slots))
 		return 0;
 	(void)snprintf(conflict.what, sizeof(conflict.what), "route to %s in table %u", prefix_str(&route->dst, text),
 		       route->table);

@@ -26,7 +26,8 @@ struct wanted {
 	struct pool_block_ref *refs; /* the same blocks with their NIC, for nft */
 	struct hostnet_pod *pods;
 	struct ipaddr *allowed; /* of pods that may ask the metadata service */
-	unsigned blocks_alloc, pods_alloc, allowed_count, allowed_alloc;
+	unsigned blocks_alloc, pods_alloc, ref_count, allowed_count, allowed_alloc;
+	struct prefix egress[IP_FAMILIES]; /* ranges that are in use */
 };
 
 static void wanted_done(struct wanted *w)
@@ -95,13 +96,15 @@ static int want_block(const struct pool_block_view *block, void *arg)
 static int want_allowed(struct wanted *w, const struct lease *lease)
 {
 	struct ipaddr *allowed = grow(w->allowed, &w->allowed_alloc, w->allowed_count + IP_FAMILIES, sizeof(*allowed));
+	struct ipaddr addrs[IP_FAMILIES];
 
 	if (!allowed)
 		return -ENOMEM;
 	w->allowed = allowed;
+	egress_addrs(lease, addrs);
 	for (unsigned i = 0; i < IP_FAMILIES; i++)
-		if (lease->addrs[i].family != IP_NONE)
-			w->allowed[w->allowed_count++] = lease->addrs[i];
+		if (addrs[i].family != IP_NONE)
+			w->allowed[w->allowed_count++] = addrs[i];
 	return 0;
 }
 
@@ -109,17 +112,19 @@ static int want_pod(const struct lease *lease, void *arg)
 {
 	struct wanted *w = arg;
 	struct hostnet_pod *pods = grow(w->pods, &w->pods_alloc, w->want.pod_count + IP_FAMILIES, sizeof(*pods));
+	struct ipaddr addrs[IP_FAMILIES];
 
 	if (!pods)
 		return -ENOMEM;
 	w->pods = pods;
+	egress_addrs(lease, addrs);
 	for (unsigned i = 0; i < IP_FAMILIES; i++) {
 		struct hostnet_pod *pod = &w->pods[w->want.pod_count];
 
-		if (lease->addrs[i].family == IP_NONE)
+		if (addrs[i].family == IP_NONE)
 			continue;
 		*pod = (struct hostnet_pod){
-			.addr = lease->addrs[i],
+			.addr = addrs[i],
 			.bound = lease->state == LEASE_BOUND,
 			.delegated = lease->delegated,
 		};
@@ -129,10 +134,29 @@ static int want_pod(const struct lease *lease, void *arg)
 	return guards_allow(w->d, lease) ? want_allowed(w, lease) : 0;
 }
 
+/* Covered as blocks are, and of no NIC. */
+static int want_egress(struct wanted *w)
+{
+	w->ref_count = w->want.block_count;
+	egress_wanted(w->d, w->egress);
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		struct prefix *blocks;
+
+		if (w->egress[i].addr.family == IP_NONE)
+			continue;
+		blocks = grow(w->blocks, &w->blocks_alloc, w->want.block_count + 1, sizeof(*blocks));
+		if (!blocks)
+			return -ENOMEM;
+		w->blocks = blocks;
+		w->blocks[w->want.block_count++] = w->egress[i];
+	}
+	return 0;
+}
+
 static int collect(struct wanted *w)
 {
 	want_nics(w);
-	if (pool_blocks(w->d->pool, want_block, w) || pool_leases(w->d->pool, want_pod, w))
+	if (pool_blocks(w->d->pool, want_block, w) || want_egress(w) < 0 || pool_leases(w->d->pool, want_pod, w))
 		return -ENOMEM;
 	w->want.blocks = w->blocks;
 	w->want.pods = w->pods;
@@ -156,7 +180,7 @@ static int render(struct ipamd *d, const struct wanted *w, struct strbuf *out)
 		.nics = w->nics,
 		.nic_count = w->want.nic_count,
 		.blocks = w->refs,
-		.block_count = w->want.block_count,
+		.block_count = w->ref_count,
 		.local_prefixes = local,
 		.pod_links = d->pod_links,
 		.pod_link_count = d->pod_link_count,
@@ -171,6 +195,8 @@ static int render(struct ipamd *d, const struct wanted *w, struct strbuf *out)
 	if (!d->config.external_snat)
 		input.snat_to = d->identity->primary_addr;
 	guards_fill(d, &input);
+	for (unsigned i = 0; i < IP_FAMILIES; i++)
+		input.egress[i] = (struct nft_egress){ w->egress[i], egress_source(d, ip_family_at(i)) };
 	nft_render(&input, out);
 	return out->failed ? -ENOMEM : 0;
 }
@@ -343,7 +369,8 @@ int64_t hostwork_reconcile(struct ipamd *d, int64_t now_us)
 
 /* ---- pods ---- */
 
-/* Blocks that hold the addresses. Nobody's address any more: a block of its own, which the next sync takes away. */
+/* Blocks that hold the addresses, or the range that only this node knows. Nobody's address any more: a block of its own,
+ * which the next sync takes away. */
 static void blocks_of(const struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES],
 		      struct prefix ret[static IP_FAMILIES])
 {
@@ -351,7 +378,9 @@ static void blocks_of(const struct ipamd *d, const struct ipaddr addrs[static IP
 
 	for (unsigned i = 0; i < IP_FAMILIES; i++) {
 		ret[i] = (struct prefix){ 0 };
-		if (addrs[i].family != IP_NONE)
+		if (egress_has(&addrs[i]))
+			ret[i] = egress_range(addrs[i].family);
+		else if (addrs[i].family != IP_NONE)
 			ret[i] = pool_block_of(d->pool, &addrs[i], &block) ? block.prefix : prefix_host(&addrs[i]);
 	}
 }
@@ -397,20 +426,22 @@ static int has_same_name(const struct lease *lease, void *arg)
 
 void hostwork_lease_down(struct ipamd *d, const struct lease *lease)
 {
+	struct ipaddr addrs[IP_FAMILIES];
 	struct prefix blocks[IP_FAMILIES];
 	char ifname[LEASE_IFNAME_SIZE];
 	struct err err;
 
 	guards_changed(d, lease);
 	lease_host_ifname(lease, ifname);
-	blocks_of(d, lease->addrs, blocks);
+	egress_addrs(lease, addrs);
+	blocks_of(d, addrs, blocks);
 	if (!lease->delegated && !(lease->host_ifname[0] && pool_leases(d->pool, has_same_name, ifname))) {
-		hostwork_pod_down(d, lease->addrs, ifname);
+		hostwork_pod_down(d, addrs, ifname);
 		return;
 	}
 	/* The link is another's, or there is none of ours. */
-	if ((lease->delegated ? hostnet_delegated_down(d->hostnet, lease->addrs, blocks, &err)
-			      : hostnet_pod_down(d->hostnet, ifname, lease->addrs, blocks, &err)) < 0) {
+	if ((lease->delegated ? hostnet_delegated_down(d->hostnet, addrs, blocks, &err)
+			      : hostnet_pod_down(d->hostnet, ifname, addrs, blocks, &err)) < 0) {
 		log_warn("cannot take a pod's route away", "container=%s " LOG_ERR_FMT, lease->key.container,
 			 LOG_ERR_ARGS(&err));
 		d->host_dirty = true;

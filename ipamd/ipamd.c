@@ -101,13 +101,15 @@ static void report_conflict(const struct hostnet_conflict *conflict, void *arg)
 
 static int open_host(struct ipamd *d, struct err *err)
 {
+	const struct prefix none = { 0 };
 	const struct hostnet_config config = {
 		.mark_mask = d->config.mark_mask,
 		.rule_priority = d->config.rule_priority,
 		.table_base = d->config.table_base,
 		.mtu = d->config.mtu,
+		.egress = { d->config.egress[0] && !pool_serves(d->pool, IP_V4) ? egress_range(IP_V4) : none,
+			    d->config.egress[1] && !pool_serves(d->pool, IP_V6) ? egress_range(IP_V6) : none },
 	};
-
 	struct err why;
 
 	if (net_open(&d->net, err) < 0 || hostnet_open(&config, &d->hostnet, err) < 0 ||

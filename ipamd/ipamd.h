@@ -13,7 +13,7 @@
  * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks, confirm.c its end; cloudwork.c reads
  * of the cloud; mutations.c what changes it;
  * view.c and restore.c what is found;
- * hostwork.c the kernel side; state.c and page.c what people and Prometheus read.
+ * hostwork.c the kernel side; egresswork.c addresses that only this node knows; state.c and page.c what people and Prometheus read.
  */
 #ifndef IPAMD_IPAMD_H
 #define IPAMD_IPAMD_H
@@ -27,6 +27,7 @@
 #include "berth/proto.h"
 #include "ipamd/config.h"
 #include "ipamd/demand.h"
+#include "ipamd/egress.h"
 #include "ipamd/executor.h"
 #include "ipamd/hostnet.h"
 #include "ipamd/loop.h"
@@ -160,6 +161,7 @@ struct ipamd {
 	int64_t cloud_wake_us; /* when the cloud's side is looked at whatever happens; 0: in the next turn */
 
 	struct ipamd_stats stats;
+	struct egress egress;
 };
 
 /* ---- ipamd.c ---- */
@@ -319,6 +321,19 @@ bool lease_is_adopted(const struct lease *lease);
 void lease_host_ifname(const struct lease *lease, char ret[static LEASE_IFNAME_SIZE]);
 /** adopted_key() - the key under which a pod that only the kernel knew is kept: by the name of its host end. */
 void adopted_key(const struct ipamd *d, const char *host_ifname, struct lease_key *ret);
+
+/* ---- egresswork.c ---- */
+
+/** egress_source() - what pods without an address of that family leave as: the node's own. Return: family 0: it has none. */
+struct ipaddr egress_source(const struct ipamd *d, enum ip_family family);
+/** egress_serves() - do new pods get an egress address of that family? */
+bool egress_serves(const struct ipamd *d, enum ip_family family);
+/** egress_wanted() - by ip_index(): the range that is in use, because new pods get one of it or pods have one. */
+void egress_wanted(const struct ipamd *d, struct prefix ret[static IP_FAMILIES]);
+/** egress_give() - for a lease that was just made; nothing is remembered of it. Return: family 0: none. */
+struct ipaddr egress_give(struct ipamd *d, const struct lease *lease);
+/** egress_json() - what the state document says of it. Return: owned, NULL without memory. */
+struct json_t *egress_json(const struct ipamd *d);
 
 /* ---- hostwork.c ---- */
 

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+struct hostnet_nic;
 struct nft_input;
 struct prefix;
 struct strbuf;
@@ -21,5 +22,17 @@ void nft_close_elements(struct strbuf *out, const struct prefix *last);
 
 /** nft_render_guards() - what pods are kept from: sources that are not theirs, the metadata service. nft_guard.c */
 void nft_render_guards(const struct nft_input *input, struct strbuf *out);
+/* ---- nft_egress.c: addresses that only this node knows ---- */
+
+/** nft_egress_early() - rules of chain early, before those of NICs. */
+void nft_egress_early(const struct nft_input *input, struct strbuf *out);
+/** nft_egress_early_nic() - the same of one NIC. */
+void nft_egress_early_nic(const struct nft_input *input, const struct hostnet_nic *nic, struct strbuf *out);
+/** nft_egress_pin() - rules of chain frompod, before all others; @primary: NULL where its link is not there. */
+void nft_egress_pin(const struct nft_input *input, const struct hostnet_nic *primary, struct strbuf *out);
+/** nft_egress_post() - rules of chain post, before all others. */
+void nft_egress_post(const struct nft_input *input, struct strbuf *out);
+/** nft_egress_chains() - chains of its own; none where no range is in use. */
+void nft_egress_chains(const struct nft_input *input, struct strbuf *out);
 
 #endif

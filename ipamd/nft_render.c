@@ -21,6 +21,8 @@
  *   guards nft_guard.c: sources that are not the pod's own, the metadata service.
  *   post   postrouting 100: SNAT of pods' flows that leave by the primary NIC for addresses outside `local`.
  *
+ * nft_egress.c has what there is beside that for addresses that only this node knows.
+ *
  * IPv6 is the same without SNAT: an address of the cloud's network is good outside it too, and only by the NIC that it
  * is assigned to. So there is nothing to pin in rule 2, and no set of what is local.
  *
@@ -166,6 +168,7 @@ static void render_nic_chain(const struct nft_input *input, const struct hostnet
 
 static void render_early(const struct nft_input *input, const struct hostnet_nic *nic, struct strbuf *out)
 {
+	nft_egress_early_nic(input, nic, out);
 	strbuf_printf(out,
 		      "\t\tiifname \"%s\" ct state new fib daddr type local ct mark set ct mark and 0x%08x or 0x%08x\n",
 		      nic->ifname, ~input->mark_mask, hostnet_mark(input->mark_mask, nic->slot));
@@ -204,6 +207,7 @@ static void render_answers(const struct nft_input *input, struct strbuf *out)
 static void render_frompod(const struct nft_input *input, const struct hostnet_nic *primary, struct strbuf *out)
 {
 	strbuf_add(out, "\tchain frompod {\n");
+	nft_egress_pin(input, primary, out);
 	/* nft takes a comma behind the last entry, and refuses a map without any. */
 	if (primary) {
 		strbuf_printf(out, "\t\tct mark and 0x%08x vmap {", input->mark_mask);
@@ -242,6 +246,7 @@ static void render_post(const struct nft_input *input, const struct hostnet_nic 
 	char text[IPADDR_STRLEN];
 
 	strbuf_add(out, "\tchain post {\n\t\ttype nat hook postrouting priority 100; policy accept;\n");
+	nft_egress_post(input, out);
 	if (primary && input->snat_to.family == IP_V4)
 		strbuf_printf(&snat, "oifname \"%s\" ip daddr != @local snat ip to %s fully-random", primary->ifname,
 			      ipaddr_str(&input->snat_to, text));
@@ -262,6 +267,7 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	each_nic(input, out, render_nic_chain);
 	nft_render_guards(input, out);
 	strbuf_add(out, "\tchain early {\n\t\ttype filter hook prerouting priority -150; policy accept;\n");
+	nft_egress_early(input, out);
 	each_nic(input, out, render_early);
 	strbuf_add(out, "\t}\n\tchain pre {\n\t\ttype filter hook prerouting priority -90; policy accept;\n");
 	nft_from_pods(input, "goto frompod", out);
@@ -273,5 +279,6 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	each_nic(input, out, render_own_entry);
 	strbuf_add(out, "\t}\n");
 	render_post(input, primary, out);
+	nft_egress_chains(input, out);
 	strbuf_add(out, "}\n");
 }

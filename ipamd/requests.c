@@ -241,6 +241,7 @@ static int keep_lease(struct ipamd *d, const struct proto_request *request, cons
 	const struct lease_label label = {
 		.host_ifname = request->host_ifname,
 		.delegated = request->delegated,
+		.egress = request->delegated ? (struct ipaddr){ 0 } : egress_give(d, lease),
 		.runtime = request->delegated ? NULL : &request->runtime,
 	};
 	struct lease kept;
@@ -434,10 +435,12 @@ static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
 static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
 {
 	struct lease *lease = find_early(d, key);
+	struct ipaddr addrs[IP_FAMILIES];
 
 	if (!lease)
 		return 0;
-	if (store_lease_release(d->store, &lease->key, lease->addrs, now_us + d->config.cooldown_us, err) < 0)
+	egress_addrs(lease, addrs);
+	if (store_lease_release(d->store, &lease->key, addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
 	hostwork_lease_down(d, lease);
 	*lease = d->early[--d->early_count];
@@ -448,10 +451,13 @@ static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_u
 static int release(struct ipamd *d, const struct lease *lease, int64_t now_us, struct err *err)
 {
 	const struct lease gone = *lease;
+	struct ipaddr addrs[IP_FAMILIES];
 
-	if (store_lease_release(d->store, &gone.key, gone.addrs, now_us + d->config.cooldown_us, err) < 0)
+	egress_addrs(&gone, addrs);
+	if (store_lease_release(d->store, &gone.key, addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
 	(void)pool_lease_release(d->pool, &gone.key, now_us, NULL);
+	egress_rest(&d->egress, &gone.egress, now_us + d->config.cooldown_us);
 	hostwork_lease_down(d, &gone);
 	return 0;
 }

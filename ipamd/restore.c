@@ -92,6 +92,8 @@ static int restore_cooldown(const struct ipaddr *addr, int64_t until_us, void *a
 	struct ipamd *d = arg;
 
 	(void)pool_cooldown_restore(d->pool, addr, until_us); /* not ours any more, or leased: nothing rests */
+	if (!egress_of(d->pool, addr))
+		egress_rest(&d->egress, addr, until_us);
 	return 0;
 }
 
@@ -160,7 +162,7 @@ static void take_addrs(const struct ipamd *d, struct routes *r, unsigned first, 
 		if (r->list[i].oif != oif || addr->family != IP_NONE)
 			continue;
 		r->list[i].oif = 0;
-		if (!pool_lease_by_addr(d->pool, &r->list[i].dst.addr))
+		if (!pool_lease_by_addr(d->pool, &r->list[i].dst.addr) && !egress_of(d->pool, &r->list[i].dst.addr))
 			*addr = r->list[i].dst.addr;
 	}
 }
@@ -174,6 +176,10 @@ static void adopt_pod(struct ipamd *d, const struct ipaddr addrs[static IP_FAMIL
 
 	if (was_released(d, &addrs[0]) || was_released(d, &addrs[1])) {
 		hostwork_pod_down(d, addrs, link);
+		return;
+	}
+	if (!egress_split(&lease)) {
+		log_warn("a pod has nothing but an egress address, and loses it", "link=%s", link);
 		return;
 	}
 	adopted_key(d, link, &lease.key);

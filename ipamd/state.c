@@ -13,6 +13,7 @@
  *   addresses  {total, free, leased, cooling, pending, lost, waiting}
  *   plan       {wanted, supply}
  *   addresses6, plan6                                             the same of IPv6 where pods get both families
+ *   egress[]   {family, as, pods, refused}                        of families that new pods or pods that run lack
  *   nics[]     {slot, id, mac, link, state, closed, primary_addr, primary_addr6, mtu, busy, blocks[]}
  *   blocks[]   {prefix, state, addresses[]}
  *   addresses[] {addr, state} and when leased {pod, container, ifname, lease, age_ms}
@@ -219,6 +220,7 @@ struct json_t *state_json(struct ipamd *d, int64_t now_us)
 					    c->warm_ips == CONFIG_WARM_AUTO, "min_ips", (int)c->min_ips, "max_nics",
 					    (int)c->max_nics, "max_pods", (int)c->max_pods));
 	set_families(d, obj);
+	(void)json_object_set_new(obj, "egress", egress_json(d));
 	(void)json_object_set_new(obj, "nics", nics_json(&b));
 	set_blocked(d, obj);
 	set_problems(d, obj);

@@ -116,6 +116,10 @@ static void test_config_vars__settings(void **state)
 	assert_true(must_load(ENV("AWS_VPC_K8S_CNI_EXTERNALSNAT", "true")).external_snat);
 	assert_false(must_load(ENV("AWS_VPC_K8S_CNI_EXTERNALSNAT", "false")).external_snat);
 	assert_false(must_load(ENV("ENABLE_SUBNET_DISCOVERY", "false")).subnet_discovery);
+	assert_true(must_load(ENV("CLUSTER_NAME", "x")).egress[ip_index(IP_V4)]);
+	assert_false(must_load(ENV("CLUSTER_NAME", "x")).egress[ip_index(IP_V6)]);
+	assert_false(must_load(ENV("ENABLE_V4_EGRESS", "false")).egress[ip_index(IP_V4)]);
+	assert_true(must_load(ENV("ENABLE_V6_EGRESS", "true")).egress[ip_index(IP_V6)]);
 	c = must_load(ENV("CLUSTER_NAME", "blue"));
 	assert_string_equal(c.cluster, "blue");
 	c = must_load(ENV("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "10.1.0.0/16,10.2.0.0/16"));
@@ -348,13 +352,13 @@ static void test_config_vars__refused_unless_set_here(void **state)
 
 static void test_config_warnings__by_name(void **state)
 {
-	struct said said = warnings(ENV("ENABLE_V6_EGRESS", "true", "DISABLE_POD_V6", "true", "AWS_EC2_ENDPOINT",
+	struct said said = warnings(ENV("ANNOTATE_POD_IP", "true", "DISABLE_POD_V6", "true", "AWS_EC2_ENDPOINT",
 					"http://x", "AWS_VPC_K8S_CNI_CONNMARK", "0x40", "WARM_IP_TARGET", "-3"),
 				    NULL);
 
 	(void)state;
 	assert_int_equal(said.count, 5);
-	assert_said(&said, "ENABLE_V6_EGRESS", "ipv4,ipv6");
+	assert_said(&said, "ANNOTATE_POD_IP", "Kubernetes API");
 	assert_said(&said, "DISABLE_POD_V6", "tuning");
 	assert_said(&said, "AWS_EC2_ENDPOINT", "AWS_ENDPOINT_URL_EC2");
 	assert_said(&said, "AWS_VPC_K8S_CNI_CONNMARK", "markMask");
@@ -364,16 +368,13 @@ static void test_config_warnings__by_name(void **state)
 static void test_config_warnings__not_where_nothing_is_missed(void **state)
 {
 	(void)state;
-	assert_int_equal(warnings(ENV("ENABLE_V6_EGRESS", "false", "ANNOTATE_POD_IP", "false", "AWS_EC2_ENDPOINT", "",
+	assert_int_equal(warnings(ENV("ENABLE_V6_EGRESS", "true", "ANNOTATE_POD_IP", "false", "AWS_EC2_ENDPOINT", "",
 				      "AWS_VPC_K8S_CNI_VETHPREFIX", "eni", "AWS_VPC_K8S_CNI_CONNMARK", "0x80",
 				      "WARM_ENI_TARGET", "x", "WARM_IP_TARGET", "5", "MAX_ENI", "0",
 				      "INTROSPECTION_BIND_ADDRESS", "127.0.0.1:1"),
 				  NULL)
 				 .count,
 			 0);
-	/* On by default there, and of no use but for pods without IPv4. */
-	assert_int_equal(warnings(ENV("ENABLE_V4_EGRESS", "true"), NULL).count, 0);
-	assert_int_equal(warnings(ENV("ENABLE_V4_EGRESS", "true", "ENABLE_IPv6", "true"), NULL).count, 1);
 }
 
 static void test_config_warnings__unknown_names(void **state)

@@ -150,6 +150,28 @@ static void external_snat(struct input *in)
 	in->nft.snat_to = (struct ipaddr){ 0 };
 }
 
+/* Pods of IPv6 alone, on two NICs, that reach IPv4. */
+static void egress_v4(struct input *in)
+{
+	ipv6_only(in);
+	in->nft.egress[0] = (struct nft_egress){ net_of("169.254.172.0/22"), ip("10.0.0.10") };
+}
+
+/* SNAT of what has an address of the cloud is done elsewhere; of this it is not. */
+static void egress_v6(struct input *in)
+{
+	external_snat(in);
+	in->nft.egress[1] = (struct nft_egress){ net_of("fd00::ac:0/118"), ip("2001:db8:0:1::10") };
+}
+
+/* Pods have such addresses, and the node has lost its own: nothing leaves. */
+static void egress_without_source(struct input *in)
+{
+	init(in);
+	add_nic(in, 0, "");
+	in->nft.egress[1] = (struct nft_egress){ net_of("fd00::ac:0/118"), { 0 } };
+}
+
 static void other_mask(struct input *in)
 {
 	two_nics(in);
@@ -205,6 +227,9 @@ static const struct {
 	{ "ipv6-only", ipv6_only },
 	{ "dual-stack", dual_stack },
 	{ "external-snat", external_snat },
+	{ "egress-v4", egress_v4 },
+	{ "egress-v6", egress_v6 },
+	{ "egress-without-source", egress_without_source },
 	{ "other-mask", other_mask },
 	{ "guards", guards },
 	{ "guards-allowed", guards_allowed },
