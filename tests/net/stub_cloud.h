@@ -286,7 +286,7 @@ static void make_stub(struct world *w, unsigned v4_units, unsigned v6_units, uin
 		stub.blocks[stub.block_count++] = stub_prefix(*blocks);
 }
 
-static unsigned stub_count(const unsigned *counter)
+_unused_ static unsigned stub_count(const unsigned *counter)
 {
 	unsigned count;
 
@@ -296,7 +296,7 @@ static unsigned stub_count(const unsigned *counter)
 	return count;
 }
 
-static void stub_close(bool closed)
+_unused_ static void stub_close(bool closed)
 {
 	(void)pthread_mutex_lock(&stub.lock);
 	stub.closed = closed;
