@@ -5,11 +5,11 @@
  * Only this node knows the addresses of those ranges, so nothing with one of them may be on a wire, in either direction,
  * and no pod is reached by one:
  *
- *   early   what comes for one is dropped, from the network and from pods: an answer to a pod is still addressed to the
- *           node here, since its translation is undone at -100. What comes from the network under one is dropped.
+ *   early   what comes from the network under one is dropped.
  *   pre     a pod's packet under one leaves by the primary NIC, whatever its flow's mark or the map of blocks say: there
  *           alone is the address that it leaves under.
- *   egress  forward -150: a flow that somebody's DNAT leads to one is dropped.
+ *   egress  forward -150: what is for one and no answer to a pod is dropped, from the network and from pods, also where
+ *           somebody's DNAT led it there.
  *   post    such a flow leaves as the node's primary address, for whatever destination and by whatever link: also inside
  *           the cloud's network, also to a pod of this node, and also where SNAT of pods is done elsewhere.
  *   leak    postrouting 110, behind every SNAT (100): what still is under one is dropped: connection tracking calls it
@@ -46,12 +46,7 @@ static bool has_ranges(const struct nft_input *input)
 	return input->egress[0].range.addr.family != IP_NONE || input->egress[1].range.addr.family != IP_NONE;
 }
 
-void nft_egress_early(const struct nft_input *input, struct strbuf *out)
-{
-	each_range(input, "", "daddr", "drop", out);
-}
-
-void nft_egress_early_nic(const struct nft_input *input, const struct hostnet_nic *nic, struct strbuf *out)
+void nft_egress_early(const struct nft_input *input, const struct hostnet_nic *nic, struct strbuf *out)
 {
 	char before[NET_IFNAME_SIZE + sizeof("iifname \"\" ")];
 
@@ -86,7 +81,8 @@ void nft_egress_chains(const struct nft_input *input, struct strbuf *out)
 	if (!has_ranges(input))
 		return;
 	strbuf_add(out, "\tchain egress {\n\t\ttype filter hook forward priority -150; policy accept;\n");
-	each_range(input, "ct direction original ", "daddr", "drop", out);
+	each_range(input, "ct direction reply ", "daddr", "accept", out);
+	each_range(input, "", "daddr", "drop", out);
 	strbuf_add(out, "\t}\n\tchain leak {\n\t\ttype filter hook postrouting priority 110; policy accept;\n");
 	each_range(input, "", "saddr", "drop", out);
 	strbuf_add(out, "\t}\n");

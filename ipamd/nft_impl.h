@@ -24,10 +24,8 @@ void nft_close_elements(struct strbuf *out, const struct prefix *last);
 void nft_render_guards(const struct nft_input *input, struct strbuf *out);
 /* ---- nft_egress.c: addresses that only this node knows ---- */
 
-/** nft_egress_early() - rules of chain early, before those of NICs. */
-void nft_egress_early(const struct nft_input *input, struct strbuf *out);
-/** nft_egress_early_nic() - the same of one NIC. */
-void nft_egress_early_nic(const struct nft_input *input, const struct hostnet_nic *nic, struct strbuf *out);
+/** nft_egress_early() - rules of chain early for what comes by a NIC, before all others. */
+void nft_egress_early(const struct nft_input *input, const struct hostnet_nic *nic, struct strbuf *out);
 /** nft_egress_pin() - rules of chain frompod, before all others; @primary: NULL where its link is not there. */
 void nft_egress_pin(const struct nft_input *input, const struct hostnet_nic *primary, struct strbuf *out);
 /** nft_egress_post() - rules of chain post, before all others. */

@@ -168,7 +168,7 @@ static void render_nic_chain(const struct nft_input *input, const struct hostnet
 
 static void render_early(const struct nft_input *input, const struct hostnet_nic *nic, struct strbuf *out)
 {
-	nft_egress_early_nic(input, nic, out);
+	nft_egress_early(input, nic, out);
 	strbuf_printf(out,
 		      "\t\tiifname \"%s\" ct state new fib daddr type local ct mark set ct mark and 0x%08x or 0x%08x\n",
 		      nic->ifname, ~input->mark_mask, hostnet_mark(input->mark_mask, nic->slot));
@@ -267,7 +267,6 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	each_nic(input, out, render_nic_chain);
 	nft_render_guards(input, out);
 	strbuf_add(out, "\tchain early {\n\t\ttype filter hook prerouting priority -150; policy accept;\n");
-	nft_egress_early(input, out);
 	each_nic(input, out, render_early);
 	strbuf_add(out, "\t}\n\tchain pre {\n\t\ttype filter hook prerouting priority -90; policy accept;\n");
 	nft_from_pods(input, "goto frompod", out);

@@ -290,7 +290,8 @@ union address {
 };
 
 struct open_socket {
-	const char *addr; /* to connect to, or to listen at; NULL: any */
+	const char *addr;   /* to connect to, or to listen at; NULL: any */
+	const char *source; /* to connect from, the place's own or not; NULL: the kernel's choice */
 	bool v6, listens;
 	uint16_t port;
 	int fd;
@@ -312,6 +313,19 @@ static inline socklen_t fill_address(union address *address, const struct open_s
 	return sizeof(address->v4);
 }
 
+/* IP_FREEBIND is what IPv6 sockets have too. */
+static inline int bind_to(int fd, const char *source)
+{
+	const struct open_socket at = { .addr = source, .v6 = strchr(source, ':') != NULL };
+	const int on = 1;
+	union address address;
+	socklen_t size = fill_address(&address, &at);
+
+	if (setsockopt(fd, at.v6 ? IPPROTO_IPV6 : IPPROTO_IP, at.v6 ? IPV6_FREEBIND : IP_FREEBIND, &on, sizeof(on)) < 0)
+		return -1;
+	return bind(fd, &address.any, size);
+}
+
 static inline int open_udp(void *arg, struct err *err)
 {
 	struct open_socket *o = arg;
@@ -321,6 +335,8 @@ static inline int open_udp(void *arg, struct err *err)
 	o->fd = socket(address.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (o->fd < 0)
 		return err_set_errno(err, ERR_BUG, "test", errno, "socket");
+	if (o->source && bind_to(o->fd, o->source) < 0)
+		return err_set_errno(err, ERR_BUG, "test", errno, "bind to %s", o->source);
 	/* A place without a way there is one that nothing gets through. */
 	if (!o->listens)
 		(void)connect(o->fd, &address.any, size);
@@ -340,7 +356,8 @@ static inline bool is_readable(int fd)
 struct flow {
 	unsigned from, to; /* places */
 	const char *addr;  /* what is asked */
-	uint16_t port;     /* the same; 0: PORT, where the other end listens */
+	const char *source;
+	uint16_t port; /* the same; 0: PORT, where the other end listens */
 	struct open_socket client, server;
 	char seen[IPADDR_STRLEN]; /* whom the server sees */
 };
@@ -352,8 +369,9 @@ static inline void flow_open(struct flow *flow)
 	/* Behind somebody's DNAT the address is another. */
 	flow->server =
 		(struct open_socket){ .addr = flow->port ? NULL : flow->addr, .v6 = v6, .listens = true, .port = PORT };
-	flow->client =
-		(struct open_socket){ .addr = flow->addr, .v6 = v6, .port = flow->port ? flow->port : (uint16_t)PORT };
+	flow->client = (struct open_socket){
+		.addr = flow->addr, .source = flow->source, .v6 = v6, .port = flow->port ? flow->port : (uint16_t)PORT
+	};
 	in_place(flow->to, open_udp, &flow->server);
 	in_place(flow->from, open_udp, &flow->client);
 }
@@ -400,17 +418,17 @@ static inline void passes(unsigned from, unsigned to, const char *addr, const ch
 }
 
 /* Nothing of it arrives at the other end. */
-static inline void does_not_pass(unsigned from, unsigned to, const char *addr, uint16_t port)
+static inline void does_not_pass(const struct flow *wanted)
 {
 	for (unsigned i = 0; i < FAIL_TRIES; i++) {
-		struct flow flow = { .from = from, .to = to, .addr = addr, .port = port };
+		struct flow flow = *wanted;
 		bool passed;
 
 		flow_open(&flow);
 		passed = flow_try(&flow) || flow.seen[0];
 		flow_close(&flow);
 		if (passed)
-			fail_msg("place %u to %s passes", from, addr);
+			fail_msg("place %u to %s passes", flow.from, flow.addr);
 	}
 }
 

@@ -154,42 +154,6 @@ static void test_check__looks_at_it(void **state)
 
 /* ---- nobody comes in, nothing gets out ---- */
 
-static void nobody_comes_in(struct world *w, enum ip_family family)
-{
-	char one[IPADDR_STRLEN], two[IPADDR_STRLEN];
-
-	make_node(w, family == IP_V4 ? IP_V6 : IP_V4);
-	w->config.egress[ip_index(IP_V6)] = true;
-	up(w);
-	add_pod(w, 0);
-	add_pod(w, 1);
-	(void)egress_addr(0, family, one);
-	(void)egress_addr(1, family, two);
-	assert_string_not_equal(one, two);
-	does_not_pass(OUTSIDE, 0, one, 0);
-	does_not_pass(1, 0, one, 0);
-	does_not_pass(0, 1, two, 0);
-	passes(NODE, 0, one, NULL);
-	/* By way of a port of the node either. */
-	nft(family == IP_V4 ? "table ip kp { chain d { type nat hook prerouting priority -100;\n"
-			      " fib daddr type local udp dport 30080 dnat to 169.254.172.1:9000\n }\n}\n"
-			    : "table ip6 kp { chain d { type nat hook prerouting priority -100;\n"
-			      " fib daddr type local udp dport 30080 dnat to [fd00::ac:1]:9000\n }\n}\n");
-	does_not_pass(OUTSIDE, 0, family == IP_V4 ? NODE_PRIMARY : NODE_V6, 30080);
-	passes(0, OUTSIDE, family == IP_V4 ? WORLD_V4 : WORLD_V6, NULL);
-	assert_int_equal(leaked(), 0);
-}
-
-static void test_egress__nobody_comes_in_by_v4(void **state)
-{
-	nobody_comes_in(*state, IP_V4);
-}
-
-static void test_egress__nobody_comes_in_by_v6(void **state)
-{
-	nobody_comes_in(*state, IP_V6);
-}
-
 /* A reset of a connection that nobody knows: connection tracking calls it INVALID, and translates nothing of that. */
 struct reset {
 	const char *from, *to;
@@ -236,6 +200,74 @@ static int send_reset6(void *arg, struct err *err)
 	n = sendto(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&dest, sizeof(dest));
 	(void)close(fd);
 	return n == (ssize_t)sizeof(packet) ? 0 : err_set_errno(err, ERR_BUG, "test", errno, "reset");
+}
+
+struct raw {
+	bool v6;
+	int fd;
+};
+
+static int open_raw(void *arg, struct err *err)
+{
+	struct raw *raw = arg;
+
+	raw->fd = socket(raw->v6 ? AF_INET6 : AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+	return raw->fd < 0 ? err_set_errno(err, ERR_BUG, "test", errno, "raw socket") : 0;
+}
+
+/* Also what connection tracking does not know. */
+static void no_reset_comes_in(enum ip_family family, const char *to)
+{
+	struct reset reset = { family == IP_V4 ? HOST_V4 : HOST_V6, to };
+	struct raw raw = { .v6 = family == IP_V6 };
+	char packet[FRAME_SIZE];
+
+	in_place(0, open_raw, &raw);
+	in_place(OUTSIDE, raw.v6 ? send_reset6 : send_reset4, &reset);
+	passes(0, OUTSIDE, raw.v6 ? WORLD_V6 : WORLD_V4, NULL); /* behind it */
+	assert_true(recv(raw.fd, packet, sizeof(packet), 0) < 0);
+	(void)close(raw.fd);
+}
+
+static void nobody_comes_in(struct world *w, enum ip_family family)
+{
+	const char *node = family == IP_V4 ? NODE_PRIMARY : NODE_V6;
+	char one[IPADDR_STRLEN], two[IPADDR_STRLEN];
+
+	make_node(w, family == IP_V4 ? IP_V6 : IP_V4);
+	w->config.egress[ip_index(IP_V6)] = true;
+	up(w);
+	add_pod(w, 0);
+	add_pod(w, 1);
+	(void)egress_addr(0, family, one);
+	(void)egress_addr(1, family, two);
+	assert_string_not_equal(one, two);
+	does_not_pass(&(struct flow){ .from = OUTSIDE, .to = 0, .addr = one });
+	does_not_pass(&(struct flow){ .from = 1, .to = 0, .addr = one });
+	does_not_pass(&(struct flow){ .from = 0, .to = 1, .addr = two });
+	no_reset_comes_in(family, one);
+	passes(NODE, 0, one, NULL);
+	/* Nobody outside has one of these, whose answer a pod would get. */
+	does_not_pass(&(struct flow){ .from = OUTSIDE, .to = NODE, .addr = node, .source = one });
+	passes(OUTSIDE, NODE, node, NULL);
+	/* By way of a port of the node either. */
+	nft(family == IP_V4 ? "table ip kp { chain d { type nat hook prerouting priority -100;\n"
+			      " fib daddr type local udp dport 30080 dnat to 169.254.172.1:9000\n }\n}\n"
+			    : "table ip6 kp { chain d { type nat hook prerouting priority -100;\n"
+			      " fib daddr type local udp dport 30080 dnat to [fd00::ac:1]:9000\n }\n}\n");
+	does_not_pass(&(struct flow){ .from = OUTSIDE, .to = 0, .addr = node, .port = 30080 });
+	passes(0, OUTSIDE, family == IP_V4 ? WORLD_V4 : WORLD_V6, NULL);
+	assert_int_equal(leaked(), 0);
+}
+
+static void test_egress__nobody_comes_in_by_v4(void **state)
+{
+	nobody_comes_in(*state, IP_V4);
+}
+
+static void test_egress__nobody_comes_in_by_v6(void **state)
+{
+	nobody_comes_in(*state, IP_V6);
 }
 
 static void test_egress__what_is_not_translated_does_not_leave(void **state)
@@ -331,11 +363,11 @@ static void test_restart__keeps_it(void **state)
 	assert_true(flow_try(&flow));
 	w->config.egress[ip_index(IP_V4)] = false; /* who has one keeps it */
 	up(w);
+	add_pod(w, 1); /* when the kernel has all */
 	assert_true(flow_try(&flow));
 	flow_close(&flow);
 	passes(0, OUTSIDE, WORLD_V4, NODE_PRIMARY);
 	assert_true(has_route(RANGE_V4, NET_ROUTE_UNREACHABLE));
-	add_pod(w, 1);
 	assert_int_equal(addrs_of(1).count[ip_index(IP_V4)], 0);
 	stop(w);
 	w->config.egress[ip_index(IP_V4)] = true;
@@ -344,6 +376,29 @@ static void test_restart__keeps_it(void **state)
 	add_pod(w, 1);
 	assert_string_equal(egress_addr(1, IP_V4, text), "169.254.172.2");
 	assert_int_equal(leaked(), 0);
+}
+
+/* The store knows that somebody before the pod gave it back. */
+static void test_restart__of_one_that_had_rested(void **state)
+{
+	struct world *w = *state;
+	char text[IPADDR_STRLEN];
+
+	make_node(w, IP_V6);
+	up(w);
+	add_pod(w, 0);
+	passes(0, OUTSIDE, WORLD_V4, NULL);
+	del_pod(w, 0);
+	until(!has_flow("169.254.172.1"));
+	stop(w);
+	up(w);
+	add_pod(w, 1);
+	assert_string_equal(egress_addr(1, IP_V4, text), "169.254.172.1");
+	stop(w);
+	up(w);
+	add_pod(w, 0); /* when the kernel has all */
+	assert_string_equal(egress_addr(0, IP_V4, text), "169.254.172.2");
+	passes(1, OUTSIDE, WORLD_V4, NODE_PRIMARY);
 }
 
 /* The store is gone, the pod is not: what leads to its link is its own. */
@@ -437,6 +492,7 @@ int main(void)
 		egress_test(test_del__leaves_nothing__aws_25),
 		egress_test(test_del__it_rests_as_all_do),
 		egress_test(test_restart__keeps_it),
+		egress_test(test_restart__of_one_that_had_rested),
 		egress_test(test_restart__without_a_store),
 		egress_test(test_repair__route_and_cover),
 		egress_test(test_state__who_leaves_as_whom),
