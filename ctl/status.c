@@ -156,6 +156,30 @@ static void draw_sums(const struct ctl *ctl, const json_t *state)
 	(void)fputs("   of IPv6\n", ctl->out);
 }
 
+/* Families that pods reach as the node. */
+static void draw_egress(const struct ctl *ctl, const json_t *state)
+{
+	size_t i;
+	json_t *egress;
+
+	json_array_foreach (json_object_get(state, "egress"), i, egress) {
+		bool v6 = str_equal(text_of(egress, "family"), "ipv6");
+		const char *as = text_of(egress, "as");
+
+		if (*as)
+			(void)fprintf(ctl->out, "  %lld pods reach %s as %s", number_of(egress, "pods"),
+				      v6 ? "IPv6" : "IPv4", as);
+		else
+			paint(ctl, COLOUR_YELLOW,
+			      v6 ? "  pods do not reach IPv6: the node has no address of it"
+				 : "  pods do not reach IPv4: the node has no address of it");
+		if (number_of(egress, "refused"))
+			(void)fprintf(ctl->out, ", %lld were refused: all addresses taken",
+				      number_of(egress, "refused"));
+		(void)fputc('\n', ctl->out);
+	}
+}
+
 static void draw_blocked(const struct ctl *ctl, const json_t *state)
 {
 	const json_t *blocked = json_object_get(state, "blocked");
@@ -211,6 +235,7 @@ int status_draw(const struct ctl *ctl, const struct json_t *state, struct err *e
 	json_array_foreach (nics, i, nic)
 		draw_nic(ctl, nic);
 	draw_sums(ctl, state);
+	draw_egress(ctl, state);
 	draw_pause(ctl, state);
 	draw_blocked(ctl, state);
 	draw_problems(ctl, state);

@@ -81,7 +81,8 @@ struct json_t *egress_json(const struct ipamd *d)
 {
 	json_t *array = json_array();
 
-	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+	/* What the node has is not known before the first list. */
+	for (unsigned i = 0; d->listed && i < IP_FAMILIES; i++) {
 		const struct ipaddr source = egress_source(d, ip_family_at(i));
 		unsigned count = egress_count(d->pool, ip_family_at(i));
 		char text[IPADDR_STRLEN] = "";

@@ -58,6 +58,29 @@ static void held(const struct ipamd *d, struct strbuf *out, enum ip_family famil
 	}
 }
 
+/* Of a family that new pods lack, or pods that run. */
+static void egress(const struct ipamd *d, struct strbuf *out)
+{
+	struct prefix ranges[IP_FAMILIES];
+	char label[32];
+
+	egress_wanted(d, ranges);
+	metrics_family(out, "berth_egress_pods", "gauge",
+		       "Pods that reach that family with an address that only this node knows.");
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		(void)snprintf(label, sizeof(label), "family=\"%s\"", family_names[i]);
+		if (ranges[i].addr.family != IP_NONE)
+			metrics_u64(out, "berth_egress_pods", label, egress_count(d->pool, ip_family_at(i)));
+	}
+	metrics_family(out, "berth_egress_refused_total", "counter",
+		       "Pods that got none of those because all were taken or at rest.");
+	for (unsigned i = 0; i < IP_FAMILIES; i++) {
+		(void)snprintf(label, sizeof(label), "family=\"%s\"", family_names[i]);
+		if (ranges[i].addr.family != IP_NONE)
+			metrics_u64(out, "berth_egress_refused_total", label, d->egress.exhausted[i]);
+	}
+}
+
 static void addresses(const struct ipamd *d, struct strbuf *out)
 {
 	char label[32];
@@ -76,6 +99,7 @@ static void addresses(const struct ipamd *d, struct strbuf *out)
 		(void)snprintf(label, sizeof(label), "what=\"%s\"", pause_name((enum pause)i));
 		metrics_u64(out, "berth_paused", label, d->pause == i);
 	}
+	egress(d, out);
 	gauge(out, "berth_pods_waiting", "ADD requests that wait for an address.", d->waiting);
 }
 

@@ -313,7 +313,7 @@ static inline socklen_t fill_address(union address *address, const struct open_s
 	return sizeof(address->v4);
 }
 
-/* IP_FREEBIND is what IPv6 sockets have too. */
+/* To an address that is not the place's own. */
 static inline int bind_to(int fd, const char *source)
 {
 	const struct open_socket at = { .addr = source, .v6 = strchr(source, ':') != NULL };
@@ -321,7 +321,8 @@ static inline int bind_to(int fd, const char *source)
 	union address address;
 	socklen_t size = fill_address(&address, &at);
 
-	if (setsockopt(fd, at.v6 ? IPPROTO_IPV6 : IPPROTO_IP, at.v6 ? IPV6_FREEBIND : IP_FREEBIND, &on, sizeof(on)) < 0)
+	if (setsockopt(fd, at.v6 ? IPPROTO_IPV6 : IPPROTO_IP, at.v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT, &on,
+		       sizeof(on)) < 0)
 		return -1;
 	return bind(fd, &address.any, size);
 }

@@ -461,8 +461,10 @@ static const json_t *egress_of_state(const json_t *state, const char *key)
 static void test_state__who_leaves_as_whom(void **state)
 {
 	struct world *w = *state;
+	char *page;
 
 	make_node(w, IP_V6);
+	(void)str_copy(w->config.metrics_address, sizeof(w->config.metrics_address), "127.0.0.1:9479");
 	up(w);
 	add_pod(w, 0);
 	{
@@ -474,6 +476,11 @@ static void test_state__who_leaves_as_whom(void **state)
 		assert_int_equal(json_integer_value(egress_of_state(seen, "pods")), 1);
 		assert_int_equal(json_integer_value(egress_of_state(seen, "refused")), 0);
 	}
+	page = metrics_page();
+	assert_sample(page, "berth_egress_pods{family=\"ipv4\"}", 1);
+	assert_sample(page, "berth_egress_refused_total{family=\"ipv4\"}", 0);
+	assert_null(strstr(page, "berth_egress_pods{family=\"ipv6\"}"));
+	free(page);
 }
 
 int main(void)

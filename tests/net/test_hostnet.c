@@ -559,6 +559,52 @@ static void forget_ipv6(struct wish *wish)
 	wish->want.pod_count = 2;
 }
 
+static int open_with_ranges(void *arg, struct err *err)
+{
+	const struct hostnet_config config = {
+		.mark_mask = MASK,
+		.rule_priority = RULE_PRIORITY,
+		.table_base = TABLE_BASE,
+		.egress = { pfx("169.254.172.0/22"), pfx("fd00::ac:0/118") },
+	};
+
+	return hostnet_open(&config, arg, err);
+}
+
+/* Of addresses that only the node knows, as those of another pod network's plugin. */
+static void test_hostnet_conflicts__routes_in_ranges_of_ours(void **state)
+{
+	static const struct {
+		const char *dst, *text; /* NULL: harmless */
+	} cases[IP_FAMILIES][3] = {
+		{ { "169.254.173.9/32", "route to 169.254.173.9/32 (4): v4Egress" },
+		  { "169.254.0.0/16", NULL },
+		  { "169.254.169.254/32", NULL } },
+		{ { "fd00::ac:0/120", "route to fd00::ac:0/120 (4): v6Egress" },
+		  { "fd00::/64", NULL },
+		  { "fd00::ad:0/118", NULL } },
+	};
+	struct hostnet *plain = world.hostnet;
+
+	(void)state;
+	must(netns_run(world.fd[NA], open_with_ranges, &world.hostnet, &oops));
+	each_family(f)
+	{
+		for (size_t i = 0; i < ARRAY_SIZE(cases[f]); i++) {
+			const struct net_route route = { .dst = pfx(cases[f][i].dst),
+							 .type = NET_ROUTE_UNREACHABLE,
+							 .table = NET_TABLE_MAIN,
+							 .protocol = RTPROT_STATIC };
+
+			must(net_route_replace(world.net[NA], &route, &oops));
+			assert_conflicts(cases[f][i].text != NULL, cases[f][i].text ? cases[f][i].text : "");
+			must(net_route_del(world.net[NA], &route, &oops));
+		}
+	}
+	hostnet_close(world.hostnet);
+	world.hostnet = plain;
+}
+
 /* A node of an IPv4 cluster keeps its IPv6 as it was, with or without. */
 static void test_sync__leaves_ipv6_alone_where_nobody_wants_it(void **state)
 {
@@ -622,6 +668,7 @@ int main(void)
 		path_test(test_sync__leaves_ipv6_alone_where_nobody_wants_it),
 		path_test(test_sync__ipv6_alone),
 		path_test(test_hostnet_conflicts__named__rule_10),
+		path_test(test_hostnet_conflicts__routes_in_ranges_of_ours),
 	};
 
 	return cmocka_run_group_tests_name("hostnet", tests, setup_world, teardown_world);

@@ -110,6 +110,22 @@ static void test_status_draw__paused(void **state)
 	assert_null(strstr(text, "pause"));
 }
 
+/* Pods without an address of a family, and a node that has none either. */
+static void test_status_draw__egress(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(draw("{\"nics\":[],\"addresses\":{},\"egress\":["
+			      "{\"family\":\"ipv4\",\"as\":\"10.0.0.1\",\"pods\":7,\"refused\":2},"
+			      "{\"family\":\"ipv6\",\"as\":\"\",\"pods\":0,\"refused\":0}]}",
+			      false, &text, &err),
+			 0);
+	assert_non_null(strstr(text, "  7 pods reach IPv4 as 10.0.0.1, 2 were refused: all addresses taken\n"));
+	assert_non_null(strstr(text, "  pods do not reach IPv6: the node has no address of it\n"));
+}
+
 /* More addresses than fit on one line. */
 static void test_status_draw__long_row(void **state)
 {
@@ -167,6 +183,7 @@ int main(void)
 		check_unit_test(test_status_draw__cut_off_by_firewalls),
 		check_unit_test(test_status_draw__modes),
 		check_unit_test(test_status_draw__paused),
+		check_unit_test(test_status_draw__egress),
 		check_unit_test(test_status_draw__long_row),
 		check_unit_test(test_status_draw__unknown_words),
 		check_unit_test(test_status_draw__no_state_document),
