@@ -273,12 +273,16 @@ static inline struct output must_berth(struct world *w, const char *verb, unsign
 
 static inline void add_pod(struct world *w, unsigned pod)
 {
-	_cleanup_output_ struct output output = must_berth(w, "ADD", pod, NULL);
+	struct output output = must_berth(w, "ADD", pod, NULL);
+
+	output_done(&output);
 }
 
 static inline void del_pod(struct world *w, unsigned pod)
 {
-	_cleanup_output_ struct output output = must_berth(w, "DEL", pod, NULL);
+	struct output output = must_berth(w, "DEL", pod, NULL);
+
+	output_done(&output);
 }
 
 /* ---- flows ---- */
@@ -386,7 +390,7 @@ static inline void flow_close(struct flow *flow)
 /* A question and its answer. */
 static inline bool flow_try(struct flow *flow)
 {
-	union address from;
+	union address from = { .any.sa_family = AF_UNSPEC };
 	socklen_t size = sizeof(from);
 	char byte;
 

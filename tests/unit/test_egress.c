@@ -5,12 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ipamd/egress.h"
+#include <jansson.h>
+
+#include "berth/attr.h"
+#include "ipamd/ipamd.h"
 
 #define USABLE (EGRESS_SIZE - 2)
 #define BLOCK6 "2600:0:0:0:5::/80"
 
-static struct egress egress; /* zeroed by each test's set-up */
+static struct egress egress; /* zeroed by the set-up of a test */
 
 static int setup_egress(void **state)
 {
@@ -274,6 +277,81 @@ static void test_egress__5000_pods_come_and_go(void **state)
 		assert_string_not_equal(pod(pool, i, IP_V4, now_us), "-");
 }
 
+/* ---- the daemon ---- */
+
+static struct ipamd *daemon_of(struct pool *pool)
+{
+	struct ipamd *d = calloc(1, sizeof(*d));
+
+	assert_non_null(d);
+	config_defaults(&d->config);
+	d->pool = pool;
+	d->listed = true;
+	d->identity = calloc(1, sizeof(*d->identity));
+	assert_non_null(d->identity);
+	return d;
+}
+
+static void daemon_done(struct ipamd *d)
+{
+	free(d->identity);
+	free(d);
+}
+
+static void assert_said_of_state(const struct ipamd *d, const char *want)
+{
+	json_auto_t *said = egress_json(d);
+	_cleanup_free_ char *text = json_dumps(said, JSON_COMPACT);
+
+	assert_string_equal(text, want);
+}
+
+static void test_egress_give__a_node_without_that_family(void **state)
+{
+	const struct lease lease = { .key = key_of(1), .addrs = { [1] = ip("2600::5:0:0:1") } };
+	struct ipamd *d = daemon_of(*state);
+	struct prefix ranges[IP_FAMILIES];
+	struct ipaddr addr = egress_give(d, &lease);
+
+	assert_int_equal(addr.family, IP_NONE);
+	assert_true(d->egress.said[0]);
+	assert_int_equal(d->egress.exhausted[0], 0);
+	assert_false(egress_serves(d, IP_V4));
+	egress_wanted(d, ranges);
+	assert_int_equal(ranges[0].addr.family, IP_NONE);
+	assert_said_of_state(d, "[{\"family\":\"ipv4\",\"as\":\"\",\"pods\":0,\"refused\":0}]");
+	d->identity->primary_addr = ip("10.0.0.1");
+	addr = egress_give(d, &lease);
+	assert_string_equal(text_of(&addr), "169.254.172.1");
+	assert_true(egress_serves(d, IP_V4));
+	assert_said_of_state(d, "[{\"family\":\"ipv4\",\"as\":\"10.0.0.1\",\"pods\":0,\"refused\":0}]");
+	egress_wanted(d, ranges);
+	assert_int_equal(ranges[0].len, 22);
+	assert_int_equal(ranges[1].addr.family, IP_NONE);
+	d->listed = false;
+	assert_said_of_state(d, "[]");
+	daemon_done(d);
+}
+
+/* Below it the kernel has no IPv6 on a link, and the pod would not start. */
+static void test_egress_give__an_mtu_too_small_for_ipv6(void **state)
+{
+	const struct lease lease = { .key = key_of(1), .addrs = { ip("10.0.1.21") } };
+	struct cloud_nic nic = cloud_nic_of(0);
+	struct ipamd *d = daemon_of(*state);
+	struct ipaddr addr;
+
+	nic.primary_addr6 = ip("2600::10");
+	assert_non_null(pool_nic_add(d->pool, &nic, START_US));
+	d->config.egress[1] = true;
+	d->config.mtu = 1279;
+	assert_int_equal(egress_give(d, &lease).family, IP_NONE);
+	d->config.mtu = 1280;
+	addr = egress_give(d, &lease);
+	assert_string_equal(text_of(&addr), "fd00::ac:1");
+	daemon_done(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +364,8 @@ int main(void)
 		egress_test(test_egress_pick__all_taken),
 		egress_test(test_egress_rest__until_its_flows_are_forgotten),
 		egress_test(test_egress__5000_pods_come_and_go),
+		egress_test(test_egress_give__a_node_without_that_family),
+		pool_test(test_egress_give__an_mtu_too_small_for_ipv6),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
