@@ -385,6 +385,9 @@ bool cloud_has(const struct world *w, const char *id, const struct prefix *block
 	return false;
 }
 
+/* What pods of IPv4 reach IPv6 as, where that is configured; nothing else of this world is IPv6. */
+static const struct ipaddr node_addr6 = { .family = IP_V6, .bytes = { 0x26, [15] = 0x10 } };
+
 int cloud_show(const struct world *w, const struct mnic *nic, struct cloud_nic *ret)
 {
 	struct ipaddr base = subnet_addr(0);
@@ -398,6 +401,8 @@ int cloud_show(const struct world *w, const struct mnic *nic, struct cloud_nic *
 	ret->foreign = nic->foreign;
 	ret->closed = nic->closed;
 	ret->primary_addr = nic->addr;
+	if (ret->primary)
+		ret->primary_addr6 = node_addr6;
 	ret->subnet = prefix_of(&base, w->scenario.shape.subnet_len);
 	ret->gateway = subnet_addr(1);
 	for (unsigned i = 0; i < nic->block_count; i++)

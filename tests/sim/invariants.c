@@ -65,23 +65,36 @@ static int check_block(const struct pool_block_view *block, void *arg)
 	return 1;
 }
 
+/* Pod @i has @addr, and nobody else does. */
+static void check_alone(struct world *w, const struct ipaddr *addr, unsigned i)
+{
+	struct ledger *at = ledger_of(w, addr);
+	char text[IPADDR_STRLEN];
+
+	if (at->seen_step == w->counters.steps)
+		world_fail(w, "no address is leased twice", "%s in pods %u and %u", ipaddr_str(addr, text), i,
+			   at->seen_pod);
+	at->seen_step = w->counters.steps;
+	at->seen_pod = i;
+}
+
 static void check_pods(struct world *w)
 {
 	char text[IPADDR_STRLEN];
 
 	for (unsigned i = 0; i < w->pod_top; i++) {
 		const struct pod *pod = &w->pods[i];
-		struct ledger *at = &w->ledger[subnet_offset(&pod->addr)];
 		const struct kpod *have;
 
 		if (pod->state != POD_LIVE || pod->del_said)
 			continue;
-		if (at->seen_step == w->counters.steps)
-			world_fail(w, "no address is leased twice", "%s in pods %u and %u",
-				   ipaddr_str(&pod->addr, text), i, at->seen_pod);
-		at->seen_step = w->counters.steps;
-		at->seen_pod = i;
+		check_alone(w, &pod->addr, i);
+		if (pod->egress.family != IP_NONE)
+			check_alone(w, &pod->egress, i);
 		have = kernel_pod(w, pod->host_ifname);
+		if (have && !ipaddr_equal(&have->egress, &pod->egress))
+			world_fail(w, "a running pod keeps its egress route", "%s of %010" PRIu32,
+				   ipaddr_str(&pod->egress, text), pod->serial);
 		if (!have || !have->route || !ipaddr_equal(&have->addr, &pod->addr))
 			world_fail(w, "a running pod keeps its route", "%s of %010" PRIu32,
 				   ipaddr_str(&pod->addr, text), pod->serial);
@@ -213,7 +226,8 @@ static int check_stored(const struct lease *stored, void *arg)
 	struct world *w = arg;
 	const struct lease *lease = pool_lease_find(w->d->pool, &stored->key);
 
-	if (!lease || !ipaddr_equal(lease_addr4(lease), lease_addr4(stored)) || lease->state != stored->state)
+	if (!lease || !ipaddr_equal(lease_addr4(lease), lease_addr4(stored)) ||
+	    !ipaddr_equal(&lease->egress, &stored->egress) || lease->state != stored->state)
 		world_fail(w, "at rest: store = pool", "lease of %s", stored->key.container);
 	return 0;
 }
@@ -295,6 +309,13 @@ static void check_kernel(struct world *w)
 	(void)pool_blocks(w->d->pool, count_block, &blocks);
 	if (w->kernel.cover_count != blocks)
 		world_fail(w, "at rest: kernel = pool", "%u covers for %u blocks", w->kernel.cover_count, blocks);
+	if (w->kernel.egress_cover != w->scenario.config.egress[ip_index(IP_V6)])
+		world_fail(w, "at rest: kernel = pool", "the egress range is%s covered",
+			   w->kernel.egress_cover ? "" : " not");
+	for (unsigned i = 0; i < w->kernel.pod_top; i++)
+		if (w->kernel.pods[i].egress.family != IP_NONE && !egress_of(w->d->pool, &w->kernel.pods[i].egress))
+			world_fail(w, "at rest: kernel = pool", "a route to %s, which nobody has",
+				   ipaddr_str(&w->kernel.pods[i].egress, text));
 	for (unsigned i = 0; i < w->kernel.pod_top; i++)
 		if (w->kernel.pods[i].route && !pool_lease_by_addr(w->d->pool, &w->kernel.pods[i].addr))
 			world_fail(w, "at rest: kernel = pool", "a route to %s, which nobody has",

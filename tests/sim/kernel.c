@@ -37,9 +37,18 @@ static struct kpod *by_addr(struct world *w, const struct ipaddr *addr)
 	return NULL;
 }
 
-void kernel_wire(struct world *w, const char *ifname, const struct ipaddr *addr)
+static struct kpod *by_egress(struct world *w, const struct ipaddr *addr)
 {
-	struct kpod *pod = kernel_pod(w, ifname), *old = by_addr(w, addr);
+	for (unsigned i = 0; addr->family != IP_NONE && i < w->kernel.pod_top; i++)
+		if (ipaddr_equal(&w->kernel.pods[i].egress, addr))
+			return &w->kernel.pods[i];
+	return NULL;
+}
+
+void kernel_wire(struct world *w, const struct pod *made)
+{
+	struct kpod *pod = kernel_pod(w, made->host_ifname), *old = by_addr(w, &made->addr),
+		    *old_egress = by_egress(w, &made->egress);
 	unsigned i = 0;
 
 	while (!pod && w->kernel.pods[i].link)
@@ -50,10 +59,14 @@ void kernel_wire(struct world *w, const char *ifname, const struct ipaddr *addr)
 	}
 	if (old)
 		old->route = false; /* replaced: the kernel has one of that destination */
-	*pod = (struct kpod){
-		.link = true, .route = true, .index = FIRST_INDEX + w->kernel.next_index++, .addr = *addr
-	};
-	(void)str_copy(pod->ifname, sizeof(pod->ifname), ifname);
+	if (old_egress)
+		old_egress->egress = (struct ipaddr){ 0 };
+	*pod = (struct kpod){ .link = true,
+			      .route = true,
+			      .index = FIRST_INDEX + w->kernel.next_index++,
+			      .addr = made->addr,
+			      .egress = made->egress };
+	(void)str_copy(pod->ifname, sizeof(pod->ifname), made->host_ifname);
 }
 
 void kernel_link_del(struct world *w, const char *ifname)
@@ -127,9 +140,42 @@ static void sync_covers(struct world *w, const struct hostnet_want *want)
 	free(w->kernel.covers);
 	w->kernel.covers = calloc(want->block_count + 1, sizeof(*w->kernel.covers));
 	CHECK(w->kernel.covers);
-	if (want->block_count)
-		memcpy(w->kernel.covers, want->blocks, want->block_count * sizeof(*w->kernel.covers));
-	w->kernel.cover_count = want->block_count;
+	w->kernel.cover_count = 0;
+	w->kernel.egress_cover = false;
+	for (unsigned i = 0; i < want->block_count; i++) {
+		if (egress_has(&want->blocks[i].addr))
+			w->kernel.egress_cover = true;
+		else
+			w->kernel.covers[w->kernel.cover_count++] = want->blocks[i];
+	}
+}
+
+/* As those of the subnet: what nobody has a lease for goes, what a bound pod lacks is put back. */
+static void sync_egress(struct world *w, const struct hostnet_want *want, struct hostnet_report *report)
+{
+	const struct prefix range = egress_range(IP_V6);
+	bool leased[EGRESS_SIZE] = { false };
+
+	for (unsigned i = 0; i < want->pod_count; i++) {
+		const struct hostnet_pod *pod = &want->pods[i];
+		struct kpod *have = pod->bound ? kernel_pod(w, pod->host_ifname) : NULL;
+
+		if (!egress_has(&pod->addr))
+			continue;
+		leased[prefix_offset(&range, &pod->addr)] = true;
+		if (!have || ipaddr_equal(&have->egress, &pod->addr))
+			continue;
+		have->egress = pod->addr;
+		report->added++;
+	}
+	for (unsigned i = 0; i < w->kernel.pod_top; i++) {
+		struct kpod *have = &w->kernel.pods[i];
+
+		if (have->egress.family != IP_NONE && !leased[prefix_offset(&range, &have->egress)]) {
+			have->egress = (struct ipaddr){ 0 };
+			report->removed++;
+		}
+	}
 }
 
 static void sync_pods(struct world *w, const struct hostnet_want *want, struct hostnet_report *report)
@@ -140,6 +186,8 @@ static void sync_pods(struct world *w, const struct hostnet_want *want, struct h
 		const struct hostnet_pod *pod = &want->pods[i];
 		struct kpod *have = pod->bound ? kernel_pod(w, pod->host_ifname) : NULL;
 
+		if (egress_has(&pod->addr))
+			continue;
 		leased[subnet_offset(&pod->addr)] = true;
 		if (pod->bound && !have)
 			report->pods_without_link++;
@@ -174,6 +222,7 @@ int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct host
 	}
 	sync_covers(w, want);
 	sync_pods(w, want, ret);
+	sync_egress(w, want, ret);
 	return 0;
 }
 
@@ -186,10 +235,13 @@ int hostnet_pod_down(struct hostnet *hostnet, const char *host_ifname, const str
 	if (sim_world->dying)
 		return err_set(err, ERR_RETRY, "model", "the daemon is dead");
 	for (unsigned i = 0; i < IP_FAMILIES; i++) {
-		struct kpod *pod = addrs[i].family == IP_NONE ? NULL : by_addr(sim_world, &addrs[i]);
+		struct kpod *pod = addrs[i].family == IP_V4 ? by_addr(sim_world, &addrs[i]) : NULL,
+			    *old = by_egress(sim_world, &addrs[i]);
 
 		if (pod)
 			pod->route = false;
+		if (old)
+			old->egress = (struct ipaddr){ 0 };
 	}
 	return 0;
 }
@@ -226,9 +278,9 @@ int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, voi
 
 /* ---- berth/net.h: what view.c and hostwork.c need of it ---- */
 
-static struct net_route route_of(const struct kpod *pod)
+static struct net_route route_of(const struct kpod *pod, const struct ipaddr *addr)
 {
-	return (struct net_route){ .dst = prefix_host(&pod->addr),
+	return (struct net_route){ .dst = prefix_host(addr),
 				   .type = NET_ROUTE_UNICAST,
 				   .table = NET_TABLE_LOCAL,
 				   .oif = pod->index,
@@ -254,9 +306,14 @@ int net_routes(struct net *net, enum ip_family family, uint32_t table,
 		r = fn(&route, arg);
 	}
 	for (unsigned i = 0; family == IP_V4 && !r && i < k->pod_top; i++) {
-		struct net_route route = route_of(&k->pods[i]);
+		struct net_route route = route_of(&k->pods[i], &k->pods[i].addr);
 
 		r = k->pods[i].route ? fn(&route, arg) : 0;
+	}
+	for (unsigned i = 0; family == IP_V6 && !r && i < k->pod_top; i++) {
+		struct net_route route = route_of(&k->pods[i], &k->pods[i].egress);
+
+		r = k->pods[i].egress.family != IP_NONE ? fn(&route, arg) : 0;
 	}
 	return r;
 }

@@ -137,6 +137,7 @@ static void add_answered(struct world *w, const struct server_conn *conn, const 
 	if (pod->wait_us > w->counters.longest_wait_us)
 		w->counters.longest_wait_us = pod->wait_us;
 	pod->addr = reply->addresses[0].address.addr;
+	pod->egress = reply->egress.address.addr;
 	pod->state = POD_WIRING;
 	(void)str_copy(pod->host_ifname, sizeof(pod->host_ifname), reply->host_ifname);
 	world_note(w, "ADD %010" PRIu32 " gets %s", pod->serial, ipaddr_str(&pod->addr, text));
@@ -388,7 +389,7 @@ static void on_wire(struct world *w, uint64_t arg)
 		left(w, pod);
 		return;
 	}
-	kernel_wire(w, pod->host_ifname, &pod->addr);
+	kernel_wire(w, pod);
 	if (world_chance(w, w->scenario.load.killed_wired)) {
 		left(w, pod);
 		return;

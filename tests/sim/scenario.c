@@ -151,6 +151,7 @@ void scenario_draw(uint64_t seed, struct scenario *ret)
 
 	scenario_quiet(ret);
 	ret->seed = seed;
+	ret->config.egress[ip_index(IP_V6)] = seed % 2 != 0;
 	draw_config(&rng, &ret->config);
 	draw_shape(&rng, &ret->shape);
 	/* One run in eight without any trouble: what must hold there is stricter. */

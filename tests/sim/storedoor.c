@@ -67,19 +67,25 @@ void store_door_lose(struct world *w)
 	w->stores_lost++;
 }
 
+static void forget(struct world *w, struct ledger *ledger, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct pod *pod = ledger[i].pod ? pods_find(w, ledger[i].pod) : NULL;
+		const struct kpod *have = pod ? kernel_pod(w, pod->host_ifname) : NULL;
+
+		ledger[i].free_at_us = 0;
+		if (!have || !have->route)
+			ledger[i].pod = 0;
+	}
+}
+
 /* What a daemon without its store can know: pods that the kernel shows, and no cooldowns. */
 void store_door_forget(struct world *w)
 {
 	if (!w->store_lost)
 		return;
-	for (unsigned i = 0; i < MODEL_SUBNET; i++) {
-		const struct pod *pod = w->ledger[i].pod ? pods_find(w, w->ledger[i].pod) : NULL;
-		const struct kpod *have = pod ? kernel_pod(w, pod->host_ifname) : NULL;
-
-		w->ledger[i].free_at_us = 0;
-		if (!have || !have->route)
-			w->ledger[i].pod = 0;
-	}
+	forget(w, w->ledger, MODEL_SUBNET);
+	forget(w, w->egress, EGRESS_SIZE);
 }
 
 /* ---- faults and crashes ---- */
@@ -102,10 +108,16 @@ static int before(struct world *w, enum crash_point point, struct err *err)
 
 /* ---- the ledger ---- */
 
-static void ledger_lease(struct world *w, const struct lease *lease)
+struct ledger *ledger_of(struct world *w, const struct ipaddr *addr)
 {
-	const struct ipaddr *addr = lease_addr4(lease);
-	struct ledger *at = &w->ledger[subnet_offset(addr)];
+	const struct prefix range = egress_range(addr->family);
+
+	return egress_has(addr) ? &w->egress[prefix_offset(&range, addr)] : &w->ledger[subnet_offset(addr)];
+}
+
+static void ledger_lease(struct world *w, const struct lease *lease, const struct ipaddr *addr)
+{
+	struct ledger *at = ledger_of(w, addr);
 	uint32_t serial = pods_serial(&lease->key);
 	char text[IPADDR_STRLEN];
 
@@ -129,7 +141,7 @@ static void ledger_lease(struct world *w, const struct lease *lease)
 
 static void ledger_release(struct world *w, const struct lease_key *key, const struct ipaddr *addr)
 {
-	struct ledger *at = &w->ledger[subnet_offset(addr)];
+	struct ledger *at = ledger_of(w, addr);
 	struct pod *pod = at->pod ? pods_find(w, at->pod) : NULL;
 	char text[IPADDR_STRLEN];
 
@@ -168,7 +180,9 @@ int __wrap_store_lease_put(struct store *store, const struct lease *lease, struc
 	}
 	if (__real_store_lease_put(store, lease, err) < 0)
 		return -1;
-	ledger_lease(w, lease);
+	ledger_lease(w, lease, lease_addr4(lease));
+	if (lease->egress.family != IP_NONE)
+		ledger_lease(w, lease, &lease->egress);
 	check_open(w, lease);
 	(void)world_crash_at(w, CRASH_LEASE_PUT_AFTER);
 	return 0;
@@ -193,6 +207,8 @@ int __wrap_store_lease_release(struct store *store, const struct lease_key *key,
 	    __real_store_lease_release(store, key, addrs, until_us, err) < 0)
 		return -1;
 	ledger_release(w, key, &addrs[0]);
+	if (addrs[1].family != IP_NONE)
+		ledger_release(w, key, &addrs[1]);
 	(void)world_crash_at(w, CRASH_RELEASE_AFTER);
 	return 0;
 }

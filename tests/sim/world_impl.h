@@ -111,6 +111,7 @@ struct kpod {
 	char ifname[LEASE_IFNAME_SIZE];
 	int index;
 	struct ipaddr addr;
+	struct ipaddr egress; /* that is routed to it; family 0: none */
 };
 
 struct model_kernel {
@@ -119,6 +120,7 @@ struct model_kernel {
 	int next_index;
 	struct prefix *covers; /* owned, sorted */
 	unsigned cover_count;
+	bool egress_cover;
 	char *nft;       /* owned: the table as the last batch left it; NULL = none */
 	unsigned events; /* LINK events of NICs that the daemon has not read */
 };
@@ -139,7 +141,7 @@ struct pod {
 	enum pod_state state;
 	uint32_t serial; /* of its sandbox: in its container ID */
 	unsigned name;
-	struct ipaddr addr;
+	struct ipaddr addr, egress;
 	bool confirmed, del_said;
 	unsigned tries;
 	int64_t since_us, wait_us;
@@ -214,6 +216,7 @@ struct world {
 	unsigned stores_lost, adoptions_unstored;
 	unsigned intents_kept; /* that this daemon could not delete: the next one does */
 	struct ledger ledger[MODEL_SUBNET];
+	struct ledger egress[EGRESS_SIZE]; /* the same of addresses that only the node knows */
 
 	struct pod pods[MODEL_PODS];
 	uint32_t pod_serial;
@@ -309,7 +312,7 @@ unsigned executor_orphans(const struct world *w);
 
 void kernel_done(struct world *w);
 /** kernel_wire() - the plugin makes a pod's link and route. */
-void kernel_wire(struct world *w, const char *ifname, const struct ipaddr *addr);
+void kernel_wire(struct world *w, const struct pod *pod);
 void kernel_link_del(struct world *w, const char *ifname);
 struct kpod *kernel_pod(struct world *w, const char *ifname);
 /** kernel_link_event() - a NIC's device came or went. */
@@ -318,6 +321,9 @@ void kernel_nft_load(struct world *w, const char *batch);
 bool kernel_covers(const struct world *w, const struct prefix *block);
 
 /* ---- storedoor.c ---- */
+
+/** ledger_of() - the entry of an address of the subnet, or of the range that only the node knows. */
+struct ledger *ledger_of(struct world *w, const struct ipaddr *addr);
 
 int store_door_open(struct world *w, struct err *err);
 void store_door_close(struct world *w);
