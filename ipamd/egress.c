@@ -155,6 +155,8 @@ void egress_rest(struct egress *egress, const struct ipaddr *addr, int64_t until
 	rests->count += *until == 0;
 	if (*until == FLUSHING || *until < until_us)
 		*until = until_us > 0 ? until_us : 1;
+	if (!rests->next_us || *until < rests->next_us)
+		rests->next_us = *until;
 }
 
 int64_t egress_next_rested(const struct egress *egress)
@@ -162,14 +164,29 @@ int64_t egress_next_rested(const struct egress *egress)
 	int64_t next = FLUSHING;
 
 	for (unsigned f = 0; f < IP_FAMILIES; f++) {
-		const struct egress_rests *rests = &egress->rests[f];
-
-		for (unsigned i = 0; rests->count > 0 && i < EGRESS_SIZE; i++) {
-			if (rests->until[i] && rests->until[i] < next)
-				next = rests->until[i];
-		}
+		if (egress->rests[f].next_us && egress->rests[f].next_us < next)
+			next = egress->rests[f].next_us;
 	}
 	return next;
+}
+
+/* Return: how many of those that have rested were moved to @ret. */
+static unsigned begin_of(struct egress_rests *rests, const struct ipaddr *first, int64_t now_us, struct ipaddr *ret,
+			 unsigned max)
+{
+	int64_t next_us = FLUSHING;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < EGRESS_SIZE; i++) {
+		if (rests->until[i] && rests->until[i] <= now_us && n < max) {
+			rests->until[i] = FLUSHING;
+			ret[n++] = ipaddr_add(first, i);
+		} else if (rests->until[i] && rests->until[i] < next_us) {
+			next_us = rests->until[i];
+		}
+	}
+	rests->next_us = next_us == FLUSHING ? 0 : next_us;
+	return n;
 }
 
 unsigned egress_flush_begin(struct egress *egress, int64_t now_us, struct ipaddr *ret, unsigned max)
@@ -180,12 +197,8 @@ unsigned egress_flush_begin(struct egress *egress, int64_t now_us, struct ipaddr
 		const struct prefix range = egress_range(ip_family_at(f));
 		struct egress_rests *rests = &egress->rests[f];
 
-		for (unsigned i = 0; rests->count > 0 && i < EGRESS_SIZE && n < max; i++) {
-			if (!rests->until[i] || rests->until[i] > now_us)
-				continue;
-			rests->until[i] = FLUSHING;
-			ret[n++] = ipaddr_add(&range.addr, i);
-		}
+		if (rests->next_us && rests->next_us <= now_us)
+			n += begin_of(rests, &range.addr, now_us, ret + n, max - n);
 	}
 	return n;
 }

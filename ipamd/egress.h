@@ -27,6 +27,7 @@ struct pool;
 struct egress_rests {
 	unsigned last;              /* offset of the one that was given last */
 	unsigned count;             /* that rest */
+	int64_t next_us;            /* not before this is one of them to be flushed; 0: none is */
 	int64_t until[EGRESS_SIZE]; /* by offset, µs; 0: does not rest; INT64_MAX: its flows are being forgotten */
 };
 
