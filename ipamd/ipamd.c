@@ -68,6 +68,7 @@ static int open_cloud(struct ipamd *d, struct err *err)
 		.cluster = c->cluster,
 		.access = c->access,
 		.serves = { c->families.serves[0], c->families.serves[1] },
+		.tells_own6 = c->egress[ip_index(IP_V6)],
 		.prefixes = c->prefixes,
 		.no_discovery = !c->subnet_discovery,
 		.subnet_count = c->pod_subnets.count,

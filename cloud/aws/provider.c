@@ -68,7 +68,7 @@ void aws_nic_route(const struct aws *aws, const struct ec2_subnet *subnet, struc
 
 	nic->subnet = subnet->prefix;
 	nic->gateway = ipaddr_add(&subnet->prefix.addr, 1);
-	if (!wants6)
+	if (!wants6 && !(nic->primary && aws->tells_own6))
 		nic->primary_addr6 = (struct ipaddr){ 0 };
 	if (!wants6 || subnet->prefix6.addr.family == IP_NONE)
 		return;
@@ -363,6 +363,7 @@ static int base_init(struct aws *aws, const struct cloud_config *config, struct 
 	aws->cloud.ops = aws_ops(config->access);
 	aws->access = config->access;
 	memcpy(aws->serves, config->serves, sizeof(aws->serves));
+	aws->tells_own6 = config->tells_own6;
 	aws->prefixes = config->prefixes;
 	aws->base.boot = config->boot;
 	aws->base.wall = config->wall;

@@ -45,7 +45,7 @@ struct aws {
 	struct aws_settings settings;
 	struct aws_subnets subnets;
 	enum cloud_access access;
-	bool serves[IP_FAMILIES];
+	bool serves[IP_FAMILIES], tells_own6;
 	bool prefixes; /* of IPv4; an IPv6 prefix costs what an address does, and is had wherever there are any */
 	/* Of what was learnt once: executor threads share it. Held for copying only. */
 	pthread_mutex_t lock;
@@ -95,7 +95,8 @@ bool aws_has_prefixes(struct aws *aws);
  */
 void aws_nic_settle6(struct aws *aws, struct cloud_nic *nic);
 
-/** aws_nic_route() - subnets and gateways of @nic; those of IPv6 where pods get it or got it. */
+/** aws_nic_route() - subnets and gateways of @nic; those of IPv6 where pods get it or got it, and else no own address of
+ *  it, but for one that is to be told. */
 void aws_nic_route(const struct aws *aws, const struct ec2_subnet *subnet, struct cloud_nic *nic);
 
 /** aws_subnet_remember() - the ranges of a subnet, so that nobody asks for them again. */

@@ -196,6 +196,7 @@ struct cloud_config {
 	const char *cluster; /* for owner tags; may be "" */
 	enum cloud_access access;
 	bool serves[IP_FAMILIES]; /* families that pods get, by ip_index(); none: IPv4 */
+	bool tells_own6;          /* the primary NIC's own IPv6 address is told, also where pods get no IPv6 */
 	bool prefixes;            /* units of many addresses where cloud and instance can; single ones else */
 	bool no_discovery;        /* of subnets by tag: new NICs go where the primary one is */
 	unsigned subnet_count;

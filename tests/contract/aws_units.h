@@ -24,7 +24,7 @@
 
 /** struct served - what pods get. */
 struct served {
-	bool v4, v6, prefixes;
+	bool v4, v6, prefixes, own6;
 	enum cloud_access access;
 };
 
@@ -34,6 +34,7 @@ static inline void open_as(struct world *w, struct served served)
 					     .wall = &w->wall,
 					     .access = served.access,
 					     .serves = { served.v4, served.v6 },
+					     .tells_own6 = served.own6,
 					     .prefixes = served.prefixes,
 					     .no_discovery = true };
 

@@ -124,6 +124,28 @@ static void test_list__families_that_are_not_served(void **state)
 	end(&w);
 }
 
+/* The node's own address of a family that pods get none of, by the API as by metadata, and nothing else of it. */
+static void test_list__own_ipv6_of_a_node_whose_pods_get_none(void **state)
+{
+	static const struct served modes[] = { { .v4 = true, .own6 = true },
+					       { .v4 = true, .own6 = true, .access = CLOUD_ACCESS_METADATA } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct cloud_view view;
+		struct world w;
+
+		start_as(&w, DUAL, modes[i]);
+		list(&w, &view);
+		assert_int_equal(nic_at(&view, 0)->primary_addr6.family, IP_V6);
+		assert_int_equal(nic_at(&view, 0)->gateway6.family, IP_NONE);
+		assert_int_equal(nic_at(&view, 0)->subnet6.addr.family, IP_NONE);
+		assert_int_equal(nic_at(&view, 0)->block_count, 0);
+		cloud_view_done(&view);
+		end(&w);
+	}
+}
+
 /* Units of the other mode stay, in either direction, and can be given back. */
 static void test_list__units_of_the_other_mode(void **state)
 {
@@ -361,6 +383,7 @@ int main(void)
 		check_unit_test(test_glance__agrees_with_the_list),
 		check_unit_test(test_list__ipv6_side),
 		check_unit_test(test_list__families_that_are_not_served),
+		check_unit_test(test_list__own_ipv6_of_a_node_whose_pods_get_none),
 		check_unit_test(test_list__units_of_the_other_mode),
 		check_unit_test(test_list__single_ipv6_addresses),
 		check_unit_test(test_list__single_ipv6_addresses_beside_ranges),

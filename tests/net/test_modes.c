@@ -54,6 +54,7 @@ static void test_open__the_cloud_is_told_all(void **state)
 	set_families(w, true, true);
 	c->prefixes = true;
 	c->subnet_discovery = false;
+	c->egress[1] = true;
 	c->access = CLOUD_ACCESS_READ;
 	(void)str_copy(c->cluster, sizeof(c->cluster), "blue");
 	c->pod_subnets.count = 2;
@@ -66,7 +67,7 @@ static void test_open__the_cloud_is_told_all(void **state)
 	c->nic_tags.list[1] = (struct config_tag){ "cost", "" };
 	start(w);
 	assert_true(stub.told.serves[0] && stub.told.serves[1]);
-	assert_true(stub.told.prefixes && stub.told.no_discovery);
+	assert_true(stub.told.prefixes && stub.told.no_discovery && stub.told.tells_own6);
 	assert_int_equal(stub.told.access, CLOUD_ACCESS_READ);
 	assert_string_equal(stub.cluster, "blue");
 	assert_string_equal(stub.subnets, "subnet-1,subnet-2");
@@ -81,7 +82,7 @@ static void test_open__the_cloud_is_told_the_defaults(void **state)
 	make_stub(w, 4, 0, 0, NULL);
 	start(w);
 	assert_true(stub.told.serves[0]);
-	assert_false(stub.told.serves[1] || stub.told.prefixes || stub.told.no_discovery);
+	assert_false(stub.told.serves[1] || stub.told.prefixes || stub.told.no_discovery || stub.told.tells_own6);
 	assert_int_equal(stub.told.access, CLOUD_ACCESS_FULL);
 	assert_int_equal(stub.told.subnet_count + stub.told.group_count + stub.told.tag_count, 0);
 }
