@@ -260,6 +260,34 @@ int net_neighs(struct net *net, enum ip_family family, int (*fn)(const struct ne
 int net_conntrack_flush(const struct ipaddr *addrs, unsigned count, int64_t deadline_us, unsigned *ret_deleted,
 			struct err *err);
 
+/** struct net_port - a port of this node and where flows to it lead. */
+struct net_port {
+	struct ipaddr host_addr; /* of the node; all zero: any of that family */
+	struct ipaddr to;        /* of the same family; family 0: nowhere, the port is the node's own */
+	uint16_t host_port, to_port;
+	uint8_t protocol;
+};
+/** net_port_cmp() - by the node's end: family, address (any of them first), protocol, port. */
+static inline int net_port_cmp(const struct net_port *a, const struct net_port *b)
+{
+	int r = ipaddr_cmp(&a->host_addr, &b->host_addr);
+
+	if (r == 0)
+		r = (int)a->protocol - (int)b->protocol;
+	return r ? r : (int)a->host_port - (int)b->host_port;
+}
+/**
+ * net_conntrack_flush_ports() - forget the flows to ports of this node that do not lead where they shall
+ * @ports: @count of them, no two equal by net_port_cmp(); one of a single address goes before that of any address
+ * @skip_link: name of a link whose addresses do not count as this node's; NULL: none
+ * @deadline_us, @ret_deleted: as above
+ *
+ * A tracked flow keeps the destination that its first packet got, UDP for as long as somebody sends. Flows to addresses
+ * that are not this node's, and flows that are right, stay. Errors and context: as above.
+ */
+int net_conntrack_flush_ports(const struct net_port *ports, unsigned count, const char *skip_link, int64_t deadline_us,
+			      unsigned *ret_deleted, struct err *err);
+
 /* ---- watching ---- */
 
 struct net_monitor;
@@ -269,6 +297,7 @@ enum net_event_kind {
 	NET_EVENT_LINK_GONE,
 	NET_EVENT_ROUTE_GONE,
 	NET_EVENT_RULE_GONE,
+	NET_EVENT_ADDR, /* new, or added again */
 	NET_EVENT_ADDR_GONE,
 	NET_EVENT_SYSCTL, /* rp_filter or forwarding, of whatever link; the kernel announces no others of those we set */
 	NET_EVENT_OVERFLOW,
@@ -281,9 +310,10 @@ struct net_event {
 	bool born;              /* LINK: this is its first sight */
 	struct net_route route; /* ROUTE_GONE */
 	struct net_rule rule;   /* RULE_GONE */
-	struct net_addr addr;   /* ADDR_GONE */
+	struct net_addr addr;   /* ADDR, ADDR_GONE */
 };
-/** net_monitor_open() - links, and removed routes, rules and addresses of the calling thread's namespace.
+/** net_monitor_open() - links and addresses, and removed routes and rules of the calling thread's namespace; of IPv6 no
+ *  link-local address that comes.
  *  @quiet: how the names of links begin that may be born and set up without a word; NULL: none. */
 int net_monitor_open(const char *quiet, struct net_monitor **ret, struct err *err);
 /** net_monitor_close() - NULL is fine. */

@@ -3,12 +3,12 @@
  * DOC: watching
  *
  * One non-blocking socket in the groups of links, addresses, routes, rules and sysctls. Only what somebody may have to
- * repair is passed on: links and sysctls as they change, and the other things when they go. What the socket could not hold
- * is reported as OVERFLOW, after which only a fresh look at everything is worth anything.
+ * repair or follow is passed on: links, addresses and sysctls as they change, routes and rules when they go. What the socket
+ * could not hold is reported as OVERFLOW, after which only a fresh look at everything is worth anything.
  *
  * What nobody will look at is dropped by the kernel, by a filter on the socket, or each pod that is wired would wake the
- * loop up to nine times for nothing, often on the very CPU that wires it: new routes, addresses and rules; what a new link
- * is born with; that a pod's host end is there and up, of which only the carrier's coming is left.
+ * loop up to nine times for nothing, often on the very CPU that wires it: new routes, rules and link-local addresses; what a
+ * new link is born with; that a pod's host end is there and up, of which only the carrier's coming is left.
  *
  * The kernel does not announce IPv4 routes and addresses that die with their link, nor does it announce the route that
  * a replacement took the place of; the link's own event, or the next look at everything, has to do.
@@ -45,7 +45,7 @@ static const int groups[] = {
 /* ---- what the kernel does not tell us ---- */
 
 /* Where a jump of the filter leads; real offsets are smaller. */
-enum label { NEXT = 0, NETCONF = 200, LINK, NAME, DROP, KEEP };
+enum label { NEXT = 0, NETCONF = 200, ADDR, LINK, NAME, DROP, KEEP };
 
 struct filter {
 	struct sock_filter code[FILTER_MAX];
@@ -91,6 +91,14 @@ static void filter_netconf(struct filter *f)
 	jump(f, BPF_JEQ, 0, KEEP, DROP);
 }
 
+/* An address that every link with IPv6 gives itself. */
+static void filter_addr(struct filter *f)
+{
+	mark(f, ADDR);
+	load(f, BPF_B, sizeof(struct nlmsghdr) + offsetof(struct ifaddrmsg, ifa_scope));
+	jump(f, BPF_JEQ, RT_SCOPE_LINK, DROP, KEEP);
+}
+
 /* Born, or up now and not before; and of such a name. */
 static void filter_link(struct filter *f, const char *quiet)
 {
@@ -129,11 +137,12 @@ static void filter_attach(int fd, const char *quiet)
 
 	load(&f, BPF_H, offsetof(struct nlmsghdr, nlmsg_type));
 	jump(&f, BPF_JEQ, htons(RTM_NEWROUTE), DROP, NEXT);
-	jump(&f, BPF_JEQ, htons(RTM_NEWADDR), DROP, NEXT);
+	jump(&f, BPF_JEQ, htons(RTM_NEWADDR), ADDR, NEXT);
 	jump(&f, BPF_JEQ, htons(RTM_NEWRULE), DROP, NEXT);
 	jump(&f, BPF_JEQ, htons(RTM_NEWNETCONF), NETCONF, NEXT);
 	jump(&f, BPF_JEQ, htons(RTM_NEWLINK), quiet ? LINK : KEEP, KEEP);
 	filter_netconf(&f);
+	filter_addr(&f);
 	if (quiet)
 		filter_link(&f, quiet);
 	mark(&f, DROP);
@@ -238,6 +247,9 @@ static int event_from(struct nlmsghdr *hdr, struct net_event *event)
 	case RTM_DELRULE:
 		event->kind = NET_EVENT_RULE_GONE;
 		return net_parse_rule(hdr, &event->rule);
+	case RTM_NEWADDR:
+		event->kind = NET_EVENT_ADDR;
+		return net_parse_addr(hdr, &event->addr);
 	case RTM_DELADDR:
 		event->kind = NET_EVENT_ADDR_GONE;
 		return net_parse_addr(hdr, &event->addr);

@@ -308,6 +308,126 @@ static void test_flush__nothing_tracked_nothing_asked(void **state)
 	assert_int_equal(flush(fw, "10.7.0.2"), 1);
 }
 
+/* ---- flows to ports of this node ---- */
+
+struct port_flush {
+	struct net_port ports[4];
+	unsigned count, deleted;
+	const char *skip_link;
+};
+
+static int run_port_flush(void *arg, struct err *err)
+{
+	struct port_flush *f = arg;
+
+	return net_conntrack_flush_ports(f->ports, f->count, f->skip_link, DEADLINE_US, &f->deleted, err);
+}
+
+/* @to: NULL: nowhere. */
+static void add_port(struct port_flush *f, const char *host, const char *to, uint16_t to_port)
+{
+	struct net_port *port = &f->ports[f->count++];
+
+	*port = (struct net_port){
+		.host_addr = addr_of(host), .host_port = PORT, .to_port = to_port, .protocol = IPPROTO_UDP
+	};
+	if (to)
+		port->to = addr_of(to);
+}
+
+static unsigned flush_ports(struct flows_world *fw, struct port_flush *f)
+{
+	must(netns_run(fw->w->a_fd, run_port_flush, f, &err));
+	return f->deleted;
+}
+
+static unsigned flush_port(struct flows_world *fw, const char *host, const char *to, uint16_t to_port)
+{
+	struct port_flush f = { .count = 0 };
+
+	add_port(&f, host, to, to_port);
+	return flush_ports(fw, &f);
+}
+
+/* What was there before the port was: to this node's addresses and to no others, of one family and protocol. */
+static void test_flush_ports__opened(void **state)
+{
+	struct flows_world *fw = *state;
+	struct port_flush tcp = { .count = 0 };
+
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.3");
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.4");
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.1");
+	flow(fw, SOCK_DGRAM, "127.0.0.1", "127.0.0.5");
+	flow(fw, SOCK_DGRAM, "fd07::2", "fd07::3");
+	flow(fw, SOCK_DGRAM, "::1", "::1");
+	flow(fw, SOCK_STREAM, "10.7.0.2", "10.7.0.1");
+	assert_int_equal(tracked(fw), 7);
+	add_port(&tcp, "0.0.0.0", "10.7.0.9", PORT);
+	tcp.ports[0].protocol = IPPROTO_TCP;
+	assert_int_equal(flush_ports(fw, &tcp), 0);
+	tcp.ports[0].protocol = IPPROTO_UDP;
+	tcp.ports[0].host_port = PORT + 1;
+	assert_int_equal(flush_ports(fw, &tcp), 0);
+	assert_int_equal(flush_port(fw, "10.7.0.4", "10.7.0.9", PORT), 1);
+	assert_int_equal(flush_port(fw, "0.0.0.0", "10.7.0.9", PORT), 2);
+	assert_int_equal(flush_port(fw, "::", "fd07::9", PORT), 1);
+	assert_int_equal(flush(fw, "10.7.0.1 ::1"), 3);
+}
+
+/* To an address that passes through, CVE-2025-67499's other half: its flow stays whatever the ports are. */
+static void test_flush_ports__not_of_a_foreign_host_ip(void **state)
+{
+	struct flows_world *fw = *state;
+
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.1");
+	assert_int_equal(flush_port(fw, "10.7.0.1", "10.7.0.9", PORT), 0);
+}
+
+static void test_flush_ports__not_of_a_link_that_is_left_out(void **state)
+{
+	struct flows_world *fw = *state;
+	struct port_flush f = { .skip_link = "c0" };
+
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.3");
+	add_port(&f, "0.0.0.0", "10.7.0.9", PORT);
+	assert_int_equal(flush_ports(fw, &f), 0);
+	f.skip_link = "nosuch";
+	assert_int_equal(flush_ports(fw, &f), 1);
+}
+
+static void test_flush_ports__moved_and_closed(void **state)
+{
+	struct flows_world *fw = *state;
+
+	nft(fw->w, "add rule inet t before ip daddr 10.7.0.3 udp dport 9000 dnat ip to 10.7.0.1:9000");
+	nft(fw->w, "add rule inet t before ip6 daddr fd07::3 udp dport 9000 dnat ip6 to [fd07::1]:9000");
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.3");
+	flow(fw, SOCK_DGRAM, "fd07::2", "fd07::3");
+	assert_int_equal(flush_port(fw, "0.0.0.0", "10.7.0.1", PORT), 0);
+	assert_int_equal(flush_port(fw, "0.0.0.0", "10.7.0.1", PORT + 1), 1);
+	assert_int_equal(flush_port(fw, "::", "fd07::1", PORT), 0);
+	assert_int_equal(flush_port(fw, "::", "fd07::9", PORT), 1);
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.3");
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.4"); /* the node's own */
+	assert_int_equal(flush_port(fw, "0.0.0.0", NULL, 0), 1);
+	assert_int_equal(flush(fw, "10.7.0.4"), 1);
+}
+
+static void test_flush_ports__of_one_address_goes_first(void **state)
+{
+	struct flows_world *fw = *state;
+	struct port_flush f = { .count = 0 };
+
+	nft(fw->w, "add rule inet t before ip daddr 10.7.0.3 udp dport 9000 dnat ip to 10.7.0.1:9000");
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.3");
+	flow(fw, SOCK_DGRAM, "10.7.0.2", "10.7.0.4");
+	add_port(&f, "10.7.0.3", "10.7.0.1", PORT);
+	add_port(&f, "0.0.0.0", "10.7.0.9", PORT);
+	assert_int_equal(flush_ports(fw, &f), 1);
+	assert_int_equal(flush(fw, "10.7.0.3"), 1);
+}
+
 /* ---- kernels of other kinds ---- */
 
 static void deny_netfilter_sockets(void)
@@ -622,6 +742,11 @@ int main(void)
 		T(test_flush__echo_requests),
 		T(test_flush__long_table_under_deletion),
 		T(test_flush__nothing_tracked_nothing_asked),
+		T(test_flush_ports__opened),
+		T(test_flush_ports__not_of_a_foreign_host_ip),
+		T(test_flush_ports__not_of_a_link_that_is_left_out),
+		T(test_flush_ports__moved_and_closed),
+		T(test_flush_ports__of_one_address_goes_first),
 		check_unit_test(test_flush__kernel_without_netfilter_netlink),
 		check_unit_test(test_flush__interrupted_dump_is_made_again),
 		check_unit_test(test_flush__interrupted_always_is_given_up),
