@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <strings.h>
 
 #include <jansson.h>
 
@@ -15,13 +16,27 @@
 #define RUNTIME_DOMAIN "conf"
 #define PORT_MAX       65535
 
+/* The key of that name in any case of letters: Go reads it so, and containerd writes HostPort and IngressRate where
+ * CRI-O writes hostPort and ingressRate. Return: as @object has it; @key where it has none. */
+static const char *spelled(json_t *object, const char *key)
+{
+	const char *own;
+	json_t *value;
+
+	json_object_foreach (object, own, value) {
+		if (strcasecmp(own, key) == 0)
+			return own;
+	}
+	return key;
+}
+
 /* ---- portMappings ---- */
 
-static int read_protocol(const json_t *mapping, uint8_t *ret, struct err *err)
+static int read_protocol(json_t *mapping, uint8_t *ret, struct err *err)
 {
 	const char *name = "tcp";
 
-	if (json_get_str_opt(mapping, RUNTIME_DOMAIN, "protocol", &name, err) < 0)
+	if (json_get_str_opt(mapping, RUNTIME_DOMAIN, spelled(mapping, "protocol"), &name, err) < 0)
 		return -1;
 	if (runtime_protocol_parse(*name ? name : "tcp", ret) < 0)
 		return err_set(err, ERR_INVALID, RUNTIME_DOMAIN,
@@ -29,11 +44,11 @@ static int read_protocol(const json_t *mapping, uint8_t *ret, struct err *err)
 	return 0;
 }
 
-static int read_host_addr(const json_t *mapping, struct ipaddr *ret, struct err *err)
+static int read_host_addr(json_t *mapping, struct ipaddr *ret, struct err *err)
 {
 	const char *text = "";
 
-	if (json_get_str_opt(mapping, RUNTIME_DOMAIN, "hostIP", &text, err) < 0)
+	if (json_get_str_opt(mapping, RUNTIME_DOMAIN, spelled(mapping, "hostIP"), &text, err) < 0)
 		return -1;
 	if (*text && ipaddr_parse(text, ret) < 0)
 		return err_set(err, ERR_INVALID, RUNTIME_DOMAIN, "'hostIP' of 'portMappings' is '%.64s', no address",
@@ -41,18 +56,18 @@ static int read_host_addr(const json_t *mapping, struct ipaddr *ret, struct err 
 	return 0;
 }
 
-static int read_mapping(const json_t *mapping, struct runtime_config *runtime, struct err *err)
+static int read_mapping(json_t *mapping, struct runtime_config *runtime, struct err *err)
 {
 	struct port_map map = { 0 };
 	int64_t host_port = 0, port;
 
 	if (!json_is_object(mapping))
 		return err_set(err, ERR_PROTOCOL, RUNTIME_DOMAIN, "'portMappings' holds what is no object");
-	if (json_get_int_opt(mapping, RUNTIME_DOMAIN, "hostPort", 0, PORT_MAX, &host_port, err) < 0)
+	if (json_get_int_opt(mapping, RUNTIME_DOMAIN, spelled(mapping, "hostPort"), 0, PORT_MAX, &host_port, err) < 0)
 		return -1;
 	if (host_port == 0)
 		return 0;
-	if (json_get_int(mapping, RUNTIME_DOMAIN, "containerPort", 1, PORT_MAX, &port, err) < 0 ||
+	if (json_get_int(mapping, RUNTIME_DOMAIN, spelled(mapping, "containerPort"), 1, PORT_MAX, &port, err) < 0 ||
 	    read_protocol(mapping, &map.protocol, err) < 0 || read_host_addr(mapping, &map.host_addr, err) < 0)
 		return -1;
 	if (runtime->port_count == RUNTIME_PORTS_MAX)
@@ -80,11 +95,11 @@ static int read_mappings(const json_t *config, struct runtime_config *runtime, s
 
 /* ---- bandwidth ---- */
 
-static int read_limit(const json_t *bandwidth, const char *key, uint64_t *ret, struct err *err)
+static int read_limit(json_t *bandwidth, const char *key, uint64_t *ret, struct err *err)
 {
 	int64_t value = 0;
 
-	if (json_get_int_opt(bandwidth, RUNTIME_DOMAIN, key, 0, INT64_MAX, &value, err) < 0)
+	if (json_get_int_opt(bandwidth, RUNTIME_DOMAIN, spelled(bandwidth, key), 0, INT64_MAX, &value, err) < 0)
 		return -1;
 	*ret = (uint64_t)value;
 	return 0;

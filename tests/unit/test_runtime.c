@@ -48,7 +48,7 @@ static void test_cni_runtime_read__what_runtimes_send(void **state)
 	struct runtime_config runtime;
 
 	(void)state;
-	/* containerd, CRI-O and podman in turn: upper case, no protocol, a port that a container only names. */
+	/* CRI-O and podman in turn: upper case, no protocol, a port that a container only names. */
 	assert_int_equal(read_conf("{\"portMappings\":["
 				   "{\"hostPort\":8080,\"containerPort\":80,\"protocol\":\"TCP\",\"hostIP\":\"\"},"
 				   "{\"hostPort\":53,\"containerPort\":5353,\"protocol\":\"udp\",\"hostIP\":\"::1\"},"
@@ -72,6 +72,31 @@ static void test_cni_runtime_read__what_runtimes_send(void **state)
 	assert_true(runtime_is_empty(&runtime));
 	assert_int_equal(read_conf("null", &runtime, NULL), 0);
 	assert_true(runtime_is_empty(&runtime));
+}
+
+/* Word by word what containerd 1.6 passes on for a pod's hostPort; its bandwidth has the same spelling. */
+static void test_cni_runtime_read__containerd_writes_capitals(void **state)
+{
+	struct runtime_config runtime;
+
+	(void)state;
+	assert_int_equal(
+		read_conf("{\"portMappings\":["
+			  "{\"HostPort\":8080,\"ContainerPort\":80,\"Protocol\":\"tcp\",\"HostIP\":\"\"},"
+			  "{\"HostPort\":53,\"ContainerPort\":5353,\"Protocol\":\"udp\",\"HostIP\":\"127.0.0.1\"}],"
+			  "\"bandwidth\":{\"IngressRate\":1000000,\"IngressBurst\":2,\"EgressRate\":3,\"EgressBurst\":"
+			  "4}}",
+			  &runtime, NULL),
+		0);
+	assert_int_equal(runtime.port_count, 2);
+	assert_int_equal(runtime.ports[1].host_port, 53);
+	assert_int_equal(runtime.ports[1].port, 5353);
+	assert_int_equal(runtime.ports[1].protocol, IPPROTO_UDP);
+	assert_int_equal(runtime.ports[1].host_addr.family, IP_V4);
+	assert_int_equal(runtime.bandwidth.ingress_rate, 1000000);
+	assert_int_equal(runtime.bandwidth.ingress_burst, 2);
+	assert_int_equal(runtime.bandwidth.egress_rate, 3);
+	assert_int_equal(runtime.bandwidth.egress_burst, 4);
 }
 
 static void test_cni_runtime_read__refusals(void **state)
@@ -226,6 +251,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		check_unit_test(test_cni_runtime_read__what_runtimes_send),
+		check_unit_test(test_cni_runtime_read__containerd_writes_capitals),
 		check_unit_test(test_cni_runtime_read__refusals),
 		check_unit_test(test_runtime_print__and_back),
 		check_unit_test(test_runtime_parse__refusals),
