@@ -10,7 +10,8 @@
  *   per block      unreachable BLOCK, table local: a free address neither loops through the fabric nor is answered
  *   per pod        ADDR dev bthX, unicast, table local, for each of its addresses: made by the plugin, repaired here;
  *                  for IPv6 also a permanent neighbour ADDR = MAC of the pod's end; the link is up and has the MAC of
- *                  its name (net_named_mac()), which its pod knows as its gateway's
+ *                  its name (net_named_mac()), which its pod knows as its gateway's; route_localnet where the node
+ *                  reaches a port of it by 127.0.0.1 (nft_ports.c has the guard)
  *   per delegated  throw ADDR, table local, for each of its addresses: the cover would hide the route that the plugin
  *                  of another product makes for its pod in main
  *   per NIC n > 0  up, MTU, rp_filter 2, own primary addresses without prefix route; in table base + n, for each
@@ -78,8 +79,9 @@ struct hostnet_nic {
 struct hostnet_pod {
 	struct ipaddr addr;
 	char host_ifname[LEASE_IFNAME_SIZE];
-	bool bound;     /* RESERVED ones are left to the plugin that wires them right now */
-	bool delegated; /* another plugin wires it: what leads there is that plugin's, in whatever table it likes */
+	bool bound;       /* RESERVED ones are left to the plugin that wires them right now */
+	bool delegated;   /* another plugin wires it: what leads there is that plugin's, in whatever table it likes */
+	bool by_loopback; /* the node reaches a port of it by 127.0.0.1: its host end routes that */
 };
 
 struct hostnet_want {
@@ -139,6 +141,18 @@ int hostnet_delegated_up(struct hostnet *hostnet, const struct ipaddr addrs[stat
 int hostnet_delegated_down(struct hostnet *hostnet, const struct ipaddr addrs[static IP_FAMILIES],
 			   const struct prefix blocks[static IP_FAMILIES], struct err *err);
 
+/* Of kube-proxy in IPVS mode: it has the address of every Service, so that the node takes in what is sent there. */
+#define HOSTNET_SERVICES_LINK "kube-ipvs0"
+
+/** struct hostnet_services - addresses of that link. */
+struct hostnet_services {
+	struct ipaddr *addrs; /* owned; NULL = none */
+	unsigned count, alloc;
+	int link; /* its index; 0 = there is none */
+};
+/** hostnet_services() - what the kernel shows; no such link is success. @ret: zeroed; free its addrs. */
+int hostnet_services(struct hostnet *hostnet, struct hostnet_services *ret, struct err *err);
+
 /** hostnet_mark() - of a slot under @mask. */
 uint32_t hostnet_mark(uint32_t mask, unsigned slot);
 /** hostnet_slots_max() - how many NICs @mask can tell apart. */
@@ -168,6 +182,11 @@ struct nft_input {
 		struct prefix range; /* family 0: not in use */
 		struct ipaddr to;    /* what leaves as; family 0: nothing leaves */
 	} egress[IP_FAMILIES];       /* by ip_index() */
+
+	const struct net_port *ports; /* of the node that lead to pods; sorted, see net_port_cmp() */
+	unsigned port_count;
+	const struct ipaddr *services; /* addresses of the node that no port is led from */
+	unsigned service_count;
 };
 /** nft_render() - the whole `table inet berth` as one atomic batch for `nft -f -`. Deterministic: equal input, equal
  * text. */

@@ -37,7 +37,7 @@ static void want_cover(struct sync *sync, const struct prefix *block)
 }
 
 /* Before the routes are looked at: those of a link that is down are gone. Once for all the pod's addresses. */
-static void mend_link(struct sync *sync, struct net_link *link)
+static void mend_link(struct sync *sync, struct net_link *link, bool by_loopback)
 {
 	const struct macaddr mac = net_named_mac(link->name);
 	struct net *net = sync->hostnet->net;
@@ -52,6 +52,8 @@ static void mend_link(struct sync *sync, struct net_link *link)
 	}
 	if (!link->up || sync->want->thorough)
 		sync_set_link_sysctl(sync, "ipv6", link->name, "accept_ra", "0");
+	if (by_loopback)
+		sync_set_link_sysctl(sync, "ipv4", link->name, "route_localnet", "1");
 	if (link->up)
 		return;
 	if (net_link_set_up(net, link->index, true, &err) < 0)
@@ -71,7 +73,7 @@ static void mend_links(struct sync *sync)
 		struct net_link *link = is_ours ? sync_link_by_name(sync, pods[i].host_ifname) : NULL;
 
 		if (link && (i == 0 || !str_equal(pods[i].host_ifname, pods[i - 1].host_ifname)))
-			mend_link(sync, link);
+			mend_link(sync, link, pods[i].by_loopback);
 	}
 }
 

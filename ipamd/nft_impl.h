@@ -22,6 +22,7 @@ void nft_close_elements(struct strbuf *out, const struct prefix *last);
 
 /** nft_render_guards() - what pods are kept from: sources that are not theirs, the metadata service. nft_guard.c */
 void nft_render_guards(const struct nft_input *input, struct strbuf *out);
+
 /* ---- nft_egress.c: addresses that only this node knows ---- */
 
 /** nft_egress_early() - rules of chain early for what comes by a NIC, before all others. */
@@ -32,5 +33,12 @@ void nft_egress_pin(const struct nft_input *input, const struct hostnet_nic *pri
 void nft_egress_post(const struct nft_input *input, struct strbuf *out);
 /** nft_egress_chains() - chains of its own; none where no range is in use. */
 void nft_egress_chains(const struct nft_input *input, struct strbuf *out);
+
+/* ---- host ports: nft_ports.c ---- */
+
+/** nft_ports_guard() - rules of a chain of prerouting before any DNAT: no pod speaks with the node's loopback. */
+void nft_ports_guard(const struct nft_input *input, struct strbuf *out);
+/** nft_ports() - maps, sets and chains of host ports; nothing where there are none. */
+void nft_ports(const struct nft_input *input, struct strbuf *out);
 
 #endif

@@ -7,6 +7,7 @@
  *
  *   early  prerouting -150, behind conntrack (-200), before every DNAT (-100, kube-proxy's -110): a new flow from the
  *          network to an address of this node writes its NIC into ct mark. After a DNAT that address is gone.
+ *          Before that: no pod reaches the node's 127.0.0.0/8 (nft_ports.c, which has the host ports).
  *   pre    prerouting -90, behind every DNAT: packets of pods (bth*) go to `frompod`:
  *            1. a flow that has a NIC in its ct mark stays there;
  *            2. a new flow that SNAT will give the primary address is pinned to the primary NIC, so that its later
@@ -267,6 +268,7 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	each_nic(input, out, render_nic_chain);
 	nft_render_guards(input, out);
 	strbuf_add(out, "\tchain early {\n\t\ttype filter hook prerouting priority -150; policy accept;\n");
+	nft_ports_guard(input, out);
 	each_nic(input, out, render_early);
 	strbuf_add(out, "\t}\n\tchain pre {\n\t\ttype filter hook prerouting priority -90; policy accept;\n");
 	nft_from_pods(input, "goto frompod", out);
@@ -279,5 +281,6 @@ void nft_render(const struct nft_input *input, struct strbuf *out)
 	strbuf_add(out, "\t}\n");
 	render_post(input, primary, out);
 	nft_egress_chains(input, out);
+	nft_ports(input, out);
 	strbuf_add(out, "}\n");
 }

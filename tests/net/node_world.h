@@ -380,6 +380,9 @@ struct wish {
 	struct hostnet_nic nics[3];
 	struct prefix blocks[8];
 	struct hostnet_pod pods[8];
+	struct net_port ports[24]; /* of NA that lead to pods; sorted */
+	unsigned port_count;
+	struct hostnet_services services;
 	struct hostnet_report report;
 	/* of the table: */
 	const struct cloud_guarded *guarded;
@@ -451,6 +454,10 @@ static inline void nft_table(const struct wish *wish)
 		.guarded = wish->guarded,
 		.metadata_allowed = wish->allowed,
 		.metadata_allowed_count = wish->allowed_count,
+		.ports = wish->ports,
+		.port_count = wish->port_count,
+		.services = wish->services.addrs,
+		.service_count = wish->services.count,
 	};
 	_cleanup_strbuf_ struct strbuf out = { 0 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The text of the table against golden files; what nft and the kernel say to that text, in a namespace; nft_run(). */
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,8 @@ struct input {
 	struct hostnet_nic nics[4];
 	struct pool_block_ref blocks[8];
 	struct prefix local[4];
+	struct net_port ports[8];
+	struct ipaddr services[4];
 };
 
 static void add_nic(struct input *in, unsigned slot, const char *ifname)
@@ -66,12 +69,20 @@ static void add_local(struct input *in, const char *prefix)
 	in->local[in->nft.local_count++] = net_of(prefix);
 }
 
+static void add_port(struct input *in, const char *host, uint16_t host_port, const char *to, uint16_t to_port)
+{
+	in->ports[in->nft.port_count++] = (struct net_port){
+		.host_addr = ip(host), .to = ip(to), .host_port = host_port, .to_port = to_port, .protocol = IPPROTO_TCP
+	};
+}
+
 static void init(struct input *in)
 {
 	*in = (struct input){ .nft = { .mark_mask = 0x7e } };
 	in->nft.nics = in->nics;
 	in->nft.blocks = in->blocks;
 	in->nft.local_prefixes = in->local;
+	in->nft.ports = in->ports;
 	in->nft.snat_to = ip("10.0.0.10");
 }
 
@@ -210,6 +221,40 @@ static void guards_allowed_v4(struct input *in)
 	in->nft.metadata_allowed_count = 1;
 }
 
+/* Every protocol, two ports of one pod, both shapes. */
+static void host_ports(struct input *in)
+{
+	two_nics(in);
+	add_port(in, "0.0.0.0", 8080, "10.0.0.21", 80);
+	add_port(in, "0.0.0.0", 8443, "10.0.0.21", 443);
+	add_port(in, "0.0.0.0", 53, "10.0.0.11", 5353);
+	add_port(in, "0.0.0.0", 5000, "10.0.0.23", 5000);
+	add_port(in, "127.0.0.1", 9000, "10.0.0.11", 9000);
+	in->ports[2].protocol = IPPROTO_UDP;
+	in->ports[3].protocol = IPPROTO_SCTP;
+}
+
+static void host_ports_dual(struct input *in)
+{
+	dual_stack(in);
+	add_port(in, "0.0.0.0", 8080, "10.0.0.21", 80);
+	add_port(in, "::", 8080, "2001:db8:0:1:b::21", 80);
+	add_port(in, "2001:db8:0:1::20", 8080, "2001:db8:0:1:a::11", 8080);
+	in->services[0] = ip("172.20.0.10");
+	in->services[1] = ip("fd00:20::10");
+	in->services[2] = ip("172.20.0.1");
+	in->nft.services = in->services;
+	in->nft.service_count = 3;
+}
+
+/* No node address to give a pod that calls itself. */
+static void host_ports_v6(struct input *in)
+{
+	ipv6_only(in);
+	add_port(in, "::", 8080, "2001:db8:0:1:b::21", 80);
+	in->nics[0].primary_addr6 = (struct ipaddr){ 0 };
+}
+
 static void nothing_yet(struct input *in)
 {
 	init(in);
@@ -234,6 +279,9 @@ static const struct {
 	{ "guards", guards },
 	{ "guards-allowed", guards_allowed },
 	{ "guards-allowed-v4", guards_allowed_v4 },
+	{ "host-ports", host_ports },
+	{ "host-ports-dual", host_ports_dual },
+	{ "host-ports-v6", host_ports_v6 },
 	{ "nothing-yet", nothing_yet },
 };
 
@@ -327,7 +375,7 @@ static void test_nft_render__names_that_would_be_syntax(void **state)
 	two_nics(&in);
 	in.nics[1] = nic(1, "e\" drop");
 	text = render(&in);
-	assert_null(strstr(text, "drop"));
+	assert_null(strstr(text, "e\" drop"));
 	assert_null(strstr(text, "nic1"));
 	in.nics[1] = nic(1, "eth*");
 	free(text);
