@@ -60,8 +60,10 @@ static int await_nft(struct ipamd *d, struct server_conn *conn, int64_t now_us, 
 static int complete(struct ipamd *d, struct server_conn *conn, const struct lease *lease, int64_t now_us,
 		    struct err *err)
 {
-	if (lease->runtime.port_count > 0)
+	if (lease->runtime.port_count > 0) {
+		ports_warn_taken(d->pool, lease);
 		return await_nft(d, conn, now_us, err) < 0 ? -1 : 1;
+	}
 	return 0;
 }
 

@@ -147,6 +147,9 @@ static int job_run(struct cloud *cloud, struct job *job)
 		return job->ifindex ? hostnet_pod_index_del(job->ifindex, &job->err)
 				    : hostnet_pod_link_del(job->ifname, &job->err);
 	case JOB_CT_FLUSH:
+		if (job->ports)
+			return net_conntrack_flush_ports(job->ports, job->count, HOSTNET_SERVICES_LINK,
+							 job->deadline_us, &job->flushed, &job->err);
 		return net_conntrack_flush(job->addrs, job->count, job->deadline_us, &job->flushed, &job->err);
 	case JOB_RECOVER:
 		return ops->recover(cloud, job->nic, job->blocks, job->count, job->deadline_us, &job->nic_result,

@@ -39,7 +39,7 @@ enum job_kind {
 	JOB_DETACH,
 	JOB_NFT,
 	JOB_LINK_DEL,
-	JOB_CT_FLUSH, /* forget the tracked flows of addresses */
+	JOB_CT_FLUSH, /* forget the tracked flows of addresses, or those that ports lead elsewhere now */
 	JOB_RECOVER,  /* exactly these blocks on a NIC again */
 	JOB_GLANCE,   /* what the metadata service tells */
 	JOB_FORWARD,  /* who else decides about what is forwarded */
@@ -55,10 +55,11 @@ struct job {
 	int64_t deadline_us; /* clock_boot */
 	unsigned slot;       /* ASSIGN RECOVER RELEASE ATTACH DETACH: of the NIC in the pool */
 	char nic[CLOUD_ID_SIZE];
-	unsigned count;                       /* units, or of blocks[] or addrs[] */
+	unsigned count;                       /* units, or of blocks[], addrs[] or ports[] */
 	struct cloud_want wants[IP_FAMILIES]; /* ASSIGN ATTACH; by ip_index() */
 	struct prefix *blocks;                /* RECOVER RELEASE; owned */
 	struct ipaddr *addrs;                 /* CT_FLUSH; owned */
+	struct net_port *ports;               /* CT_FLUSH of ports; owned */
 	char token[64];                       /* ATTACH */
 	int64_t intent;                       /* of the store; 0 = none */
 	char *batch;                          /* NFT; owned */

@@ -60,6 +60,14 @@ static bool is_of_nic(const struct ipamd *d, const struct net_link *link)
 	return false;
 }
 
+/* kube-proxy's link of Services comes, or one of its addresses: no port of a pod is led from there. */
+static bool is_service(const struct ipamd *d, const struct net_event *event)
+{
+	if (event->kind == NET_EVENT_ADDR)
+		return d->services_link && event->addr.index == d->services_link;
+	return d->has_ports && !d->services_link && str_equal(event->link.name, HOSTNET_SERVICES_LINK);
+}
+
 static void on_event(const struct net_event *event, void *arg)
 {
 	int64_t now_us = clock_now(&clock_boot);
@@ -70,7 +78,11 @@ static void on_event(const struct net_event *event, void *arg)
 	case NET_EVENT_LINK_GONE:
 		if (is_of_nic(d, &event->link))
 			d->host_dirty = true; /* no pod waits longer for a new NIC than it must */
-		else if (is_harm_to_pod(d, event))
+		else if (is_harm_to_pod(d, event) || is_service(d, event))
+			look_soon(d, now_us);
+		return;
+	case NET_EVENT_ADDR:
+		if (is_service(d, event))
 			look_soon(d, now_us);
 		return;
 	case NET_EVENT_ROUTE_GONE:

@@ -28,6 +28,8 @@ struct wanted {
 	struct ipaddr *allowed; /* of pods that may ask the metadata service */
 	unsigned blocks_alloc, pods_alloc, ref_count, allowed_count, allowed_alloc;
 	struct prefix egress[IP_FAMILIES]; /* ranges that are in use */
+	struct port_list ports;
+	struct hostnet_services services; /* looked at where there are ports */
 };
 
 static void wanted_done(struct wanted *w)
@@ -36,6 +38,8 @@ static void wanted_done(struct wanted *w)
 	free(w->refs);
 	free(w->pods);
 	free(w->allowed);
+	port_list_done(&w->ports);
+	free(w->services.addrs);
 }
 
 static void *grow(void *array, unsigned *alloc, unsigned need, size_t size)
@@ -127,6 +131,7 @@ static int want_pod(const struct lease *lease, void *arg)
 			.addr = addrs[i],
 			.bound = lease->state == LEASE_BOUND,
 			.delegated = lease->delegated,
+			.by_loopback = ports_by_loopback(lease),
 		};
 		lease_host_ifname(lease, pod->host_ifname);
 		w->want.pod_count++;
@@ -156,10 +161,12 @@ static int want_egress(struct wanted *w)
 static int collect(struct wanted *w)
 {
 	want_nics(w);
-	if (pool_blocks(w->d->pool, want_block, w) || want_egress(w) < 0 || pool_leases(w->d->pool, want_pod, w))
+	if (pool_blocks(w->d->pool, want_block, w) || want_egress(w) < 0 || pool_leases(w->d->pool, want_pod, w) ||
+	    ports_collect(w->d->pool, &w->ports) < 0)
 		return -ENOMEM;
 	w->want.blocks = w->blocks;
 	w->want.pods = w->pods;
+	ports_look(w->d, &w->ports, &w->services);
 	return 0;
 }
 
@@ -186,6 +193,10 @@ static int render(struct ipamd *d, const struct wanted *w, struct strbuf *out)
 		.pod_link_count = d->pod_link_count,
 		.metadata_allowed = w->allowed,
 		.metadata_allowed_count = w->allowed_count,
+		.ports = w->ports.items,
+		.port_count = w->ports.count,
+		.services = w->services.addrs,
+		.service_count = w->services.count,
 	};
 
 	for (unsigned i = 0; i < d->identity->vpc_prefix_count; i++)
@@ -298,8 +309,9 @@ static void promote(struct ipamd *d, int64_t now_us)
 	} while (p.count == CLOUD_BLOCKS_MAX);
 }
 
-static void kernel_has_it(struct ipamd *d, int64_t now_us)
+static void kernel_has_it(struct ipamd *d, const struct wanted *w, int64_t now_us)
 {
+	ports_loaded(d, &w->ports, now_us);
 	promote(d, now_us);
 	confirm_done(d);
 }
@@ -334,7 +346,7 @@ static void sync_all(struct ipamd *d, struct wanted *w, struct strbuf *text, int
 	if (render(d, w, text) < 0)
 		log_error("no memory to render the nft table", "");
 	else if (d->nft_applied && str_equal(d->nft_applied, text->text))
-		kernel_has_it(d, now_us);
+		kernel_has_it(d, w, now_us);
 	else if (!d->running[JOB_NFT] && d->nft.not_before_us <= now_us)
 		submit_nft(d, text->text, now_us);
 	else
@@ -435,6 +447,7 @@ void hostwork_lease_down(struct ipamd *d, const struct lease *lease)
 	lease_host_ifname(lease, ifname);
 	egress_addrs(lease, addrs);
 	blocks_of(d, addrs, blocks);
+	d->host_dirty = d->host_dirty || lease->runtime.port_count > 0;
 	if (!lease->delegated && !(lease->host_ifname[0] && pool_leases(d->pool, has_same_name, ifname))) {
 		hostwork_pod_down(d, addrs, ifname);
 		return;

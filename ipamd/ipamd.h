@@ -135,7 +135,11 @@ struct ipamd {
 	int64_t host_due_us, host_sweep_us;           /* the next look; the next one that is thorough */
 	struct hostnet_nic host_nics[CLOUD_NICS_MAX]; /* by slot, as the last sync left it */
 	char *nft_applied, *nft_running;              /* owned; NULL = none */
-	int nft_pid;                                  /* of the program that loaded nft_applied */
+	struct net_port *udp_ports;                   /* that no flow leads around any more; owned */
+	unsigned udp_port_count;
+	bool has_ports;       /* of the node, at the last look */
+	int services_link;    /* whose addresses no port is led from; 0 = none, or no ports */
+	int nft_pid;          /* of the program that loaded nft_applied */
 	uint32_t nft_toucher; /* who touched our table last, since we last began to load it; 0 = nobody yet */
 	char pod_links[HOSTNET_NAMES_MAX][LEASE_IFNAME_SIZE]; /* how names of host ends begin that were asked for */
 	unsigned pod_link_count;
@@ -369,6 +373,29 @@ int64_t forwardwork_reconcile(struct ipamd *d, int64_t now_us);
 void forwardwork_finish(struct ipamd *d, struct job *job);
 /** forwardwork_soon() - something changed that the next look should not wait a minute for. */
 void forwardwork_soon(struct ipamd *d, int64_t now_us);
+
+/* ---- ports.c ---- */
+
+/** struct port_list - ports of the node that lead to pods. */
+struct port_list {
+	struct net_port *items; /* owned; sorted, no two equal by net_port_cmp() */
+	unsigned count;
+};
+/** ports_collect() - what all BOUND leases ask for, the newest where two ask for the same. Return: 0 or -ENOMEM, then
+ *  there is nothing in @ret. */
+int ports_collect(const struct pool *pool, struct port_list *ret);
+/** port_list_done() - free what it owns. */
+void port_list_done(struct port_list *list);
+/** ports_look() - which addresses are Services', where there are ports; @ret: zeroed; free its addrs. */
+void ports_look(struct ipamd *d, const struct port_list *list, struct hostnet_services *ret);
+/** ports_loaded() - the nft table leads @list: UDP flows that still go elsewhere are forgotten, in the background. */
+void ports_loaded(struct ipamd *d, const struct port_list *list, int64_t now_us);
+/** ports_flush_finish() - that ended. */
+void ports_flush_finish(struct ipamd *d, const struct job *job);
+/** ports_warn_taken() - has another pod a port of the lease that is bound now? Then say so, once. */
+void ports_warn_taken(const struct pool *pool, const struct lease *lease);
+/** ports_by_loopback() - has the lease a port that is reached by 127.0.0.1? */
+bool ports_by_loopback(const struct lease *lease);
 
 /* ---- hostwatch.c ---- */
 

@@ -29,6 +29,7 @@ void job_done(struct job *job)
 		cloud_nic_done(&job->nic_result);
 	free(job->blocks);
 	free(job->addrs);
+	free(job->ports);
 	free(job->batch);
 	free(job->forward);
 	memset(job, 0, sizeof(*job));

@@ -94,7 +94,10 @@ static void finish(struct ipamd *d, struct job *job, int64_t now_us)
 		hostwork_nft_finish(d, job, now_us);
 		return;
 	case JOB_CT_FLUSH:
-		flush_finish(d, job, now_us);
+		if (job->ports)
+			ports_flush_finish(d, job);
+		else
+			flush_finish(d, job, now_us);
 		return;
 	case JOB_LINK_DEL:
 		if (job->rc < 0)

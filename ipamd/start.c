@@ -53,6 +53,7 @@ void ipamd_free(struct ipamd *d)
 	free(d->identity);
 	free(d->early);
 	free(d->suspects);
+	free(d->udp_ports);
 	free(d->nft_applied);
 	free(d->nft_running);
 	free(d->forward);

@@ -16,7 +16,8 @@
  *   egress[]   {family, as, pods, refused}                        of families that new pods or pods that run lack
  *   nics[]     {slot, id, mac, link, state, closed, primary_addr, primary_addr6, mtu, busy, blocks[]}
  *   blocks[]   {prefix, state, addresses[]}
- *   addresses[] {addr, state} and when leased {pod, container, ifname, lease, age_ms}
+ *   addresses[] {addr, state} and when leased {pod, container, ifname, lease, age_ms}, and where a runtime asked for more
+ *              {runtime}: host ports and bandwidth, as an ADD has them on the socket
  *   blocked    {reason, hint, error}                              only while something keeps the pool from growing
  *   problems[] {what, hint, error}                                only while others of this node cut pods off
  */
@@ -24,9 +25,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <jansson.h>
 
+#include "berth/attr.h"
 #include "berth/clock.h"
 #include "berth/version.h"
 #include "ipamd/forward.h"
@@ -58,14 +61,24 @@ static void set_pod(json_t *obj, const struct lease *lease, int64_t now_us)
 	(void)json_object_set_new(obj, "age_ms", json_integer((now_us - lease->since_us) / USEC_PER_MSEC));
 }
 
+static void set_runtime(json_t *obj, const struct lease *lease)
+{
+	_cleanup_free_ char *text = runtime_print(&lease->runtime);
+
+	if (text && text[0])
+		(void)json_object_set_new(obj, "runtime", json_loads(text, 0, NULL));
+}
+
 static int add_address(const struct ipaddr *addr, enum addr_state state, const struct lease *lease, void *arg)
 {
 	struct builder *b = arg;
 	char text[IPADDR_STRLEN];
 	json_t *obj = json_pack("{s:s,s:s}", "addr", ipaddr_str(addr, text), "state", addr_state_name(state));
 
-	if (obj && lease)
+	if (obj && lease) {
 		set_pod(obj, lease, b->now_us);
+		set_runtime(obj, lease);
+	}
 	return json_array_append_new(b->array, obj) ? -ENOMEM : 0;
 }
 

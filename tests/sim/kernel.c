@@ -263,6 +263,14 @@ int hostnet_delegated_down(struct hostnet *hostnet, const struct ipaddr addrs[st
 	return err_set(err, ERR_BUG, "model", "no delegated pods here");
 }
 
+int hostnet_services(struct hostnet *hostnet, struct hostnet_services *ret, struct err *err)
+{
+	(void)hostnet;
+	(void)ret;
+	(void)err;
+	return 0; /* the model has no kube-proxy */
+}
+
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err)
 {
 	struct model_kernel *k = &sim_world->kernel;
