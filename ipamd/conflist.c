@@ -18,10 +18,22 @@
 #define CONFLIST_DOMAIN "conflist"
 #define CONFLIST_MAX    (16U << 10) /* bytes; ours is under 1 KiB */
 
+/* What the runtime may ask for: it passes runtimeConfig to nobody else. Return: NULL without memory. */
+static json_t *capabilities(void)
+{
+	static const char *const names[] = { "portMappings" };
+	json_t *object = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		(void)json_object_set_new(object, names[i], json_true());
+	return object;
+}
+
 /* Of the list's one plugin. */
 static json_t *pack_plugin(const struct conflist *conflist)
 {
-	json_auto_t *plugin = json_pack("{s:s, s:s}", "type", "berth", "socket", conflist->socket_path);
+	json_auto_t *plugin = json_pack("{s:s, s:s, s:o}", "type", "berth", "socket", conflist->socket_path,
+					"capabilities", capabilities());
 
 	if (!conflist->veth_prefix || !conflist->veth_prefix[0])
 		return json_incref(plugin);
