@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "berth/check.h"
 #include "berth/str.h"
 
 #define RECOVERS_AN_HOUR 12U /* calls for blocks that pods have lost to others: a few on each NIC */
@@ -300,12 +301,46 @@ static int count_block(const struct pool_block_view *block, void *arg)
 	return 0;
 }
 
+/* Whom the table leads that port to; family 0: nobody. */
+static struct ipaddr led_to(const struct world *w, const struct port_map *map)
+{
+	struct ipaddr addr = { 0 };
+	char text[96];
+	const char *at;
+
+	(void)snprintf(text, sizeof(text), "\t%s . %u : ", runtime_protocol_name(map->protocol), map->host_port);
+	at = w->kernel.nft ? strstr(w->kernel.nft, text) : NULL;
+	if (!at)
+		return addr;
+	at += strlen(text);
+	(void)snprintf(text, sizeof(text), "%.*s", (int)strcspn(at, " "), at);
+	CHECK(ipaddr_parse(text, &addr) == 0);
+	return addr;
+}
+
+/* Each port of a pod that lives is led to it, and none to an address that nobody has. What the store lost, no lease asks
+ * for any more. */
+static void check_ports(struct world *w)
+{
+	for (unsigned i = 0; i < MODEL_PODS; i++) {
+		const struct pod place = { .name = i }, *pod = &w->pods[i];
+		const struct port_map map = pods_port(&place);
+		struct ipaddr to = led_to(w, &map);
+
+		if (pod->state == POD_LIVE && pod->port && !w->stores_lost && !ipaddr_equal(&to, &pod->addr))
+			world_fail(w, "at rest: kernel = pool", "port %u does not lead to its pod", map.host_port);
+		if (to.family != IP_NONE && !pool_lease_by_addr(w->d->pool, &to))
+			world_fail(w, "at rest: kernel = pool", "port %u leads to nobody", map.host_port);
+	}
+}
+
 static void check_kernel(struct world *w)
 {
 	char text[IPADDR_STRLEN];
 	unsigned blocks = 0;
 
 	(void)pool_blocks(w->d->pool, check_kernel_block, w);
+	check_ports(w);
 	(void)pool_blocks(w->d->pool, count_block, &blocks);
 	if (w->kernel.cover_count != blocks)
 		world_fail(w, "at rest: kernel = pool", "%u covers for %u blocks", w->kernel.cover_count, blocks);

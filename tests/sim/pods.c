@@ -10,6 +10,7 @@
 #include "tests/sim/world_impl.h"
 
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "berth/check.h"
@@ -22,6 +23,7 @@
 #define RETRY_SETTLING   ((struct sim_range){ 200000000, 400000000 }) /* spares the events of pods that no room is for */
 #define GC_DELAY         ((struct sim_range){ 60000000, 600000000 })  /* until a vanished container is noticed */
 #define DEL_AGAIN        ((struct sim_range){ 1000, 20000000 })
+#define CONFIRM_PATIENCE (5 * USEC_PER_SEC)                     /* of the plugin */
 #define GONE_DELAY       ((struct sim_range){ 1000, 10000000 }) /* a plugin that is killed while it waits */
 
 #define PLACE_BITS 16U /* of an event's argument: the pod's place; above it its serial */
@@ -73,6 +75,25 @@ void pods_forget(struct world *w, struct pod *pod)
 	w->pod_count--;
 }
 
+/* ---- ports ---- */
+
+struct port_map pods_port(const struct pod *pod)
+{
+	return (struct port_map){ .host_port = (uint16_t)(FIRST_PORT + pod->name),
+				  .port = POD_PORT,
+				  .protocol = pod->name % 2 ? IPPROTO_UDP : IPPROTO_TCP };
+}
+
+bool pods_port_leads(const struct world *w, const struct pod *pod)
+{
+	const struct port_map map = pods_port(pod);
+	char text[96], addr[IPADDR_STRLEN];
+
+	(void)snprintf(text, sizeof(text), "\t%s . %u : %s . %u", runtime_protocol_name(map.protocol), map.host_port,
+		       ipaddr_str(&pod->addr, addr), map.port);
+	return w->kernel.nft && strstr(w->kernel.nft, text);
+}
+
 /* ---- connections ---- */
 
 static struct server_conn *ask(struct world *w, enum proto_op op, uint32_t serial, unsigned place)
@@ -92,6 +113,9 @@ static struct server_conn *ask(struct world *w, enum proto_op op, uint32_t seria
 		(void)snprintf(request.pod.name, sizeof(request.pod.name), "pod-%u", w->pods[place].name);
 		(void)snprintf(request.netns, sizeof(request.netns), PODS_NETNS "/%010" PRIu32, serial);
 		request.timeout_ms = w->scenario.config.add_timeout_us / USEC_PER_MSEC;
+		if (w->pods[place].port)
+			request.runtime =
+				(struct runtime_config){ .port_count = 1, .ports = { pods_port(&w->pods[place]) } };
 	}
 	world_note(w, "%s %010" PRIu32, proto_op_name(op), serial);
 	ipamd_server_ops.request(w->d, conn, &request);
@@ -112,6 +136,7 @@ static bool ask_now(struct world *w, enum proto_op op, uint32_t serial, struct p
 }
 
 static void on_wire(struct world *w, uint64_t arg);
+static void on_confirmed(struct world *w, uint64_t arg);
 static void on_failed(struct world *w, uint64_t arg);
 
 /* The plugin's next step is an event: it must not call back into the daemon's turn. */
@@ -144,6 +169,17 @@ static void add_answered(struct world *w, const struct server_conn *conn, const 
 	world_in(w, w->scenario.load.wire, on_wire, arg_of(w, pod));
 }
 
+/* The same of a CONFIRM that had to wait. */
+static void confirm_answered(struct world *w, const struct server_conn *conn, bool ok)
+{
+	struct pod *pod = &w->pods[conn->pod];
+
+	if (pod->serial != conn->serial || pod->state != POD_WIRING)
+		return;
+	pod->confirm_ok = ok;
+	world_after(w, 0, on_confirmed, arg_of(w, pod));
+}
+
 void server_reply(struct server_conn *conn, struct proto_reply *reply)
 {
 	struct world *w = sim_world;
@@ -158,6 +194,10 @@ void server_reply(struct server_conn *conn, struct proto_reply *reply)
 		if (conn->op == PROTO_ADD) {
 			conn->open = false;
 			add_answered(w, conn, reply);
+		}
+		if (conn->late) {
+			conn->open = false;
+			confirm_answered(w, conn, reply->ok);
 		}
 		(void)world_crash_at(w, CRASH_REPLY_AFTER);
 	}
@@ -194,8 +234,11 @@ static void hang_up(struct world *w, uint32_t serial)
 
 void pods_daemon_gone(struct world *w)
 {
-	for (unsigned i = 0; i < SERVER_CONNS_MAX; i++)
+	for (unsigned i = 0; i < SERVER_CONNS_MAX; i++) {
+		if (w->conns[i].open && w->conns[i].late)
+			confirm_answered(w, &w->conns[i], false);
 		w->conns[i].open = false;
+	}
 	for (unsigned i = 0; i < MODEL_PODS; i++) {
 		struct pod *pod = &w->pods[i];
 
@@ -378,10 +421,38 @@ static void live(struct world *w, struct pod *pod)
 		world_in(w, load->lifetime, on_lifetime, arg_of(w, pod));
 }
 
+static void on_confirmed(struct world *w, uint64_t arg)
+{
+	struct pod *pod = pod_in(w, arg, POD_WIRING);
+
+	if (!pod)
+		return;
+	if (pod->confirm_ok) {
+		if (pod->port && !pods_port_leads(w, pod))
+			world_fail(w, "a pod that is confirmed has its port", "%010" PRIu32, pod->serial);
+		live(w, pod);
+		return;
+	}
+	/* The plugin undoes what it made; the runtime comes behind it. */
+	unwire(w, pod->serial);
+	pod->state = POD_RETRY;
+	pod->last_reason = FAIL_NONE;
+	(void)say_del(w, pod->serial);
+	world_in(w, RUNTIME_DELAY, on_failed, arg);
+}
+
+static void on_confirm_deadline(struct world *w, uint64_t arg)
+{
+	const struct pod *pod = pod_in(w, arg, POD_WIRING);
+
+	if (pod && w->d)
+		world_fail(w, "a CONFIRM is answered by its deadline", "%010" PRIu32, pod->serial);
+}
+
 static void on_wire(struct world *w, uint64_t arg)
 {
 	struct pod *pod = pod_in(w, arg, POD_WIRING);
-	struct proto_reply reply;
+	struct server_conn *conn;
 
 	if (!pod)
 		return;
@@ -394,16 +465,16 @@ static void on_wire(struct world *w, uint64_t arg)
 		left(w, pod);
 		return;
 	}
-	if (ask_now(w, PROTO_CONFIRM, pod->serial, &reply) && reply.ok) {
-		live(w, pod);
+	conn = ask(w, PROTO_CONFIRM, pod->serial, (unsigned)(pod - w->pods));
+	if (conn && conn->open && !conn->replied) {
+		conn->late = true;
+		world_after(w, CONFIRM_PATIENCE, on_confirm_deadline, arg);
 		return;
 	}
-	/* The plugin undoes what it made; the runtime comes behind it. */
-	unwire(w, pod->serial);
-	pod->state = POD_RETRY;
-	pod->last_reason = FAIL_NONE;
-	(void)say_del(w, pod->serial);
-	world_in(w, RUNTIME_DELAY, on_failed, arg);
+	pod->confirm_ok = conn && conn->replied && conn->reply.ok;
+	if (conn)
+		conn->open = false;
+	on_confirmed(w, arg);
 }
 
 /* ---- coming and going ---- */
@@ -434,6 +505,7 @@ unsigned world_pod_add(struct world *w)
 		w->pod_count++;
 		w->pod_top = i >= w->pod_top ? i + 1 : w->pod_top;
 		w->pods[i] = (struct pod){ .name = i, .since_us = w->now_us, .wait_us = -1 };
+		w->pods[i].port = world_chance(w, w->scenario.load.ports);
 		send_add(w, &w->pods[i]);
 		w->wake_us = w->now_us;
 		return i;

@@ -163,4 +163,5 @@ void scenario_draw(uint64_t seed, struct scenario *ret)
 	draw_load(&rng, ret, &ret->load);
 	if (!calm)
 		ret->others.close_nic_us = maybe_us(&rng, 200000, 2 * MN, 30 * MN);
+	ret->load.ports = maybe(&rng, 300000, 500000);
 }

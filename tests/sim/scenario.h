@@ -74,6 +74,7 @@ struct sim_load {
 	unsigned del_early;      /* DEL before the ADD was answered */
 	unsigned del_twice;
 	unsigned vanish; /* gone without DEL, which comes minutes later or (no_del) never */
+	unsigned ports;  /* with a port of the node, the same in each of their sandboxes */
 };
 
 struct scenario {

@@ -143,6 +143,8 @@ struct pod {
 	unsigned name;
 	struct ipaddr addr, egress;
 	bool confirmed, del_said;
+	bool port;       /* it has one of the node, see pods_port() */
+	bool confirm_ok; /* what its CONFIRM was answered */
 	unsigned tries;
 	int64_t since_us, wait_us;
 	char host_ifname[LEASE_IFNAME_SIZE];
@@ -156,6 +158,7 @@ struct server_conn {
 	enum proto_op op;
 	struct proto_reply reply; /* CONFIRM, DEL: as it was given; by value */
 	bool replied;
+	bool late; /* CONFIRM: answered in a later turn */
 	int64_t asked_us;
 };
 
@@ -339,6 +342,12 @@ void store_door_forget(struct world *w);
 void pods_start(struct world *w);
 /** pods_daemon_gone() - every connection broke. */
 void pods_daemon_gone(struct world *w);
+#define FIRST_PORT 20000U /* of the node: one for each place of a pod */
+#define POD_PORT   80U
+/** pods_port() - the port of the node that a pod asks for, in each of its sandboxes. */
+struct port_map pods_port(const struct pod *pod);
+/** pods_port_leads() - does the nft table lead it to the pod's address? */
+bool pods_port_leads(const struct world *w, const struct pod *pod);
 /** pods_find() - the pod of that sandbox, or NULL. */
 struct pod *pods_find(struct world *w, uint32_t serial);
 /** pods_forget() - nothing is left of it. */
