@@ -25,13 +25,15 @@ class Cri:
                                         response_deserializer=response.FromString)
         return stub(request, timeout=timeout)
 
-    def run(self, name, attempt=0):
-        """RunPodSandbox, for the same pod once more with the next attempt. Return: the sandbox's id."""
+    def run(self, name, attempt=0, ports=()):
+        """RunPodSandbox, for the same pod once more with the next attempt. Return: the sandbox's id.
+
+        ports: {host_port, container_port, protocol, host_ip} each, as a pod's hostPort gives them."""
         pb = self.pb
         security = pb.LinuxSandboxSecurityContext(namespace_options=pb.NamespaceOption(network=0, pid=1, ipc=0))
         config = pb.PodSandboxConfig(
             metadata=pb.PodSandboxMetadata(name=name, uid="uid-" + name, namespace="default", attempt=attempt),
-            hostname=name,
+            hostname=name, port_mappings=[pb.PortMapping(**port) for port in ports],
             linux=pb.LinuxPodSandboxConfig(cgroup_parent=f"{self.cgroup}/{name}", security_context=security))
         return self.call("RunPodSandbox", pb.RunPodSandboxRequest(config=config), pb.RunPodSandboxResponse).pod_sandbox_id
 
@@ -44,6 +46,11 @@ class Cri:
 
     def remove(self, sandbox):
         self.call("RemovePodSandbox", self.pb.PodSandboxRequest(pod_sandbox_id=sandbox), self.pb.Empty)
+
+    def info(self):
+        """What the runtime says of itself, its CNI configuration among it."""
+        answer = self.call("Status", self.pb.StatusRequest(verbose=True), self.pb.StatusResponse)
+        return "\n".join(answer.info.values())
 
     def sandboxes(self):
         """The ids of all that the runtime still knows."""
