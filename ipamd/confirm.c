@@ -4,7 +4,8 @@
  *
  * The plugin has wired the pod: the lease is bound, in the store first. Where the pod needs more than its routes, ports of
  * the node say, the answer waits until the kernel has it: an ADD that succeeds means that all of it works. Several that
- * wait share one nft batch. What cannot be had in time fails the ADD, and the plugin takes the lease back.
+ * wait share one nft batch. Limits of bandwidth are set at once. What cannot be had in time fails the ADD, and the plugin takes
+ * the lease back.
  */
 #include "ipamd/ipamd.h"
 
@@ -60,6 +61,12 @@ static int await_nft(struct ipamd *d, struct server_conn *conn, int64_t now_us, 
 static int complete(struct ipamd *d, struct server_conn *conn, const struct lease *lease, int64_t now_us,
 		    struct err *err)
 {
+	char host_ifname[LEASE_IFNAME_SIZE];
+
+	lease_host_ifname(lease, host_ifname);
+	if (hostnet_shape_wants(&lease->runtime.bandwidth) &&
+	    hostnet_shape(d->hostnet, host_ifname, &lease->runtime.bandwidth, err) < 0)
+		return -1;
 	if (lease->runtime.port_count > 0) {
 		ports_warn_taken(d->pool, lease);
 		return await_nft(d, conn, now_us, err) < 0 ? -1 : 1;

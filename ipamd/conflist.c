@@ -21,7 +21,7 @@
 /* What the runtime may ask for: it passes runtimeConfig to nobody else. Return: NULL without memory. */
 static json_t *capabilities(void)
 {
-	static const char *const names[] = { "portMappings" };
+	static const char *const names[] = { "portMappings", "bandwidth" };
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)

@@ -64,6 +64,7 @@ static void sync_done(struct sync *sync)
 	sync_list_done(&sync->removals);
 	sync_list_done(&sync->rules);
 	sync_list_done(&sync->neighs);
+	sync_list_done(&sync->qdiscs);
 }
 
 bool sync_wants_ipv6(const struct sync *sync)
@@ -129,6 +130,7 @@ static int sync_all(struct sync *sync, struct err *err)
 	if (sync_routes(sync, err) < 0 || sync_rules(sync, err) < 0)
 		return -1;
 	sync_neighs(sync);
+	sync_shapes(sync);
 	if (sync->failed && err)
 		*err = sync->err;
 	return sync->failed ? -1 : 0;

@@ -18,6 +18,7 @@
  *                  family that it has a gateway of, the gateway on link and a default through it; nothing of it in
  *                  main; rule: fwmark (n + 1) << shift / mask -> that table
  *   primary NIC    rp_filter 2; rule: fwmark 1 << shift / mask -> main
+ *   per limited    token buckets at its host end and at an ifb of its own (hostnet_shape.c)
  *   once           ip_forward on; where IPv6 is wanted, forwarding of IPv6 on, and before that accept_ra of the primary
  *                  NIC from 1 to 2: else the kernel throws away the default route that it learnt from the router
  *
@@ -45,6 +46,9 @@ struct err;
 struct hostnet;
 
 #define HOSTNET_POD_LINKS "bth" /* prefix of every host end's name that was not asked for otherwise */
+
+#define HOSTNET_SHAPE_LINKS                                                                                            \
+	"bti" /* prefix of the ifb of a pod whose egress is limited; then the digits of its host end */
 
 #define HOSTNET_NAMES_MAX 4U /* kinds of names beside that one: a node has one, or two while it is changed */
 
@@ -82,6 +86,7 @@ struct hostnet_pod {
 	bool bound;       /* RESERVED ones are left to the plugin that wires them right now */
 	bool delegated;   /* another plugin wires it: what leads there is that plugin's, in whatever table it likes */
 	bool by_loopback; /* the node reaches a port of it by 127.0.0.1: its host end routes that */
+	const struct bandwidth *bandwidth; /* borrowed; NULL: not limited, or not by us */
 };
 
 struct hostnet_want {
@@ -91,6 +96,9 @@ struct hostnet_want {
 	const struct prefix *blocks; /* covers; of all NICs, sorted or not, and ranges that only this node knows */
 	unsigned pod_count;
 	const struct hostnet_pod *pods;
+	/* NULL, or called for each ifb of a pod whose host end is gone; deleting it would block */
+	void (*orphan)(const struct net_link *ifb, void *arg);
+	void *orphan_arg;
 	bool thorough; /* look at each pod's sysctls too, of which the kernel announces no change: 10 us a pod */
 };
 
@@ -127,7 +135,7 @@ int hostnet_conflicts(struct hostnet *hostnet, hostnet_conflict_fn *fn, void *ar
 int hostnet_mark_conflicts(uint32_t mask, int64_t deadline_us, hostnet_conflict_fn *fn, void *arg, struct err *err);
 /** hostnet_pod_links() - the names of host ends that exist, for leases to be compared with; bounded walk. */
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err);
-/** hostnet_pod_link_del() - a host end by name; may block for an RCU grace period: not on the loop thread. Opens its
+/** hostnet_pod_link_del() - a host end by name, and the ifb that belongs to it; may block for an RCU grace period: not on the loop thread. Opens its
  * own socket. A missing link is success. Context: any thread. */
 int hostnet_pod_link_del(const char *ifname, struct err *err);
 
@@ -152,6 +160,18 @@ struct hostnet_services {
 };
 /** hostnet_services() - what the kernel shows; no such link is success. @ret: zeroed; free its addrs. */
 int hostnet_services(struct hostnet *hostnet, struct hostnet_services *ret, struct err *err);
+
+/** hostnet_shape_wants() - is anything limited? */
+static inline bool hostnet_shape_wants(const struct bandwidth *bandwidth)
+{
+	return bandwidth->ingress_rate > 0 || bandwidth->egress_rate > 0;
+}
+/** hostnet_shape() - limit a pod that is wired; idempotent. Errors: those of net.h; INVALID names what the kernel lacks. */
+int hostnet_shape(struct hostnet *hostnet, const char *host_ifname, const struct bandwidth *bandwidth, struct err *err);
+/** hostnet_shape_ifname() - the name of the ifb that belongs to a host end. */
+void hostnet_shape_ifname(const char *host_ifname, char ret[static LEASE_IFNAME_SIZE]);
+/** hostnet_shape_tbf() - the bucket for @rate (bits per second) and @burst (bits; 0: ours) on a link of @mtu. */
+struct net_tbf hostnet_shape_tbf(uint64_t rate, uint64_t burst, unsigned mtu);
 
 /** hostnet_mark() - of a slot under @mask. */
 uint32_t hostnet_mark(uint32_t mask, unsigned slot);

@@ -2,7 +2,7 @@
 /*
  * DOC: inside a sync
  *
- * Shared by hostnet.c, hostnet_nic.c, hostnet_pod.c and hostnet_route.c, and by nobody else. A struct sync lives for one
+ * Shared by hostnet.c, hostnet_nic.c, hostnet_pod.c, hostnet_route.c and hostnet_shape.c, and by nobody else. A struct sync lives for one
  * hostnet_sync(): what the kernel shows, what is wanted, what was done, and the first thing that went wrong.
  */
 #ifndef IPAMD_HOSTNET_IMPL_H
@@ -41,6 +41,7 @@ struct sync {
 	struct sync_list rules;        /* struct want_rule */
 	struct sync_list neighs;       /* struct want_neigh */
 	struct sync_list addrs;        /* struct net_addr, of all links */
+	struct sync_list qdiscs;       /* struct net_qdisc by link: token buckets; read only where pods are limited */
 	int secondary[CLOUD_NICS_MAX]; /* link indices of our secondary NICs */
 	unsigned secondary_count;
 	bool failed;
@@ -73,6 +74,11 @@ void sync_forwarding(struct sync *sync);
 void sync_want_pods(struct sync *sync);
 /** sync_neighs() - those that are missing; one that somebody changed is left as it is. */
 void sync_neighs(struct sync *sync);
+
+/* ---- bandwidth: hostnet_shape.c ---- */
+
+/** sync_shapes() - limits of pods that lost something; ifbs that lost their pod are told. */
+void sync_shapes(struct sync *sync);
 
 /* ---- routes and rules: hostnet_route.c ---- */
 

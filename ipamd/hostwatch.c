@@ -68,6 +68,36 @@ static bool is_service(const struct ipamd *d, const struct net_event *event)
 	return d->has_ports && !d->services_link && str_equal(event->link.name, HOSTNET_SERVICES_LINK);
 }
 
+/* Links of others are shaped too, and a shaper is told by its link alone. */
+static int is_limited(const struct lease *lease, void *arg)
+{
+	(void)arg;
+	return hostnet_shape_wants(&lease->runtime.bandwidth);
+}
+
+static int has_shape(const struct lease *lease, void *arg)
+{
+	char host_ifname[LEASE_IFNAME_SIZE], name[LEASE_IFNAME_SIZE];
+
+	if (lease->runtime.bandwidth.egress_rate == 0)
+		return 0;
+	lease_host_ifname(lease, host_ifname);
+	hostnet_shape_ifname(host_ifname, name);
+	return str_equal(name, arg);
+}
+
+/* Of a pod that lives. Ours of pods that end are not in the pool any more. */
+static bool is_harm_to_shape(struct ipamd *d, const struct net_event *event)
+{
+	char name[NET_IFNAME_SIZE];
+
+	if (!str_starts(event->link.name, HOSTNET_SHAPE_LINKS) || (event->kind == NET_EVENT_LINK && event->link.up) ||
+	    event->born)
+		return false;
+	(void)str_copy(name, sizeof(name), event->link.name);
+	return pool_leases(d->pool, has_shape, name) != 0;
+}
+
 static void on_event(const struct net_event *event, void *arg)
 {
 	int64_t now_us = clock_now(&clock_boot);
@@ -78,11 +108,15 @@ static void on_event(const struct net_event *event, void *arg)
 	case NET_EVENT_LINK_GONE:
 		if (is_of_nic(d, &event->link))
 			d->host_dirty = true; /* no pod waits longer for a new NIC than it must */
-		else if (is_harm_to_pod(d, event) || is_service(d, event))
+		else if (is_harm_to_pod(d, event) || is_harm_to_shape(d, event) || is_service(d, event))
 			look_soon(d, now_us);
 		return;
 	case NET_EVENT_ADDR:
 		if (is_service(d, event))
+			look_soon(d, now_us);
+		return;
+	case NET_EVENT_TC_GONE:
+		if (pool_leases(d->pool, is_limited, NULL))
 			look_soon(d, now_us);
 		return;
 	case NET_EVENT_ROUTE_GONE:

@@ -132,6 +132,7 @@ static int want_pod(const struct lease *lease, void *arg)
 			.bound = lease->state == LEASE_BOUND,
 			.delegated = lease->delegated,
 			.by_loopback = ports_by_loopback(lease),
+			.bandwidth = &lease->runtime.bandwidth,
 		};
 		lease_host_ifname(lease, pod->host_ifname);
 		w->want.pod_count++;
@@ -316,6 +317,35 @@ static void kernel_has_it(struct ipamd *d, const struct wanted *w, int64_t now_u
 	confirm_done(d);
 }
 
+/* ---- links that go ---- */
+
+static void submit_delete(struct ipamd *d, const char *ifname, int ifindex)
+{
+	struct job job = { .kind = JOB_LINK_DEL, .ifindex = ifindex };
+	struct err err;
+
+	(void)str_copy(job.ifname, sizeof(job.ifname), ifname);
+	if (ipamd_submit(d, &job, &err) < 0)
+		log_warn("a pod's link stays until its namespace goes", "link=%s " LOG_ERR_FMT, ifname,
+			 LOG_ERR_ARGS(&err));
+}
+
+/* The one that has the name at this moment, not the one that will have it when the job runs. */
+static void delete_now_there(struct ipamd *d, const char *ifname, const char *kind)
+{
+	struct net_link link;
+	struct err err;
+
+	if (net_link_by_name(d->net, ifname, &link, &err) == 0 && str_equal(link.kind, kind))
+		submit_delete(d, ifname, link.index);
+}
+
+static void delete_orphan(const struct net_link *ifb, void *arg)
+{
+	log_info("the limit of a pod that is gone goes too", "link=%s", ifb->name);
+	submit_delete(arg, ifb->name, ifb->index);
+}
+
 static void sync_all(struct ipamd *d, struct wanted *w, struct strbuf *text, int64_t now_us)
 {
 	struct hostnet_report report = { 0 };
@@ -326,6 +356,8 @@ static void sync_all(struct ipamd *d, struct wanted *w, struct strbuf *text, int
 		return;
 	}
 	w->want.thorough = d->host_thorough;
+	w->want.orphan = delete_orphan;
+	w->want.orphan_arg = d;
 	d->host_dirty = d->host_thorough = false;
 	if (hostnet_sync(d->hostnet, &w->want, &report, &err) < 0) {
 		/* One object in the way (a foreign route, say) must not keep the others from serving: nics[].ready tells. */
@@ -399,20 +431,16 @@ static void blocks_of(const struct ipamd *d, const struct ipaddr addrs[static IP
 
 static void delete_link(struct ipamd *d, const char *host_ifname)
 {
-	struct job job = { .kind = JOB_LINK_DEL };
-	struct net_link link;
-	struct err err;
+	char shape[LEASE_IFNAME_SIZE];
 
-	/* A name that was asked for is the next sandbox's too, perhaps before the job has run. */
-	if (!str_starts(host_ifname, HOSTNET_POD_LINKS)) {
-		if (net_link_by_name(d->net, host_ifname, &link, &err) < 0 || !str_equal(link.kind, "veth"))
-			return;
-		job.ifindex = link.index;
+	if (str_starts(host_ifname, HOSTNET_POD_LINKS)) {
+		submit_delete(d, host_ifname, 0);
+		return;
 	}
-	(void)str_copy(job.ifname, sizeof(job.ifname), host_ifname);
-	if (ipamd_submit(d, &job, &err) < 0)
-		log_warn("a pod's link stays until its namespace goes", "link=%s " LOG_ERR_FMT, host_ifname,
-			 LOG_ERR_ARGS(&err));
+	/* A name that was asked for is the next sandbox's too, perhaps before the job has run. */
+	hostnet_shape_ifname(host_ifname, shape);
+	delete_now_there(d, host_ifname, "veth");
+	delete_now_there(d, shape, "ifb");
 }
 
 void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES], const char *host_ifname)

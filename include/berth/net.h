@@ -155,6 +155,37 @@ static inline struct macaddr net_named_mac(const char *name)
 /** net_veth_add() - Errors: CONFLICT when either name exists (the message says which, when known). */
 int net_veth_add(struct net *net, const struct net_veth *veth, struct err *err);
 
+/* ---- traffic control ---- */
+
+/** struct net_tbf - a token bucket: so much may leave by a link. Frames count with their Ethernet header. */
+struct net_tbf {
+	uint64_t rate; /* bytes per second, not 0 */
+	uint32_t
+		burst; /* bytes of the bucket, not 0; a larger frame never leaves, a larger GSO packet is cut into frames */
+	uint32_t limit; /* bytes that may wait; what comes beyond them is dropped */
+};
+/** net_tbf_set() - the bucket is the root of @index's queueing from now on, whatever was. Idempotent. Errors: NOTFOUND,
+ *  INVALID (code ENOENT: kernel without sch_tbf). */
+int net_tbf_set(struct net *net, int index, const struct net_tbf *tbf, struct err *err);
+/** net_ifb_add() - a link that hands back what is sent through it; down. Errors: CONFLICT (the name is taken), INVALID
+ *  (code EOPNOTSUPP: kernel without ifb). */
+int net_ifb_add(struct net *net, const char *name, unsigned mtu, struct err *err);
+/** net_redirect_set() - all that comes in by @index is sent through the ifb @to before anything else is done with it, in
+ *  place of one that was set before. Filters of others, and what they hang in, stay. Errors: NOTFOUND, INVALID (code ENOENT:
+ *  the message names what the kernel lacks). */
+int net_redirect_set(struct net *net, int index, int to, struct err *err);
+/** net_redirect_get() - where to; *ret_to is 0 where none was set, or its link is gone. */
+int net_redirect_get(struct net *net, int index, int *ret_to, struct err *err);
+/** struct net_qdisc - what queues at a link, or hangs where packets come in. */
+struct net_qdisc {
+	int index;
+	bool ingress;               /* where packets come in, else the root */
+	char kind[NET_IFNAME_SIZE]; /* "tbf", "noqueue", "clsact", ...; IFNAMSIZ is the kernel's limit of these too */
+	struct net_tbf tbf;         /* of a tbf; @burst may have lost some bytes to the kernel's ticks of 64 ns */
+};
+/** net_qdiscs() - call @fn for each of every link. */
+int net_qdiscs(struct net *net, int (*fn)(const struct net_qdisc *qdisc, void *arg), void *arg, struct err *err);
+
 /* ---- addresses ---- */
 
 enum net_addr_flags {
@@ -299,6 +330,7 @@ enum net_event_kind {
 	NET_EVENT_RULE_GONE,
 	NET_EVENT_ADDR, /* new, or added again */
 	NET_EVENT_ADDR_GONE,
+	NET_EVENT_TC_GONE, /* a token bucket, what hangs where packets come in, or a filter there; or it was replaced */
 	NET_EVENT_SYSCTL, /* rp_filter or forwarding, of whatever link; the kernel announces no others of those we set */
 	NET_EVENT_OVERFLOW,
 };
@@ -311,9 +343,10 @@ struct net_event {
 	struct net_route route; /* ROUTE_GONE */
 	struct net_rule rule;   /* RULE_GONE */
 	struct net_addr addr;   /* ADDR, ADDR_GONE */
+	int tc_index;           /* TC_GONE: of the link */
 };
-/** net_monitor_open() - links and addresses, and removed routes and rules of the calling thread's namespace; of IPv6 no
- *  link-local address that comes.
+/** net_monitor_open() - links and addresses, and removed routes, rules and shapers of the calling thread's namespace; of
+ *  IPv6 no link-local address that comes.
  *  @quiet: how the names of links begin that may be born and set up without a word; NULL: none. */
 int net_monitor_open(const char *quiet, struct net_monitor **ret, struct err *err);
 /** net_monitor_close() - NULL is fine. */

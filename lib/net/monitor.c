@@ -2,12 +2,12 @@
 /*
  * DOC: watching
  *
- * One non-blocking socket in the groups of links, addresses, routes, rules and sysctls. Only what somebody may have to
- * repair or follow is passed on: links, addresses and sysctls as they change, routes and rules when they go. What the socket
- * could not hold is reported as OVERFLOW, after which only a fresh look at everything is worth anything.
+ * One non-blocking socket in the groups of links, addresses, routes, rules, traffic control and sysctls. Only what somebody
+ * may have to repair or follow is passed on: links, addresses and sysctls as they change, and the other things when they go.
+ * What the socket could not hold is reported as OVERFLOW, after which only a fresh look at everything is worth anything.
  *
  * What nobody will look at is dropped by the kernel, by a filter on the socket, or each pod that is wired would wake the
- * loop up to nine times for nothing, often on the very CPU that wires it: new routes, rules and link-local addresses; what a
+ * loop up to nine times for nothing, often on the very CPU that wires it: new routes, rules, shapers and link-local addresses; what a
  * new link is born with; that a pod's host end is there and up, of which only the carrier's coming is left.
  *
  * The kernel does not announce IPv4 routes and addresses that die with their link, nor does it announce the route that
@@ -24,13 +24,15 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "berth/str.h"
+
 #include "net_internal.h"
 
 #define MONITOR_RECV_BUF                                                                                               \
 	(1 << 20)            /* bytes in the kernel: about 1,000 link events, a burst of 100 pods tearing down   \
 				    */
 #define MONITOR_READ_MAX 256 /* datagrams of one read: at most 1 ms of the loop */
-#define FILTER_MAX       64  /* instructions; 24 and two for each letter of a name */
+#define FILTER_MAX       64  /* instructions; 27 and two for each letter of a name */
 
 struct net_monitor {
 	int fd; /* owned */
@@ -39,7 +41,7 @@ struct net_monitor {
 
 static const int groups[] = {
 	RTNLGRP_LINK,      RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,  RTNLGRP_IPV4_ROUTE,   RTNLGRP_IPV6_ROUTE,
-	RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE,   RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF,
+	RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE,   RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF, RTNLGRP_TC,
 };
 
 /* ---- what the kernel does not tell us ---- */
@@ -128,7 +130,7 @@ static void resolve(struct filter *f)
 	}
 }
 
-/* A datagram of these groups holds one message. A kernel without filters tells everything, and the reader passes it over.
+/* A datagram of these groups holds one message, or what went and what came in its place, in this order. A kernel without filters tells everything, and the reader passes it over.
  * Loads are big-endian, a netlink header is not. */
 static void filter_attach(int fd, const char *quiet)
 {
@@ -139,6 +141,9 @@ static void filter_attach(int fd, const char *quiet)
 	jump(&f, BPF_JEQ, htons(RTM_NEWROUTE), DROP, NEXT);
 	jump(&f, BPF_JEQ, htons(RTM_NEWADDR), ADDR, NEXT);
 	jump(&f, BPF_JEQ, htons(RTM_NEWRULE), DROP, NEXT);
+	jump(&f, BPF_JEQ, htons(RTM_NEWQDISC), DROP, NEXT);
+	jump(&f, BPF_JEQ, htons(RTM_NEWTFILTER), DROP, NEXT);
+	jump(&f, BPF_JEQ, htons(RTM_NEWCHAIN), DROP, NEXT);
 	jump(&f, BPF_JEQ, htons(RTM_NEWNETCONF), NETCONF, NEXT);
 	jump(&f, BPF_JEQ, htons(RTM_NEWLINK), quiet ? LINK : KEEP, KEEP);
 	filter_netconf(&f);
@@ -233,6 +238,28 @@ static int event_sysctl(struct nlmsghdr *hdr, struct net_event *event)
 	return 0;
 }
 
+/* Every link has some discipline that goes when it gets another: only those that somebody chose are told. */
+static int event_qdisc(struct nlmsghdr *hdr, struct net_event *event)
+{
+	struct net_qdisc qdisc;
+	int rc = net_parse_qdisc(hdr, &qdisc);
+
+	if (rc != 0)
+		return rc;
+	event->kind = NET_EVENT_TC_GONE;
+	event->tc_index = qdisc.index;
+	return qdisc.ingress || str_equal(qdisc.kind, "tbf") ? 0 : 1;
+}
+
+static int event_filter(struct nlmsghdr *hdr, struct net_event *event)
+{
+	if (nlmsg_datalen(hdr) < (int)sizeof(struct tcmsg))
+		return -EBADMSG;
+	event->kind = NET_EVENT_TC_GONE;
+	event->tc_index = ((const struct tcmsg *)nlmsg_data(hdr))->tcm_ifindex;
+	return 0;
+}
+
 /* Return: 0, 1 = nothing to report, -EBADMSG. */
 static int event_from(struct nlmsghdr *hdr, struct net_event *event)
 {
@@ -253,6 +280,10 @@ static int event_from(struct nlmsghdr *hdr, struct net_event *event)
 	case RTM_DELADDR:
 		event->kind = NET_EVENT_ADDR_GONE;
 		return net_parse_addr(hdr, &event->addr);
+	case RTM_DELQDISC:
+		return event_qdisc(hdr, event);
+	case RTM_DELTFILTER:
+		return event_filter(hdr, event);
 	case RTM_NEWNETCONF:
 		return event_sysctl(hdr, event);
 	default:

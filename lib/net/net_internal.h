@@ -136,6 +136,14 @@ int net_parse_link(struct nlmsghdr *hdr, void *item);  /* struct net_link_info *
 int net_parse_addr(struct nlmsghdr *hdr, void *item);  /* struct net_addr */
 int net_parse_route(struct nlmsghdr *hdr, void *item); /* struct net_route */
 int net_parse_rule(struct nlmsghdr *hdr, void *item);  /* struct net_rule */
+int net_parse_qdisc(struct nlmsghdr *hdr, void *item); /* struct net_qdisc; 1: neither root nor where packets come in */
+
+/* ---- traffic control ---- */
+
+/** net_tbf_put() - the options of a token bucket into a message. */
+void net_tbf_put(struct net_msg *msg, const struct net_tbf *tbf);
+/** net_tc_fail() - net_fail() that says which @parts the kernel lacks when that is why. Return: -1. */
+int net_tc_fail(struct err *err, int rc, const struct net_ack *ack, const char *what, const char *parts);
 
 /* ---- connection tracking ---- */
 

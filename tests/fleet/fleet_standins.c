@@ -110,6 +110,12 @@ int netns_open(_unused_ const char *path, _unused_ int *ret_fd, struct err *err)
 	return err_set(err, ERR_NOTFOUND, "sim", "no namespaces here");
 }
 
+int hostnet_shape(_unused_ struct hostnet *hostnet, _unused_ const char *host_ifname,
+		  _unused_ const struct bandwidth *bandwidth, _unused_ struct err *err)
+{
+	return 0;
+}
+
 int hostnet_delegated_up(_unused_ struct hostnet *hostnet, _unused_ const struct ipaddr addrs[static IP_FAMILIES],
 			 _unused_ struct err *err)
 {

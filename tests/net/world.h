@@ -22,7 +22,7 @@
 #include "tests/check.h"
 
 #define WORLD_IP_OUTPUT_MAX (4U << 20) /* bytes of one `ip` command */
-#define WORLD_IP_ARGS_MAX   24
+#define WORLD_IP_ARGS_MAX   32
 
 struct world {
 	char a_name[32], b_name[32];
@@ -151,11 +151,11 @@ static inline struct macaddr mac_of(const char *text)
 	return mac;
 }
 
-/* Runs `ip -n NS words...` (split at blanks). Return: its output, owned. It must succeed. */
-static inline char *world_ip(const char *ns, const char *words)
+/* Runs `PROGRAM -n NS words...` (split at blanks), of iproute2. Return: its output, owned. It must succeed. */
+static inline char *world_run(const char *program, const char *ns, const char *words)
 {
-	char copy[256], ns_copy[32], *argv[WORLD_IP_ARGS_MAX] = { (char[]){ "ip" }, (char[]){ "-n" }, ns_copy },
-				     *save = NULL;
+	char copy[256], name[8], ns_copy[32], *argv[WORLD_IP_ARGS_MAX] = { name, (char[]){ "-n" }, ns_copy },
+					      *save = NULL;
 	char *const env[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
 	int pipe_fds[2], status = -1;
 	posix_spawn_file_actions_t actions;
@@ -165,20 +165,26 @@ static inline char *world_ip(const char *ns, const char *words)
 
 	assert_int_equal(str_copy(copy, sizeof(copy), words), 0);
 	assert_int_equal(str_copy(ns_copy, sizeof(ns_copy), ns), 0);
+	assert_int_equal(str_copy(name, sizeof(name), program), 0);
 	for (char *w = strtok_r(copy, " ", &save); w && count < WORLD_IP_ARGS_MAX - 1; w = strtok_r(NULL, " ", &save))
 		argv[count++] = w;
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
 	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], STDOUT_FILENO), 0);
-	assert_int_equal(posix_spawnp(&pid, "ip", &actions, NULL, argv, env), 0);
+	assert_int_equal(posix_spawnp(&pid, program, &actions, NULL, argv, env), 0);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)close(pipe_fds[1]);
 	assert_int_equal(fs_read_fd(pipe_fds[0], WORLD_IP_OUTPUT_MAX, &out, NULL), 0);
 	(void)close(pipe_fds[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (status != 0)
-		fail_msg("ip -n %s %s: status %d: %s", ns, words, status, out);
+		fail_msg("%s -n %s %s: status %d: %s", program, ns, words, status, out);
 	return out;
+}
+
+static inline char *world_ip(const char *ns, const char *words)
+{
+	return world_run("ip", ns, words);
 }
 
 /* `ip` as the other hand on the kernel: its output does not matter. */

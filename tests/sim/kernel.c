@@ -271,6 +271,13 @@ int hostnet_services(struct hostnet *hostnet, struct hostnet_services *ret, stru
 	return 0; /* the model has no kube-proxy */
 }
 
+int hostnet_shape(struct hostnet *hostnet, const char *host_ifname, const struct bandwidth *bandwidth, struct err *err)
+{
+	(void)hostnet;
+	(void)bandwidth;
+	return err_set(err, ERR_BUG, "model", "nobody asked to limit %s", host_ifname);
+}
+
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err)
 {
 	struct model_kernel *k = &sim_world->kernel;
