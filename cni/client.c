@@ -77,7 +77,14 @@ int client_confirm(const struct cni_run *run, struct cnierr *cnierr)
 
 	if (call(run, PROTO_CONFIRM, at_most(run, CLIENT_PROMPT_MS), &reply, &err) < 0)
 		return cnierr_daemon(cnierr, "confirm the address", &err);
-	return reply.ok ? 0 : cnierr_reply(cnierr, "confirm the address", &reply);
+	if (reply.ok)
+		return 0;
+	/* Nothing of a CONFIRM is wrong in itself: what cannot be done is what the pod needs of the node's kernel. */
+	if (reply.error.class == ERR_INVALID)
+		return cnierr_set_err(cnierr, CNI_KERNEL,
+				      "The node's kernel lacks what the message names, or its module cannot be loaded.",
+				      "finish the pod's network", &reply.error);
+	return cnierr_reply(cnierr, "confirm the address", &reply);
 }
 
 int client_check(const struct cni_run *run, struct proto_reply *ret, struct cnierr *cnierr)

@@ -2,6 +2,7 @@
 #include "cni/runtime.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <strings.h>
 
@@ -15,6 +16,10 @@
 
 #define RUNTIME_DOMAIN "conf"
 #define PORT_MAX       65535
+
+/* Bits per second: what Kubernetes takes in kubernetes.io/ingress-bandwidth and egress-bandwidth. */
+#define RATE_MIN 1000
+#define RATE_MAX INT64_C(1000000000000000)
 
 /* The key of that name in any case of letters: Go reads it so, and containerd writes HostPort and IngressRate where
  * CRI-O writes hostPort and ingressRate. Return: as @object has it; @key where it has none. */
@@ -95,30 +100,40 @@ static int read_mappings(const json_t *config, struct runtime_config *runtime, s
 
 /* ---- bandwidth ---- */
 
-static int read_limit(json_t *bandwidth, const char *key, uint64_t *ret, struct err *err)
+/* @names: of rate and burst. A burst of any size will do: berth-ipamd holds it against the rate. A rate without one gets a burst
+ * of ours. */
+static int read_limit(json_t *bandwidth, const char *const names[static 2], uint64_t *ret_rate, uint64_t *ret_burst,
+		      struct err *err)
 {
-	int64_t value = 0;
+	int64_t rate = 0, burst = 0;
 
-	if (json_get_int_opt(bandwidth, RUNTIME_DOMAIN, spelled(bandwidth, key), 0, INT64_MAX, &value, err) < 0)
+	if (json_get_int_opt(bandwidth, RUNTIME_DOMAIN, spelled(bandwidth, names[0]), 0, INT64_MAX, &rate, err) < 0 ||
+	    json_get_int_opt(bandwidth, RUNTIME_DOMAIN, spelled(bandwidth, names[1]), 0, INT64_MAX, &burst, err) < 0)
 		return -1;
-	*ret = (uint64_t)value;
+	if (rate == 0 && burst != 0)
+		return err_set(err, ERR_INVALID, RUNTIME_DOMAIN, "'%s' of 'bandwidth' is without '%s'", names[1],
+			       names[0]);
+	if (rate != 0 && (rate < RATE_MIN || rate > RATE_MAX))
+		return err_set(err, ERR_INVALID, RUNTIME_DOMAIN,
+			       "'%s' of 'bandwidth' is %" PRId64 " bits per second, not 1 k to 1 P", names[0], rate);
+	*ret_rate = (uint64_t)rate;
+	*ret_burst = (uint64_t)burst;
 	return 0;
 }
 
 static int read_bandwidth(const json_t *config, struct bandwidth *ret, struct err *err)
 {
+	static const char *const ingress[] = { "ingressRate", "ingressBurst" }, *const egress[] = { "egressRate",
+												    "egressBurst" };
 	json_t *bandwidth = NULL;
 
 	if (json_get_obj_opt(config, RUNTIME_DOMAIN, "bandwidth", &bandwidth, err) < 0)
 		return -1;
 	if (!bandwidth)
 		return 0;
-	return read_limit(bandwidth, "ingressRate", &ret->ingress_rate, err) < 0 ||
-			       read_limit(bandwidth, "ingressBurst", &ret->ingress_burst, err) < 0 ||
-			       read_limit(bandwidth, "egressRate", &ret->egress_rate, err) < 0 ||
-			       read_limit(bandwidth, "egressBurst", &ret->egress_burst, err) < 0
-		       ? -1
-		       : 0;
+	if (read_limit(bandwidth, ingress, &ret->ingress_rate, &ret->ingress_burst, err) < 0)
+		return -1;
+	return read_limit(bandwidth, egress, &ret->egress_rate, &ret->egress_burst, err);
 }
 
 int cni_runtime_read(const struct json_t *conf, struct runtime_config *ret, struct err *err)

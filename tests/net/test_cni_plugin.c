@@ -184,6 +184,11 @@ static void test_add__confirm_fails__cni_d2_18(void **state)
 	run_fails(world, "ADD", 11, "confirm");
 	assert_string_equal(fake_saw(&world->fake, ops), "add confirm del");
 	nothing_is_left(world);
+	/* what the kernel of the node lacks: no release of ours cures that */
+	fake_refuses(&world->fake, PROTO_CONFIRM, ERR_INVALID, FAIL_NONE);
+	run_fails(world, "ADD", 102, "told to refuse");
+	assert_string_equal(fake_saw(&world->fake, ops), "add confirm del");
+	nothing_is_left(world);
 	fake_answers(&world->fake, PROTO_CONFIRM, ANSWER_HANG);
 	run_fails(world, "ADD", 11, "confirm");
 	assert_string_equal(fake_saw(&world->fake, ops), "add confirm del");

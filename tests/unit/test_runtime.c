@@ -81,12 +81,13 @@ static void test_cni_runtime_read__containerd_writes_capitals(void **state)
 
 	(void)state;
 	assert_int_equal(
-		read_conf("{\"portMappings\":["
-			  "{\"HostPort\":8080,\"ContainerPort\":80,\"Protocol\":\"tcp\",\"HostIP\":\"\"},"
-			  "{\"HostPort\":53,\"ContainerPort\":5353,\"Protocol\":\"udp\",\"HostIP\":\"127.0.0.1\"}],"
-			  "\"bandwidth\":{\"IngressRate\":1000000,\"IngressBurst\":2,\"EgressRate\":3,\"EgressBurst\":"
-			  "4}}",
-			  &runtime, NULL),
+		read_conf(
+			"{\"portMappings\":["
+			"{\"HostPort\":8080,\"ContainerPort\":80,\"Protocol\":\"tcp\",\"HostIP\":\"\"},"
+			"{\"HostPort\":53,\"ContainerPort\":5353,\"Protocol\":\"udp\",\"HostIP\":\"127.0.0.1\"}],"
+			"\"bandwidth\":{\"IngressRate\":1000000,\"IngressBurst\":2,\"EgressRate\":3000,\"EgressBurst\":"
+			"4}}",
+			&runtime, NULL),
 		0);
 	assert_int_equal(runtime.port_count, 2);
 	assert_int_equal(runtime.ports[1].host_port, 53);
@@ -95,8 +96,30 @@ static void test_cni_runtime_read__containerd_writes_capitals(void **state)
 	assert_int_equal(runtime.ports[1].host_addr.family, IP_V4);
 	assert_int_equal(runtime.bandwidth.ingress_rate, 1000000);
 	assert_int_equal(runtime.bandwidth.ingress_burst, 2);
-	assert_int_equal(runtime.bandwidth.egress_rate, 3);
+	assert_int_equal(runtime.bandwidth.egress_rate, 3000);
 	assert_int_equal(runtime.bandwidth.egress_burst, 4);
+}
+
+/* The least and the most that Kubernetes takes, and the bursts that containerd and CRI-O make of them. */
+static void test_cni_runtime_read__bandwidth(void **state)
+{
+	struct runtime_config runtime;
+
+	(void)state;
+	assert_int_equal(read_conf("{\"bandwidth\":{\"ingressRate\":1000,\"ingressBurst\":4294967295,"
+				   "\"egressRate\":1000000000000000,\"egressBurst\":34359738359}}",
+				   &runtime, NULL),
+			 0);
+	assert_true(runtime.bandwidth.ingress_rate == 1000 && runtime.bandwidth.ingress_burst == UINT32_MAX);
+	assert_true(runtime.bandwidth.egress_rate == 1000000000000000 && runtime.bandwidth.egress_burst == 34359738359);
+	/* what one that has no limit sends */
+	assert_int_equal(read_conf("{\"bandwidth\":{\"ingressRate\":0,\"ingressBurst\":0,"
+				   "\"egressRate\":0,\"egressBurst\":0}}",
+				   &runtime, NULL),
+			 0);
+	assert_true(runtime_is_empty(&runtime));
+	assert_int_equal(read_conf("{\"bandwidth\":{\"egressRate\":2000}}", &runtime, NULL), 0);
+	assert_true(runtime.bandwidth.egress_rate == 2000 && runtime.bandwidth.egress_burst == 0);
 }
 
 static void test_cni_runtime_read__refusals(void **state)
@@ -114,6 +137,12 @@ static void test_cni_runtime_read__refusals(void **state)
 	conf_fails("{\"portMappings\":[{\"hostPort\":1,\"containerPort\":1,\"hostIP\":\"here\"}]}", "'here'");
 	conf_fails("{\"bandwidth\":7}", "'bandwidth'");
 	conf_fails("{\"bandwidth\":{\"egressRate\":-1}}", "'egressRate'");
+	conf_fails("{\"bandwidth\":{\"egressRate\":999,\"egressBurst\":999}}", "'egressRate'");
+	conf_fails("{\"bandwidth\":{\"ingressRate\":1000000000000001}}", "'ingressRate'");
+	conf_fails("{\"bandwidth\":{\"ingressRate\":1000,\"ingressBurst\":-1}}", "'ingressBurst'");
+	conf_fails("{\"bandwidth\":{\"ingressRate\":1000,\"egressBurst\":1000}}", "'egressBurst'");
+	conf_fails("{\"bandwidth\":{\"ingressBurst\":1000}}", "'ingressBurst' of 'bandwidth' is without 'ingressRate'");
+	conf_fails("{\"bandwidth\":{\"ingressRate\":\"1M\"}}", "'ingressRate'");
 	strbuf_add(&many, "{\"portMappings\":[");
 	for (unsigned i = 1; i <= RUNTIME_PORTS_MAX + 1; i++)
 		strbuf_printf(&many, "%s{\"hostPort\":%u,\"containerPort\":1}", i > 1 ? "," : "", i);
@@ -252,6 +281,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		check_unit_test(test_cni_runtime_read__what_runtimes_send),
 		check_unit_test(test_cni_runtime_read__containerd_writes_capitals),
+		check_unit_test(test_cni_runtime_read__bandwidth),
 		check_unit_test(test_cni_runtime_read__refusals),
 		check_unit_test(test_runtime_print__and_back),
 		check_unit_test(test_runtime_parse__refusals),
