@@ -159,6 +159,35 @@ static void test_net_monitor__what_comes_new_is_not_heard(void **state)
 	assert_true(ipaddr_equal(&seen.last.addr.addr, &addr));
 }
 
+/* Links come with a discipline that nobody chose, which goes when they get another: that is no news. */
+static void test_net_monitor__shapers_that_go(void **state)
+{
+	static const char *const harm[] = {
+		"qdisc del dev eth0 root",
+		"qdisc replace dev eth0 root pfifo limit 7",
+		"filter del dev eth0 ingress",
+		"qdisc del dev eth0 clsact",
+	};
+	const struct net_tbf tbf = { .rate = 125000, .burst = 3125, .limit = 150000 };
+	const struct world *w = *state;
+	int index = world_pair(w->a, "eth0", "peer0");
+	_cleanup_monitor_ struct net_monitor *monitor = monitor_of(w->a_fd);
+
+	for (size_t i = 0; i < ARRAY_SIZE(harm); i++) {
+		struct seen seen = { .kind = NET_EVENT_TC_GONE };
+
+		must(net_tbf_set(w->a, index, &tbf, &err));
+		if (i < 3)
+			must(net_redirect_set(w->a, index, index, &err));
+		must(net_monitor_read(monitor, see, &seen, &err));
+		if (seen.count > (i == 1 || i == 2)) /* the redirect that is set again replaces one */
+			fail_msg("%u went when they came before %s", seen.count, harm[i]);
+		free(world_run("tc", w->a_name, harm[i]));
+		seen = wait_for(monitor, NET_EVENT_TC_GONE, "");
+		assert_int_equal(seen.last.tc_index, index);
+	}
+}
+
 /* So that who watches need not look at every pod that is born. */
 static void test_net_monitor__birth_of_a_link_is_told_from_a_change(void **state)
 {
@@ -413,6 +442,7 @@ int main(void)
 		world_test(test_net_monitor__link_comes_and_goes),
 		world_test(test_net_monitor__route_rule_and_address_vanish),
 		world_test(test_net_monitor__what_comes_new_is_not_heard),
+		world_test(test_net_monitor__shapers_that_go),
 		world_test(test_net_monitor__birth_of_a_link_is_told_from_a_change),
 		world_test(test_net_monitor__quiet_links_are_born_and_come_up_without_a_word),
 		world_test(test_net_monitor__other_links_are_heard),

@@ -55,7 +55,9 @@ static void test_conflist_write__is_what_a_runtime_reads(void **state)
 	plugin = json_array_get(json_object_get(json, "plugins"), 0);
 	assert_string_equal(json_string_value(json_object_get(plugin, "type")), "berth");
 	assert_string_equal(json_string_value(json_object_get(plugin, "socket")), "/run/berth/ipamd.sock");
+	/* libcni hands on only what is declared */
 	assert_true(json_is_true(json_object_get(json_object_get(plugin, "capabilities"), "portMappings")));
+	assert_true(json_is_true(json_object_get(json_object_get(plugin, "capabilities"), "bandwidth")));
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0644);
 	assert_int_equal(count_entries(dir), 1); /* no temp file stays */
