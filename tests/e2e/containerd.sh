@@ -84,13 +84,25 @@ id2=$(cri run web-1 2>&1) || fatal "RunPodSandbox: $id2"
 ip2=$(cri ip "$id2")
 check "a second sandbox has another address" [ "$ip2" != "$ip" ]
 
-for sandbox in "$id" "$id2"; do
+# The limits that Kubernetes knows, which containerd makes CNI's capability of.
+id3=$(cri run web-2 kubernetes.io/ingress-bandwidth=10M kubernetes.io/egress-bandwidth=20M 2>&1) || fatal "RunPodSandbox: $id3"
+buckets() {
+	tc -n "$box-n1" qdisc show |
+		sed -n 's/^qdisc tbf [^ ]* dev \(bt[hi]\)[0-9a-f]* root .* rate \([^ ]*\) burst \([^ ]*\) .*/\1 \2 \3/p' | sort
+}
+limited() { [ "$(buckets)" = $'bth 10Mbit 31250b\nbti 20Mbit 62500b' ]; }
+no_ifbs() { [ -z "$(ip -n "$box-n1" -o link show type ifb)" ]; }
+check "a pod's annotations limit it in both directions" limited
+check "the other node's ping is answered through them" ping_from n2 "$(cri ip "$id3")"
+
+for sandbox in "$id" "$id2" "$id3"; do
 	check "StopPodSandbox" cri stop "$sandbox"
 	check "StopPodSandbox again (a runtime calls DEL several times)" cri stop "$sandbox"
 	check "RemovePodSandbox" cri remove "$sandbox"
 	check "its lease is gone" until_true 5 no_lease "$sandbox"
 done
 check "no link of a pod is left" until_true 5 no_links
+check "nor one that limited a pod" until_true 5 no_ifbs
 dark() { ! ping_from n2 "$ip"; }
 check "the address answers nobody" dark
 echo "1..$n"

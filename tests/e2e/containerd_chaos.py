@@ -43,7 +43,7 @@ class Kubelet:
     def start(self, name, tries=1):
         for attempt in range(tries):
             try:
-                sandbox = self.cri.run(name, attempt)
+                sandbox = self.cri.run(name, attempt=attempt)
                 return sandbox, self.cri.ip(sandbox)
             except grpc.RpcError as error:
                 if attempt == tries - 1:

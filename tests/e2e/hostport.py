@@ -47,7 +47,7 @@ class Pods:
 
     def start(self, name, attempt, said):
         before = set(self.place.netns())
-        sandbox = self.cri.run(name, attempt, PORTS)
+        sandbox = self.cri.run(name, attempt=attempt, ports=PORTS)
         netns = (set(self.place.netns()) - before).pop()
         server = subprocess.Popen(self.place.inside("nsenter", f"--net=/run/netns/{netns}", "/usr/bin/python3", "-c", SERVER,
                                                     said), stdout=subprocess.PIPE, text=True)

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""tests/e2e/support/cri.py SOCKET GENERATED run NAME | ip ID | stop ID | remove ID - a CRI client as small as it can be.
+"""tests/e2e/support/cri.py SOCKET GENERATED run NAME [ANNOTATION=VALUE...] | ip ID | stop ID | remove ID - a CRI client as
+small as it can be.
 
 GENERATED is the folder in which protoc put cri_pb2.py.
 """
@@ -25,15 +26,16 @@ class Cri:
                                         response_deserializer=response.FromString)
         return stub(request, timeout=timeout)
 
-    def run(self, name, attempt=0, ports=()):
+    def run(self, name, *annotations, attempt=0, ports=()):
         """RunPodSandbox, for the same pod once more with the next attempt. Return: the sandbox's id.
 
-        ports: {host_port, container_port, protocol, host_ip} each, as a pod's hostPort gives them."""
+        annotations: KEY=VALUE each; ports: {host_port, container_port, protocol, host_ip} each, as hostPort gives them."""
         pb = self.pb
         security = pb.LinuxSandboxSecurityContext(namespace_options=pb.NamespaceOption(network=0, pid=1, ipc=0))
         config = pb.PodSandboxConfig(
             metadata=pb.PodSandboxMetadata(name=name, uid="uid-" + name, namespace="default", attempt=attempt),
             hostname=name, port_mappings=[pb.PortMapping(**port) for port in ports],
+            annotations=dict(annotation.split("=", 1) for annotation in annotations),
             linux=pb.LinuxPodSandboxConfig(cgroup_parent=f"{self.cgroup}/{name}", security_context=security))
         return self.call("RunPodSandbox", pb.RunPodSandboxRequest(config=config), pb.RunPodSandboxResponse).pod_sandbox_id
 
@@ -59,8 +61,8 @@ class Cri:
 
 
 def main():
-    socket, generated, verb, arg = sys.argv[1:5]
-    answer = getattr(Cri(socket, generated), verb)(arg)
+    socket, generated, verb, *args = sys.argv[1:]
+    answer = getattr(Cri(socket, generated), verb)(*args)
     if answer is not None:
         print(answer)
 
