@@ -42,7 +42,7 @@ static const struct cloud_var vars[] = {
 	{ PASSED("DISABLE_TCP_EARLY_DEMUX", "only of use with `ENABLE_POD_ENI`") },
 	{ REFUSED("ENABLE_MULTI_NIC",
 		  "one interface for each network card is not supported: such pods would have eth0 alone") },
-	{ WARNED("ENABLE_BANDWIDTH_PLUGIN", "chain the bandwidth plugin in a CNI configuration of your own") },
+	{ PASSED("ENABLE_BANDWIDTH_PLUGIN", "always so: pods have the bandwidth that they are annotated with") },
 	{ WARNED("ANNOTATE_POD_IP", "pods are not annotated: berth does not use the Kubernetes API") },
 	{ REFUSED("NETWORK_POLICY_ENFORCING_MODE",
 		  "pods would not be isolated: a network policy engine has to run beside berth"),
