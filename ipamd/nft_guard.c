@@ -26,10 +26,11 @@
 /* The lookup finds 0.0.0.0 good where the destination is broadcast or multicast, as a DHCP client's must be. */
 static void render_sources(const struct nft_input *input, struct strbuf *out)
 {
-	strbuf_add(out, "\tcounter spoofed {\n\t}\n"
+	strbuf_add(out, "\tcounter spoofed {\n\t}\n\tchain source {\n"
+			"\t\tfib saddr . iif oif missing counter name \"spoofed\" drop\n"
+			"\t\tip saddr 0.0.0.0 counter name \"spoofed\" drop\n\t}\n"
 			"\tchain sources {\n\t\ttype filter hook prerouting priority -300; policy accept;\n");
-	nft_from_pods(input, "ip saddr 0.0.0.0 counter name \"spoofed\" drop", out);
-	nft_from_pods(input, "fib saddr . iif oif missing counter name \"spoofed\" drop", out);
+	nft_from_pods(input, "goto source", out);
 	strbuf_add(out, "\t}\n");
 }
 
@@ -67,24 +68,26 @@ static void render_guarded(const struct cloud_guarded *guarded, struct strbuf *o
 {
 	const char *ip = strchr(guarded->prefix, ':') ? "ip6" : "ip";
 
-	if (guarded->port) {
-		strbuf_printf(out, "\t\t%s daddr %s tcp dport %u goto refuse\n", ip, guarded->prefix, guarded->port);
-		return;
-	}
-	strbuf_printf(out, "\t\t%s daddr %s meta l4proto { tcp, udp } th dport 53 return\n", ip, guarded->prefix);
-	strbuf_printf(out, "\t\t%s daddr %s goto refuse\n", ip, guarded->prefix);
+	strbuf_printf(out, "\t\t%s daddr %s", ip, guarded->prefix);
+	if (guarded->port)
+		strbuf_printf(out, " tcp dport %u goto refuse\n", guarded->port);
+	else
+		strbuf_add(out, " goto refuse_but_dns\n");
 }
 
+/* One comparison for each address; all else is for packets that are bound for one. */
 static void render_metadata(const struct nft_input *input, struct strbuf *out)
 {
 	if (input->metadata_allowed_count) {
 		render_allowed(input, IP_V4, out);
 		render_allowed(input, IP_V6, out);
 	}
-	strbuf_add(out, "\tchain refuse {\n\t\tmeta l4proto tcp reject with tcp reset\n"
-			"\t\treject with icmpx admin-prohibited\n\t}\n\tchain guarded {\n");
+	strbuf_add(out, "\tchain refuse {\n");
 	if (input->metadata_allowed_count)
 		strbuf_add(out, "\t\tip saddr @metadata return\n\t\tip6 saddr @metadata_v6 return\n");
+	strbuf_add(out, "\t\tmeta l4proto tcp reject with tcp reset\n\t\treject with icmpx admin-prohibited\n\t}\n"
+			"\tchain refuse_but_dns {\n\t\tmeta l4proto { tcp, udp } th dport 53 return\n"
+			"\t\tgoto refuse\n\t}\n\tchain guarded {\n");
 	for (const struct cloud_guarded *guarded = input->guarded; guarded->prefix; guarded++)
 		render_guarded(guarded, out);
 	strbuf_add(out, "\t}\n\tchain guard {\n\t\ttype filter hook forward priority 0; policy accept;\n");

@@ -71,9 +71,9 @@ static void test_guards__are_on_by_default(void **state)
 	make_cloud(w, 4, FOUR);
 	start(w);
 	until(table_has("chain sources"));
-	assert_true(table_has("iifname \"bth*\" fib saddr . iif oif missing counter name \"spoofed\" drop"));
-	assert_true(table_has("ip daddr 169.254.169.254 goto refuse"));
-	assert_true(table_has("ip6 daddr fd00:ec2::254 goto refuse"));
+	assert_true(table_has("iifname \"bth*\" goto source"));
+	assert_true(table_has("ip daddr 169.254.169.254 goto refuse_but_dns"));
+	assert_true(table_has("ip6 daddr fd00:ec2::254 goto refuse_but_dns"));
 	assert_false(table_has("set metadata"));
 }
 
