@@ -84,7 +84,7 @@ def story(what, family, env, options):
         tap.check(f"{what}: {PODS} pods", done.returncode == 0, done.stdout + done.stderr)
         tap.check(f"{what}: a cover, and a route each", len(routes(box, family)) == PODS + 1, routes(box, family))
         reach(box, what, family)
-        os.kill(box.pids("n1"), signal.SIGKILL)
+        box.vpcbox("kill", "n1")  # and wait until it is gone
         box.vpcbox("start", "n1")
         tap.check(f"{what}: the next daemon knows them",
                   until(10, lambda: [e["pods"] for e in box.state().get("egress", [])] == [PODS]), box.state())
