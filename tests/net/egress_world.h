@@ -32,6 +32,7 @@
 #define HOST_V6    "2600:1f14::99"
 #define WORLD_V4   "198.51.100.9"
 #define WORLD_V6   "2001:db8:ffff::9"
+#define METADATA   "169.254.169.254"
 #define BLOCK_V6   "2600:1f14:0:0:5::/80"
 #define RANGE_V4   "169.254.172.0/22"
 #define RANGE_V6   "fd00::ac:0/118"
@@ -163,7 +164,7 @@ static inline void make_outside(void)
 	static const struct {
 		const char *addr;
 		unsigned len;
-	} addrs[] = { { "10.0.1.1", 24 }, { HOST_V4, 32 },  { WORLD_V4, 32 },
+	} addrs[] = { { "10.0.1.1", 24 }, { HOST_V4, 32 },  { WORLD_V4, 32 }, { METADATA, 32 },
 		      { "fe80::1", 64 },  { HOST_V6, 128 }, { WORLD_V6, 128 } };
 	_cleanup_net_ struct net *net = NULL;
 

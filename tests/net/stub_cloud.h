@@ -228,6 +228,8 @@ static void stub_nothing(struct cloud *cloud)
 	(void)cloud;
 }
 
+static const struct cloud_guarded stub_guarded[] = { { "169.254.169.254", 0 }, { NULL, 0 } };
+
 static const struct cloud_ops stub_ops = {
 	.name = "stub",
 	.identify = stub_identify,
@@ -242,6 +244,7 @@ static const struct cloud_ops stub_ops = {
 	.stats = stub_stats,
 	.stop = stub_nothing,
 	.free = stub_nothing,
+	.guarded = stub_guarded,
 };
 
 static void stub_join(char *to, size_t size, const char *word, bool first)

@@ -45,6 +45,19 @@ static void test_egress__v4_pod_reaches_v6(void **state)
 	assert_int_equal(leaked(), 0);
 }
 
+/* It would take a pod for its node: what pods of IPv6 could not reach before, they do not reach now. */
+static void test_egress__not_the_metadata_service(void **state)
+{
+	struct world *w = *state;
+
+	make_node(w, IP_V6);
+	up(w);
+	add_pod(w, 0);
+	passes(NODE, OUTSIDE, METADATA, NULL);
+	does_not_pass(&(struct flow){ .from = 0, .to = OUTSIDE, .addr = METADATA });
+	passes(0, OUTSIDE, WORLD_V4, NODE_PRIMARY);
+}
+
 /* What is said of pods' own addresses does not hold for one that nobody else knows. */
 static void test_egress__whatever_snat_is_set_to(void **state)
 {
@@ -496,6 +509,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		egress_test(test_egress__v6_pod_reaches_v4),
 		egress_test(test_egress__v4_pod_reaches_v6),
+		egress_test(test_egress__not_the_metadata_service),
 		egress_test(test_egress__whatever_snat_is_set_to),
 		egress_test(test_egress__off),
 		egress_test(test_egress__not_for_everybody),
