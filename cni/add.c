@@ -52,11 +52,11 @@ static int open_pod(const struct cni_run *run, const char *host_ifname, struct p
 	return 0;
 }
 
-static int print_result(const struct cni_run *run, const struct proto_reply *reply, const struct podnet_wish *wish,
-			const struct podnet_made *made, struct cnierr *cnierr)
+/* Return: owned, or NULL without memory. */
+static char *result_text(const struct cni_run *run, const struct proto_reply *reply, const struct podnet_wish *wish,
+			 const struct podnet_made *made)
 {
 	json_auto_t *conf = run->conf.has_prev_result ? cni_conf_json(run->stdin_text, run->stdin_size) : NULL;
-	_cleanup_free_ char *text = NULL;
 	const struct cni_result result = {
 		.prev = json_object_get(conf, "prevResult"),
 		.version = run->conf.version,
@@ -71,7 +71,21 @@ static int print_result(const struct cni_run *run, const struct proto_reply *rep
 		.routes = &run->conf.routes,
 	};
 
-	text = cni_result_print(&result);
+	return cni_result_print(&result);
+}
+
+/* The result is written up while the daemon binds the lease, and printed when that is done. */
+static int confirm_and_print(const struct cni_run *run, const struct proto_reply *reply, const struct podnet_wish *wish,
+			     const struct podnet_made *made, struct cnierr *cnierr)
+{
+	_cleanup_pending_ struct proto_pending pending = { .fd = -1 };
+	_cleanup_free_ char *text = NULL;
+
+	if (client_confirm(run, &pending, cnierr) < 0)
+		return -1;
+	text = result_text(run, reply, wish, made);
+	if (client_confirmed(&pending, cnierr) < 0)
+		return -1;
 	return cni_print(run, text, cnierr);
 }
 
@@ -101,7 +115,7 @@ static int wire(const struct cni_run *run, struct podnet *podnet, const struct p
 		return err.class == ERR_CONFLICT ? name_taken(&err, cnierr)
 						 : cnierr_kernel(cnierr, "wire the pod", &err);
 	}
-	if (client_confirm(run, cnierr) == 0 && print_result(run, reply, &wish, &made, cnierr) == 0)
+	if (confirm_and_print(run, reply, &wish, &made, cnierr) == 0)
 		return 0;
 	if (podnet_unwire(podnet->host, wish.host_ifname, &err) < 0)
 		log_warn("link of a failed ADD stays", "link=%s " LOG_ERR_FMT, wish.host_ifname, LOG_ERR_ARGS(&err));

@@ -30,13 +30,18 @@ void client_request(const struct cni_run *run, enum proto_op op, struct proto_re
 	*ret = request;
 }
 
+static int64_t deadline_in(int64_t timeout_ms)
+{
+	return clock_now(&clock_boot) + timeout_ms * USEC_PER_MSEC;
+}
+
 static int call(const struct cni_run *run, enum proto_op op, int64_t timeout_ms, struct proto_reply *ret,
 		struct err *err)
 {
 	struct proto_request request;
 
 	client_request(run, op, &request);
-	return proto_call(run->conf.socket, &request, clock_now(&clock_boot) + timeout_ms * USEC_PER_MSEC, ret, err);
+	return proto_call(run->conf.socket, &request, deadline_in(timeout_ms), ret, err);
 }
 
 static int64_t at_most(const struct cni_run *run, int64_t most_ms)
@@ -70,12 +75,23 @@ int client_add(const struct cni_run *run, struct proto_reply *ret, bool *ret_und
 	return cnierr_daemon(cnierr, "ask for an address", &err);
 }
 
-int client_confirm(const struct cni_run *run, struct cnierr *cnierr)
+int client_confirm(const struct cni_run *run, struct proto_pending *ret, struct cnierr *cnierr)
+{
+	struct proto_request request;
+	struct err err;
+
+	client_request(run, PROTO_CONFIRM, &request);
+	if (proto_send(run->conf.socket, &request, deadline_in(at_most(run, CLIENT_PROMPT_MS)), ret, &err) < 0)
+		return cnierr_daemon(cnierr, "confirm the address", &err);
+	return 0;
+}
+
+int client_confirmed(const struct proto_pending *pending, struct cnierr *cnierr)
 {
 	_cleanup_reply_ struct proto_reply reply = { 0 };
 	struct err err;
 
-	if (call(run, PROTO_CONFIRM, at_most(run, CLIENT_PROMPT_MS), &reply, &err) < 0)
+	if (proto_receive(pending, &reply, &err) < 0)
 		return cnierr_daemon(cnierr, "confirm the address", &err);
 	if (reply.ok)
 		return 0;
@@ -103,8 +119,7 @@ int client_status(const struct cni_run *run, struct proto_reply *ret, struct err
 
 int client_gc(const struct cni_run *run, const struct proto_request *request, struct proto_reply *ret, struct err *err)
 {
-	return proto_call(run->conf.socket, request,
-			  clock_now(&clock_boot) + at_most(run, CLIENT_PROMPT_MS) * USEC_PER_MSEC, ret, err);
+	return proto_call(run->conf.socket, request, deadline_in(at_most(run, CLIENT_PROMPT_MS)), ret, err);
 }
 
 int client_del(const struct cni_run *run, int64_t most_ms, struct proto_reply *ret, struct err *err)

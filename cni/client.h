@@ -9,6 +9,7 @@
 
 struct cnierr;
 struct err;
+struct proto_pending;
 struct proto_reply;
 struct proto_request;
 
@@ -33,8 +34,10 @@ void client_request(const struct cni_run *run, enum proto_op op, struct proto_re
  */
 int client_add(const struct cni_run *run, struct proto_reply *ret, bool *ret_undo, struct cnierr *cnierr);
 
-/** client_confirm() - the pod is wired. */
-int client_confirm(const struct cni_run *run, struct cnierr *cnierr);
+/** client_confirm() - say that the pod is wired. @ret: what client_confirmed() waits for; proto_pending_done(). */
+int client_confirm(const struct cni_run *run, struct proto_pending *ret, struct cnierr *cnierr);
+/** client_confirmed() - hear that the lease is bound. */
+int client_confirmed(const struct proto_pending *pending, struct cnierr *cnierr);
 
 /** client_check() - the lease as the daemon has it. Return: 0 with a reply that is ok, -1. */
 int client_check(const struct cni_run *run, struct proto_reply *ret, struct cnierr *cnierr);

@@ -269,4 +269,19 @@ int proto_reply_decode(const char *line, size_t size, struct proto_reply *ret, s
 int proto_call(const char *socket_path, const struct proto_request *request, int64_t deadline_us,
 	       struct proto_reply *ret, struct err *err);
 
+/** struct proto_pending - a request whose answer is still to come. */
+struct proto_pending {
+	int fd; /* owned; -1: none */
+	const char *socket_path;
+	int64_t deadline_us;
+};
+/** proto_send() - the first half of proto_call(). @socket_path: borrowed until the second one. */
+int proto_send(const char *socket_path, const struct proto_request *request, int64_t deadline_us,
+	       struct proto_pending *ret, struct err *err);
+/** proto_receive() - the second half; proto_pending_done() is still the caller's. */
+int proto_receive(const struct proto_pending *pending, struct proto_reply *ret, struct err *err);
+/** proto_pending_done() - close; whether the answer was waited for or not. */
+void proto_pending_done(struct proto_pending *pending);
+#define _cleanup_pending_ _cleanup_(proto_pending_done)
+
 #endif

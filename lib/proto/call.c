@@ -131,12 +131,11 @@ static int recv_line(int fd, const char *path, int64_t deadline_us, struct strbu
 	}
 }
 
-int proto_call(const char *socket_path, const struct proto_request *request, int64_t deadline_us,
-	       struct proto_reply *ret, struct err *err)
+int proto_send(const char *socket_path, const struct proto_request *request, int64_t deadline_us,
+	       struct proto_pending *ret, struct err *err)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ char *text = NULL;
-	_cleanup_strbuf_ struct strbuf line = { .max_len = PROTO_REPLY_MAX };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	size_t size;
 
@@ -151,10 +150,36 @@ int proto_call(const char *socket_path, const struct proto_request *request, int
 	if (fd < 0)
 		return err_set_errno(err, ERR_RETRY, PROTO_DOMAIN, errno, "open a socket");
 	if (connect_until(fd, &addr, deadline_us, err) < 0 ||
-	    send_all(fd, addr.sun_path, text, size, deadline_us, err) < 0 ||
-	    recv_line(fd, addr.sun_path, deadline_us, &line, err) < 0)
+	    send_all(fd, socket_path, text, size, deadline_us, err) < 0)
+		return -1;
+	*ret = (struct proto_pending){ take_fd(fd), socket_path, deadline_us };
+	return 0;
+}
+
+int proto_receive(const struct proto_pending *pending, struct proto_reply *ret, struct err *err)
+{
+	_cleanup_strbuf_ struct strbuf line = { .max_len = PROTO_REPLY_MAX };
+
+	assert(pending && pending->fd >= 0 && ret);
+	if (recv_line(pending->fd, pending->socket_path, pending->deadline_us, &line, err) < 0)
 		return -1;
 	if (proto_reply_decode(line.text, line.len, ret, err) < 0)
-		return err_wrap(err, "answer of daemon on %s", addr.sun_path);
+		return err_wrap(err, "answer of daemon on %s", pending->socket_path);
 	return 0;
+}
+
+void proto_pending_done(struct proto_pending *pending)
+{
+	cleanup_close(&pending->fd);
+	pending->fd = -1;
+}
+
+int proto_call(const char *socket_path, const struct proto_request *request, int64_t deadline_us,
+	       struct proto_reply *ret, struct err *err)
+{
+	_cleanup_pending_ struct proto_pending pending = { .fd = -1 };
+
+	if (proto_send(socket_path, request, deadline_us, &pending, err) < 0)
+		return -1;
+	return proto_receive(&pending, ret, err);
 }
