@@ -381,6 +381,20 @@ static int look_at_services(void *arg, struct err *err)
 	return hostnet_services(world.hostnet, arg, err);
 }
 
+/* The kernel takes a new address of IPv6 for the node's own a moment later. */
+static void wait_local(const char *addr)
+{
+	const struct net_route route = {
+		.dst = pfx(addr), .table = NET_TABLE_LOCAL, .type = NET_ROUTE_LOCAL, .protocol = RTPROT_KERNEL
+	};
+	int64_t end_us = clock_now(&clock_boot) + PASS_US;
+
+	while (!has_route(&route)) {
+		assert_true(clock_now(&clock_boot) < end_us);
+		(void)poll(NULL, 0, 1);
+	}
+}
+
 /* kube-proxy in IPVS mode makes the address of every Service one of the node's. */
 static void test_hostport__addresses_of_services_are_left_alone(void **state)
 {
@@ -400,6 +414,7 @@ static void test_hostport__addresses_of_services_are_left_alone(void **state)
 	must(net_veth_add(world.net[NA], &veth, &oops));
 	add_addr(NA, HOSTNET_SERVICES_LINK, "172.20.0.99", 32);
 	add_addr(NA, HOSTNET_SERVICES_LINK, "fd00:20::99", 128);
+	wait_local("fd00:20::99");
 	all_fail(of_ipvs);
 	must(netns_run(world.fd[NA], look_at_services, &wish.services, &oops));
 	assert_int_equal(wish.services.count, 2);
