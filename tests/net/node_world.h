@@ -51,6 +51,22 @@
 enum place { VPC, NA, NB, EXT, P1, P2, P3, PLACES };
 static const char *const place_names[PLACES] = { "vpc", "na", "nb", "ext", "p1", "p2", "p3" };
 
+/* Their addresses; NS: of na's second interface. */
+#define P1_4 "10.0.0.11"
+#define P1_6 "2001:db8:0:1:a::11"
+#define P2_4 "10.0.0.21"
+#define P2_6 "2001:db8:0:1::21"
+#define P3_4 "10.0.0.31"
+#define P3_6 "2001:db8:0:1::31"
+#define NA_4 "10.0.0.10" /* eth0 */
+#define NA_6 "2001:db8:0:1::10"
+#define NS_4 "10.0.0.20" /* eth1 */
+#define NS_6 "2001:db8:0:1::20"
+#define NB_4 "10.0.0.30"
+#define NB_6 "2001:db8:0:1::30"
+#define EX_4 "198.51.100.9"
+#define EX_6 "2001:db8:ffff::9"
+
 /* The world is built once; atexit() needs it too, hence state of this file. */
 static struct world {
 	pid_t owner;

@@ -3,41 +3,17 @@
  * others that close forwarding. */
 #include "tests/net/ipamd_world.h"
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-
 #include "berth/log.h"
+#include "tests/net/said.h"
 
-#define OUT_MAX (1U << 20)         /* bytes of one program's output */
 #define BACK_US (2 * USEC_PER_SEC) /* a look is 200 ms behind a change, and half a second behind the last one */
 
-/* Runs a command (split at blanks) in this thread's namespace. Return: what it printed, owned; "" where it failed. */
-static char *said(const char *words)
+/* What is asked for may not be there yet. */
+static char *output(const char *words)
 {
-	char *const env[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
-	char copy[256], *argv[24], *save = NULL, *out = NULL;
-	posix_spawn_file_actions_t actions;
-	int pipe_fds[2], status = -1;
-	size_t count = 0;
-	pid_t pid;
+	int status;
 
-	assert_int_equal(str_copy(copy, sizeof(copy), words), 0);
-	for (char *w = strtok_r(copy, " ", &save); w && count < ARRAY_SIZE(argv) - 1; w = strtok_r(NULL, " ", &save))
-		argv[count++] = w;
-	assert_true(count > 0);
-	argv[count] = NULL;
-	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
-	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
-	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, pipe_fds[1], STDOUT_FILENO), 0);
-	assert_int_equal(posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0), 0);
-	assert_int_equal(posix_spawnp(&pid, copy, &actions, NULL, argv, env), 0);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	(void)close(pipe_fds[1]);
-	assert_int_equal(fs_read_fd(pipe_fds[0], OUT_MAX, &out, NULL), 0);
-	(void)close(pipe_fds[0]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	return out;
+	return said_with(words, &status);
 }
 
 static void run(const char *words)
@@ -45,16 +21,9 @@ static void run(const char *words)
 	free(said(words));
 }
 
-static bool says(const char *words, const char *part)
-{
-	_cleanup_free_ char *out = said(words);
-
-	return strstr(out, part) != NULL;
-}
-
 static char *table(void)
 {
-	return said("nft list table inet berth");
+	return output("nft list table inet berth");
 }
 
 static bool table_has(const char *part)

@@ -23,21 +23,6 @@
 #define DETOUR_MARK  0x100U
 #define SOME_NODE    "*" /* seen under an address of the node: which one does not matter */
 
-#define P1_4 "10.0.0.11"
-#define P1_6 "2001:db8:0:1:a::11"
-#define P2_4 "10.0.0.21"
-#define P2_6 "2001:db8:0:1::21"
-#define P3_4 "10.0.0.31"
-#define P3_6 "2001:db8:0:1::31"
-#define NA_4 "10.0.0.10" /* eth0 */
-#define NA_6 "2001:db8:0:1::10"
-#define NS_4 "10.0.0.20" /* eth1 */
-#define NS_6 "2001:db8:0:1::20"
-#define NB_4 "10.0.0.30"
-#define NB_6 "2001:db8:0:1::30"
-#define EX_4 "198.51.100.9"
-#define EX_6 "2001:db8:ffff::9"
-
 struct path {
 	const char *name;
 	enum place from;
