@@ -11,9 +11,8 @@
  *   plan    planner_decide() -> intents -> jobs
  *
  * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks, confirm.c its end; cloudwork.c reads
- * of the cloud; mutations.c what changes it;
- * view.c and restore.c what is found;
- * hostwork.c the kernel side; egresswork.c addresses that only this node knows; state.c and page.c what people and Prometheus read.
+ * of the cloud, mutations.c what changes it; view.c and restore.c what is found; hostwork.c the kernel side, wanted.c what
+ * it shall be; egresswork.c addresses that only this node knows; state.c and page.c what people and Prometheus read.
  */
 #ifndef IPAMD_IPAMD_H
 #define IPAMD_IPAMD_H
