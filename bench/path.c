@@ -170,7 +170,12 @@ static void apply(const struct node *node, struct hostnet_nic *nics)
 	static struct pool_block_ref refs[PODS_MAX];
 	static struct prefix blocks[PODS_MAX];
 	static struct hostnet_pod pods[PODS_MAX];
-	struct hostnet_want want = { NICS, nics, node->pods, blocks, node->pods, pods, false };
+	struct hostnet_want want = { .nic_count = NICS,
+				     .nics = nics,
+				     .block_count = node->pods,
+				     .blocks = blocks,
+				     .pod_count = node->pods,
+				     .pods = pods };
 	const struct prefix local = { ipaddr_v4(UINT32_C(0x0a000000)), 16 };
 	struct nft_input input = { .mark_mask = MASK,
 				   .nics = nics,
