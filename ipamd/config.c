@@ -152,20 +152,17 @@ static int print_object(const json_t *object, struct strbuf *out)
  */
 static int print_value(const struct setting *setting, const json_t *value, struct strbuf *out)
 {
-	const struct kind *kind = setting->kind;
+	enum kind_form form = setting->kind->form;
 
 	if (json_is_string(value))
 		strbuf_add(out, json_string_value(value));
-	else if (json_is_integer(value) && (kind == &kind_number || kind == &kind_warm || kind == &kind_mtu ||
-					    kind == &kind_mask || kind == &kind_duration))
+	else if (json_is_integer(value) && form == FORM_NUMBER)
 		strbuf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-	else if (json_is_boolean(value) && kind == &kind_bool)
+	else if (json_is_boolean(value) && form == FORM_BOOL)
 		strbuf_add(out, json_is_true(value) ? "true" : "false");
-	else if (json_is_array(value) &&
-		 (kind == &kind_prefixes || kind == &kind_families || kind == &kind_ids || kind == &kind_versions ||
-		  kind == &kind_namespaces))
+	else if (json_is_array(value) && form == FORM_ARRAY)
 		return print_array(value, out);
-	else if (json_is_object(value) && kind == &kind_tags)
+	else if (json_is_object(value) && form == FORM_OBJECT)
 		return print_object(value, out);
 	else
 		return -EINVAL;

@@ -108,7 +108,7 @@ struct config {
 	uint32_t rule_priority;   /* rulePriority     BERTH_RULE_PRIORITY    1024: first of our fwmark rules */
 	uint32_t table_base;      /* tableBase        BERTH_TABLE_BASE       48640: NIC slot n uses table base + n */
 	uint32_t mtu;             /* mtu              BERTH_MTU              0 = the NIC's */
-	bool source_check;        /* sourceCheck      BERTH_SOURCE_CHECK     true: pods send under their own addresses */
+	bool source_check;   /* sourceCheck      BERTH_SOURCE_CHECK     true: pods send under their own addresses */
 	bool metadata_guard; /* metadataGuard    BERTH_METADATA_GUARD   true: pods do not reach the metadata service */
 	bool forward_accept; /* forwardAccept BERTH_FORWARD_ACCEPT true: rules for pods in chains of iptables that are closed */
 	struct config_ids metadata_allow; /* metadataAllow BERTH_METADATA_ALLOW "": namespaces whose pods do */

@@ -19,8 +19,12 @@ struct setting;
 struct strbuf;
 
 /** struct kind - how text becomes a value. @parse: 0 or -EINVAL; writes @dst only on success. */
+/** enum kind_form - what a value may be in the file beside a string. */
+enum kind_form { FORM_STRING, FORM_NUMBER, FORM_BOOL, FORM_ARRAY, FORM_OBJECT };
+
 struct kind {
 	int (*parse)(const struct setting *setting, const char *text, void *dst);
+	enum kind_form form;
 	const char *wanted; /* "a number", for messages */
 };
 

@@ -354,23 +354,24 @@ static int parse_tags(const struct setting *setting, const char *text, void *dst
 	return 0;
 }
 
-const struct kind kind_text = { parse_text, "text of up to 255 bytes" };
-const struct kind kind_level = { parse_level, "error, warn, info or debug" };
-const struct kind kind_pause = { parse_pause, "none, releases or all" };
-const struct kind kind_bool = { parse_bool, "true or false" };
-const struct kind kind_number = { parse_number, "a number" };
-const struct kind kind_warm = { parse_warm, "auto or a number" };
-const struct kind kind_mtu = { parse_mtu, "0 or a number" };
-const struct kind kind_mask = { parse_mask, "a number, decimal or 0x" };
-const struct kind kind_duration = { parse_duration, "a duration like 500ms, 30s, 5m or 1h" };
-const struct kind kind_prefixes = { parse_prefixes, "up to 64 prefixes like 10.0.0.0/8, host bits zero" };
-const struct kind kind_names = { parse_names, "auto, container or pod" };
-const struct kind kind_versions = { parse_versions, "some of 0.3.0,0.3.1,0.4.0,1.0.0,1.1.0" };
-const struct kind kind_families = { parse_families, "ipv4, ipv6 or ipv4,ipv6" };
-const struct kind kind_access = { parse_access, "full, read or metadata" };
-const struct kind kind_ids = { parse_ids, "up to 16 IDs of letters, digits and _ . - / :" };
-const struct kind kind_namespaces = { parse_ids, "up to 16 namespaces" };
-const struct kind kind_tags = { parse_tags, "up to 40 tags like key=value, 127 and 255 bytes, no key that starts with "
-					    "aws: node.berth.io/ node.k8s.amazonaws.com/ cluster.k8s.amazonaws.com/" };
+const struct kind kind_text = { parse_text, FORM_STRING, "text of up to 255 bytes" };
+const struct kind kind_level = { parse_level, FORM_STRING, "error, warn, info or debug" };
+const struct kind kind_pause = { parse_pause, FORM_STRING, "none, releases or all" };
+const struct kind kind_bool = { parse_bool, FORM_BOOL, "true or false" };
+const struct kind kind_number = { parse_number, FORM_NUMBER, "a number" };
+const struct kind kind_warm = { parse_warm, FORM_NUMBER, "auto or a number" };
+const struct kind kind_mtu = { parse_mtu, FORM_NUMBER, "0 or a number" };
+const struct kind kind_mask = { parse_mask, FORM_NUMBER, "a number, decimal or 0x" };
+const struct kind kind_duration = { parse_duration, FORM_NUMBER, "a duration like 500ms, 30s, 5m or 1h" };
+const struct kind kind_prefixes = { parse_prefixes, FORM_ARRAY, "up to 64 prefixes like 10.0.0.0/8, host bits zero" };
+const struct kind kind_names = { parse_names, FORM_STRING, "auto, container or pod" };
+const struct kind kind_versions = { parse_versions, FORM_ARRAY, "some of 0.3.0,0.3.1,0.4.0,1.0.0,1.1.0" };
+const struct kind kind_families = { parse_families, FORM_ARRAY, "ipv4, ipv6 or ipv4,ipv6" };
+const struct kind kind_access = { parse_access, FORM_STRING, "full, read or metadata" };
+const struct kind kind_ids = { parse_ids, FORM_ARRAY, "up to 16 IDs of letters, digits and _ . - / :" };
+const struct kind kind_namespaces = { parse_ids, FORM_ARRAY, "up to 16 namespaces" };
+const struct kind kind_tags = { parse_tags, FORM_OBJECT,
+				"up to 40 tags like key=value, 127 and 255 bytes, no key that starts with "
+				"aws: node.berth.io/ node.k8s.amazonaws.com/ cluster.k8s.amazonaws.com/" };
 static_assert(CONFIG_IDS_MAX == 16 && CLOUD_TAGS_MAX == 40 && CLOUD_TAG_KEY_MAX == 127 && CLOUD_TAG_VALUE_MAX == 255,
 	      "as the texts above say");

@@ -233,7 +233,7 @@ static int read_address(const json_t *object, const struct proto_reply *reply, s
 
 static int get_address(const json_t *object, struct proto_reply *reply, struct err *err)
 {
-	struct proto_address got;
+	struct proto_address got = { 0 };
 
 	if (read_address(object, reply, &got, err) < 0)
 		return -1;
