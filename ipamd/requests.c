@@ -238,17 +238,16 @@ static void add_fail(struct ipamd *d, struct server_conn *conn, const struct err
 static int keep_lease(struct ipamd *d, const struct proto_request *request, const struct lease *lease, int64_t now_us,
 		      struct err *err)
 {
-	const struct lease_label label = {
-		.host_ifname = request->host_ifname,
-		.delegated = request->delegated,
-		.egress = request->delegated ? (struct ipaddr){ 0 } : egress_give(d, lease),
-		.runtime = request->delegated ? NULL : &request->runtime,
-	};
+	struct lease_label label = { .host_ifname = request->host_ifname, .delegated = request->delegated };
 	struct lease kept;
 
 	if (!hostwork_learn_name(d, request->host_ifname))
 		return err_set(err, ERR_INVALID, "ipamd",
 			       "a host end %s cannot be told from this node's own interfaces", request->host_ifname);
+	if (!request->delegated) {
+		label.egress = egress_give(d, lease);
+		label.runtime = &request->runtime;
+	}
 	pool_lease_label(d->pool, &request->key, &label);
 	kept = *lease;
 	if (lease->delegated)

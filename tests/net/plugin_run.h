@@ -51,8 +51,9 @@ static inline char *read_back(int fd)
 {
 	char *text = NULL;
 
-	if (lseek(fd, 0, SEEK_SET) == 0)
-		assert_int_equal(fs_read_fd(fd, OUTPUT_MAX, &text, NULL), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(fs_read_fd(fd, OUTPUT_MAX, &text, NULL), 0);
+	assert_non_null(text);
 	(void)close(fd);
 	return text;
 }
