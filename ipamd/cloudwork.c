@@ -126,6 +126,8 @@ static void first_list(struct ipamd *d, int64_t now_us)
 	cloudwork_sweep_soon(d, now_us);
 	intents_settle(d);
 	view_adopt(d, now_us);
+	if (d->stats.adopted)
+		intents_unknown(d);
 	d->listed = true;
 	d->host_dirty = true;
 }

@@ -4,6 +4,9 @@
  * one: what it may take away is not used until a later list tells, what it may add is found by that list (blocks) and by
  * the sweep (NICs).
  *
+ * A store that was lost took the intents along. Pods that only the kernel knows tell that it was; then everything that
+ * might be taken away is doubted.
+ *
  * The intent of a release or detach outlives its result by IPAMD_READ_LAG_US: a daemon that starts within that time may
  * get a first list that is older than the release.
  */
@@ -48,6 +51,19 @@ static void doubt_nic(struct ipamd *d, const struct pool_nic *nic, int64_t now_u
 	pool_nic_set_state(d->pool, nic->slot, NIC_DETACHING, now_us);
 }
 
+/* @release, @detach: what may be in flight. */
+static void doubt(struct ipamd *d, const struct pool_nic *nic, bool release, bool detach)
+{
+	int64_t now_us = d->stats.last_list_us;
+
+	if (release)
+		doubt_blocks(d, nic->slot, now_us);
+	if (detach)
+		doubt_nic(d, nic, now_us);
+	pool_nic_set_stale(d->pool, nic->slot, true);
+	d->mutated_us[nic->slot] = d->taken_us[nic->slot] = now_us + IPAMD_READ_LAG_US;
+}
+
 void intents_forget(struct ipamd *d, int64_t id)
 {
 	struct err err;
@@ -69,14 +85,9 @@ static int settle_intent(const struct intent *intent, void *arg)
 	if (str_equal(intent->kind, plan_kind_name(PLAN_ATTACH)) ||
 	    str_equal(intent->kind, plan_kind_name(PLAN_DETACH)))
 		d->sweep_due_us = settled_us;
-	if (nic && nic->state != NIC_FOREIGN) {
-		if (str_equal(intent->kind, plan_kind_name(PLAN_RELEASE)))
-			doubt_blocks(d, nic->slot, d->stats.last_list_us);
-		if (str_equal(intent->kind, plan_kind_name(PLAN_DETACH)))
-			doubt_nic(d, nic, d->stats.last_list_us);
-		pool_nic_set_stale(d->pool, nic->slot, true);
-		d->mutated_us[nic->slot] = d->taken_us[nic->slot] = settled_us;
-	}
+	if (nic && nic->state != NIC_FOREIGN)
+		doubt(d, nic, str_equal(intent->kind, plan_kind_name(PLAN_RELEASE)),
+		      str_equal(intent->kind, plan_kind_name(PLAN_DETACH)));
 	cloudwork_list_soon(d, settled_us + 1);
 	intents_forget(d, intent->id);
 	return 0;
@@ -88,6 +99,20 @@ void intents_settle(struct ipamd *d)
 
 	if (store_intents(d->store, settle_intent, d, &err) < 0)
 		log_warn("cannot read intents", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+}
+
+void intents_unknown(struct ipamd *d)
+{
+	int64_t settled_us = d->stats.last_list_us + IPAMD_READ_LAG_US;
+	const struct pool_nic *nic = NULL;
+
+	log_warn("what the last daemon had in flight is not known: no new pods until a later list", "wait_s=%d",
+		 (int)(IPAMD_READ_LAG_US / USEC_PER_SEC));
+	while ((nic = pool_nic_next(d->pool, nic)))
+		if (nic->state != NIC_FOREIGN)
+			doubt(d, nic, true, !nic->primary);
+	d->sweep_due_us = settled_us;
+	cloudwork_list_soon(d, settled_us + 1);
 }
 
 void intents_keep(struct ipamd *d, unsigned slot, int64_t id)

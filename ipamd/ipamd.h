@@ -287,6 +287,8 @@ void cloudwork_sweep_soon(struct ipamd *d, int64_t now_us);
 /** intents_settle() - calls that a daemon before us sent: doubt what they may take away until a later list, have it and a
  *  sweep made. Behind the first list and the leases of the store. */
 void intents_settle(struct ipamd *d);
+/** intents_unknown() - the same where the store was lost, and nobody knows which calls were sent. */
+void intents_unknown(struct ipamd *d);
 /** intents_forget() - the result of that call was recorded. */
 void intents_forget(struct ipamd *d, int64_t id);
 /** intents_keep() - the same of a release or detach at @slot: as long as lists may not have seen it. */

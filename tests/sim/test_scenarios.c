@@ -378,6 +378,38 @@ static void test_crash__release_takes_effect_behind_the_first_list(void **state)
 	assert_int_equal(hits, 8);
 }
 
+/* The same with the store gone, and so the intent: that a pod lives which it does not know says enough. */
+static void test_crash__release_in_flight_and_the_store_lost(void **state)
+{
+	unsigned hits = 0;
+
+	(void)state;
+	for (unsigned nth = 1; nth <= 8; nth++) {
+		struct scenario s;
+		struct world *w;
+
+		scenario_quiet(&s);
+		s.seed = nth;
+		s.latency.assign = exactly(2 * S);
+		s.faults.restart = exactly(100 * MS);
+		s.faults.store_lost = 1000000;
+		s.config.release_delay_us = 3 * S;
+		s.config.cooldown_us = S;
+		w = open_world(&s);
+		assert_true(world_run(w, 20 * S));
+		add_pods(w, 5);
+		wait_live(w, 5, MN);
+		assert_true(world_run(w, 20 * S));
+		world_arm_crash(w, CRASH_SUBMIT_AFTER, 1);
+		delete_pods(w, 4);
+		assert_true(world_run(w, 30 * S));
+		hits += world_crash_hit(w);
+		settle(w);
+		close_world(w);
+	}
+	assert_int_equal(hits, 8);
+}
+
 /* ---- what pods are told ---- */
 
 static void test_full_node__says_that_its_nics_are_full(void **state)
@@ -440,6 +472,7 @@ int main(void)
 		world_test(test_crash__around_a_lease),
 		world_test(test_crash__reclaimed_pod_is_not_adopted),
 		world_test(test_crash__release_takes_effect_behind_the_first_list),
+		world_test(test_crash__release_in_flight_and_the_store_lost),
 		world_test(test_lost_answer__is_read_back_and_nothing_bought_twice__gcp_16),
 		world_test(test_lost_answer__attach_leaves_no_nic_behind),
 		world_test(test_stolen_block__with_a_pod_is_reported_and_bought_back),
