@@ -121,12 +121,14 @@ static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 
 static void first_list(struct ipamd *d, int64_t now_us)
 {
+	bool was_empty = d->early_count == 0;
+
 	view_restore(d, now_us);
 	d->sweep_due_us = INT64_MAX;
 	cloudwork_sweep_soon(d, now_us);
 	intents_settle(d);
 	view_adopt(d, now_us);
-	if (d->stats.adopted)
+	if (was_empty && d->stats.adopted)
 		intents_unknown(d);
 	d->listed = true;
 	d->host_dirty = true;

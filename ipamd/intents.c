@@ -4,8 +4,8 @@
  * one: what it may take away is not used until a later list tells, what it may add is found by that list (blocks) and by
  * the sweep (NICs).
  *
- * A store that was lost took the intents along. Pods that only the kernel knows tell that it was; then everything that
- * might be taken away is doubted.
+ * A store that was lost took the intents along. An empty one beside pods that live tells that it was; then everything
+ * that might be taken away is doubted.
  *
  * The intent of a release or detach outlives its result by IPAMD_READ_LAG_US: a daemon that starts within that time may
  * get a first list that is older than the release.
@@ -25,7 +25,8 @@ static int find_idle(const struct pool_block_view *block, void *arg)
 {
 	struct idle_blocks *idle = arg;
 
-	if (block->nic_slot == idle->slot && block->state == BLOCK_PENDING && !block->leased_count)
+	if (block->nic_slot == idle->slot && block->state == BLOCK_PENDING && !block->leased_count &&
+	    !block->cooling_count)
 		idle->list[idle->count++] = block->prefix;
 	return idle->count == CLOUD_BLOCKS_MAX;
 }
@@ -45,7 +46,7 @@ static void doubt_blocks(struct ipamd *d, unsigned slot, int64_t now_us)
 
 static void doubt_nic(struct ipamd *d, const struct pool_nic *nic, int64_t now_us)
 {
-	if (nic->state != NIC_CONFIGURING || nic->leased_count)
+	if (nic->state != NIC_CONFIGURING || nic->leased_count || nic->cooling_count)
 		return;
 	pool_nic_set_state(d->pool, nic->slot, NIC_DRAINING, now_us);
 	pool_nic_set_state(d->pool, nic->slot, NIC_DETACHING, now_us);
