@@ -505,4 +505,21 @@ static inline void assert_sample(const char *page, const char *series, long long
 		fail_msg("no '%s %lld' in %s", series, value, page);
 }
 
+/* What @series stands at. */
+static inline long long sample_of(const char *series)
+{
+	_cleanup_free_ char *page = metrics_page();
+	const char *line = page;
+	char *end;
+	long long value;
+
+	while (line && (!str_starts(line, series) || line[strlen(series)] != ' '))
+		line = (line = strchr(line, '\n')) ? line + 1 : NULL;
+	if (!line)
+		fail_msg("no '%s' in %s", series, page);
+	value = strtoll(line + strlen(series) + 1, &end, 10);
+	assert_true(*end == '\n');
+	return value;
+}
+
 #endif
