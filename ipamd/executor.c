@@ -144,8 +144,7 @@ static int job_run(struct cloud *cloud, struct job *job)
 	case JOB_NFT:
 		return nft_run(job->batch, job->deadline_us, &job->nft_pid, &job->err);
 	case JOB_LINK_DEL:
-		return job->ifindex ? hostnet_pod_index_del(job->ifindex, &job->err)
-				    : hostnet_pod_link_del(job->ifname, &job->err);
+		return hostnet_link_del(job->ifindex, &job->err);
 	case JOB_CT_FLUSH:
 		if (job->ports)
 			return net_conntrack_flush_ports(job->ports, job->count, HOSTNET_SERVICES_LINK,

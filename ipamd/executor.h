@@ -64,8 +64,8 @@ struct job {
 	int64_t intent;                       /* of the store; 0 = none */
 	char *batch;                          /* NFT; owned */
 	struct forward *forward;              /* FORWARD: asked and found; owned */
-	char ifname[LEASE_IFNAME_SIZE];       /* LINK_DEL */
-	int ifindex; /* LINK_DEL: of a link whose name may be another pod\'s by now; 0: by name */
+	char ifname[LEASE_IFNAME_SIZE];       /* LINK_DEL: what it was called, for the log */
+	int ifindex;                          /* LINK_DEL: its name may be another pod's by now */
 	/* the result: */
 	int rc; /* 0, or -1 with err */
 	struct err err;

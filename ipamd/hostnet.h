@@ -135,13 +135,13 @@ int hostnet_conflicts(struct hostnet *hostnet, hostnet_conflict_fn *fn, void *ar
 int hostnet_mark_conflicts(uint32_t mask, int64_t deadline_us, hostnet_conflict_fn *fn, void *arg, struct err *err);
 /** hostnet_pod_links() - the names of host ends that exist, for leases to be compared with; bounded walk. */
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err);
-/** hostnet_pod_link_del() - a host end by name, and the ifb that belongs to it; may block for an RCU grace period: not on the loop thread. Opens its
- * own socket. A missing link is success. Context: any thread. */
-int hostnet_pod_link_del(const char *ifname, struct err *err);
+/** hostnet_link_index() - which link has that name at this moment? @kind: "veth" or "ifb"; one of another kind is none.
+ *  @ret_index: 0 = there is none, which is success. */
+int hostnet_link_index(struct hostnet *hostnet, const char *ifname, const char *kind, int *ret_index, struct err *err);
+/** hostnet_link_del() - by index, which the kernel does not give again soon, as it does names. A missing link is success. May
+ *  block for an RCU grace period: not on the loop thread. Context: any thread, in the host's namespace. */
+int hostnet_link_del(int index, struct err *err);
 
-/** hostnet_pod_index_del() - the same of a host end whose name another pod may have by now: by index, which the kernel
- *  does not give again soon. Context: any thread. */
-int hostnet_pod_index_del(int index, struct err *err);
 /** hostnet_delegated_up() - from now on the addresses (by ip_index(), family 0 = none) are looked up behind table local. */
 int hostnet_delegated_up(struct hostnet *hostnet, const struct ipaddr addrs[static IP_FAMILIES], struct err *err);
 /** hostnet_delegated_down() - covered again; @blocks: that hold them, family 0 = not known. Errors: the first one; what

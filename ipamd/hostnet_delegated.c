@@ -55,15 +55,3 @@ int hostnet_delegated_down(struct hostnet *hostnet, const struct ipaddr addrs[st
 	}
 	return r;
 }
-
-int hostnet_pod_index_del(int index, struct err *err)
-{
-	_cleanup_net_ struct net *net = NULL;
-	struct err why;
-
-	if ((net_open(&net, &why) == 0 && net_link_del(net, index, &why) == 0) || why.class == ERR_NOTFOUND)
-		return 0;
-	if (err)
-		*err = why;
-	return err_wrap(err, "delete link %d of a pod", index);
-}

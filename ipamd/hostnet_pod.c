@@ -227,32 +227,33 @@ int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, voi
 	return net_links(hostnet->net, pass_pod_link, &to, err);
 }
 
-/* One that is not there, or not of that kind (NULL: any), is deleted already. */
-static int del_by_name(struct net *net, const char *name, const char *kind, struct err *err)
+int hostnet_link_index(struct hostnet *hostnet, const char *ifname, const char *kind, int *ret_index, struct err *err)
 {
 	struct net_link link;
 	struct err why;
 
-	if (net_link_by_name(net, name, &link, &why) == 0 &&
-	    ((kind && !str_equal(link.kind, kind)) || net_link_del(net, link.index, &why) == 0))
+	assert(hostnet && ifname && kind && ret_index);
+	if (net_link_by_name(hostnet->net, ifname, &link, &why) == 0) {
+		*ret_index = str_equal(link.kind, kind) ? link.index : 0;
 		return 0;
-	if (why.class == ERR_NOTFOUND)
+	}
+	if (why.class == ERR_NOTFOUND) {
+		*ret_index = 0;
+		return 0;
+	}
+	if (err)
+		*err = why;
+	return err_wrap(err, "look for the link %s of a pod", ifname);
+}
+
+int hostnet_link_del(int index, struct err *err)
+{
+	_cleanup_net_ struct net *net = NULL;
+	struct err why;
+
+	if ((net_open(&net, &why) == 0 && net_link_del(net, index, &why) == 0) || why.class == ERR_NOTFOUND)
 		return 0;
 	if (err)
 		*err = why;
-	return -1;
-}
-
-int hostnet_pod_link_del(const char *ifname, struct err *err)
-{
-	_cleanup_net_ struct net *net = NULL;
-	char shape[LEASE_IFNAME_SIZE];
-
-	if (!str_starts(ifname, HOSTNET_POD_LINKS))
-		return err_set(err, ERR_INVALID, HOSTNET_DOMAIN, "link %s is no pod's", ifname);
-	hostnet_shape_ifname(ifname, shape);
-	if (net_open(&net, err) == 0 && del_by_name(net, ifname, NULL, err) == 0 &&
-	    del_by_name(net, shape, "ifb", err) == 0)
-		return 0;
-	return err_wrap(err, "delete link of a pod %s", ifname);
+	return err_wrap(err, "delete link %d of a pod", index);
 }

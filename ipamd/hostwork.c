@@ -131,31 +131,33 @@ static void kernel_has_it(struct ipamd *d, const struct wanted *w, int64_t now_u
 
 /* ---- links that go ---- */
 
-static void submit_delete(struct ipamd *d, const char *ifname, int ifindex)
+static int submit_delete(struct ipamd *d, const char *ifname, int index, struct err *err)
 {
-	struct job job = { .kind = JOB_LINK_DEL, .ifindex = ifindex };
-	struct err err;
+	struct job job = { .kind = JOB_LINK_DEL, .ifindex = index };
 
 	(void)str_copy(job.ifname, sizeof(job.ifname), ifname);
-	if (ipamd_submit(d, &job, &err) < 0)
+	return ipamd_submit(d, &job, err);
+}
+
+/* The one that has the name at this moment, not the one that will have it when the job runs: an ADD may come at once, of
+ * the same sandbox or, where names follow from pods, of the next one. */
+static void delete_now_there(struct ipamd *d, const char *ifname, const char *kind)
+{
+	struct err err;
+	int index;
+
+	if (hostnet_link_index(d->hostnet, ifname, kind, &index, &err) < 0 ||
+	    (index && submit_delete(d, ifname, index, &err) < 0))
 		log_warn("a pod's link stays until its namespace goes", "link=%s " LOG_ERR_FMT, ifname,
 			 LOG_ERR_ARGS(&err));
 }
 
-/* The one that has the name at this moment, not the one that will have it when the job runs. */
-static void delete_now_there(struct ipamd *d, const char *ifname, const char *kind)
-{
-	struct net_link link;
-	struct err err;
-
-	if (net_link_by_name(d->net, ifname, &link, &err) == 0 && str_equal(link.kind, kind))
-		submit_delete(d, ifname, link.index);
-}
-
 static void delete_orphan(const struct net_link *ifb, void *arg)
 {
-	log_info("the limit of a pod that is gone goes too", "link=%s", ifb->name);
-	submit_delete(arg, ifb->name, ifb->index);
+	struct err err;
+
+	if (submit_delete(arg, ifb->name, ifb->index, &err) == 0)
+		log_info("the limit of a pod that is gone goes too", "link=%s", ifb->name);
 }
 
 static void sync_all(struct ipamd *d, struct wanted *w, struct strbuf *text, int64_t now_us)
@@ -241,23 +243,10 @@ static void blocks_of(const struct ipamd *d, const struct ipaddr addrs[static IP
 	}
 }
 
-static void delete_link(struct ipamd *d, const char *host_ifname)
-{
-	char shape[LEASE_IFNAME_SIZE];
-
-	if (str_starts(host_ifname, HOSTNET_POD_LINKS)) {
-		submit_delete(d, host_ifname, 0);
-		return;
-	}
-	/* A name that was asked for is the next sandbox's too, perhaps before the job has run. */
-	hostnet_shape_ifname(host_ifname, shape);
-	delete_now_there(d, host_ifname, "veth");
-	delete_now_there(d, shape, "ifb");
-}
-
 void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMILIES], const char *host_ifname)
 {
 	struct prefix blocks[IP_FAMILIES];
+	char shape[LEASE_IFNAME_SIZE];
 	struct err err;
 
 	blocks_of(d, addrs, blocks);
@@ -265,7 +254,9 @@ void hostwork_pod_down(struct ipamd *d, const struct ipaddr addrs[static IP_FAMI
 		log_warn("cannot take a pod's route away", "link=%s " LOG_ERR_FMT, host_ifname, LOG_ERR_ARGS(&err));
 		d->host_dirty = true;
 	}
-	delete_link(d, host_ifname);
+	hostnet_shape_ifname(host_ifname, shape);
+	delete_now_there(d, host_ifname, "veth");
+	delete_now_there(d, shape, "ifb");
 }
 
 /* ---- leases ---- */

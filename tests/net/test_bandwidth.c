@@ -381,32 +381,6 @@ static void test_hostnet_sync__orphans(void **state)
 	assert_string_equal(look.orphan, IFB);
 }
 
-static int delete_pod(void *arg, struct err *err)
-{
-	return hostnet_pod_link_del(arg, err);
-}
-
-static void test_hostnet_pod_link_del__takes_the_ifb_along(void **state)
-{
-	const struct world *w = *state;
-	_cleanup_free_ char *links = NULL;
-	char name[] = HOST;
-
-	shape(HOST, 10 * MEGABIT, 10 * MEGABIT);
-	must(netns_run(w->a_fd, delete_pod, name, &err));
-	links = world_ip(w->a_name, "-o link show");
-	assert_lacks(links, HOST);
-	assert_lacks(links, IFB);
-	/* and where the plugin has taken the host end away already */
-	make_pod(w, 0);
-	shape(HOST, 10 * MEGABIT, 10 * MEGABIT);
-	world_ip_do(w->a_name, "link del " HOST);
-	must(netns_run(w->a_fd, delete_pod, name, &err));
-	free(links);
-	links = world_ip(w->a_name, "-o link show");
-	assert_lacks(links, IFB);
-}
-
 /* ---- rates ---- */
 
 struct measured {
@@ -608,7 +582,6 @@ int main(void)
 		bandwidth_test(test_hostnet_sync__puts_limits_back),
 		bandwidth_test(test_hostnet_sync__others_limits_stay),
 		bandwidth_test(test_hostnet_sync__orphans),
-		bandwidth_test(test_hostnet_pod_link_del__takes_the_ifb_along),
 		bandwidth_test(test_hostnet_shape__rates_are_kept),
 	};
 

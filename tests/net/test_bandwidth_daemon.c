@@ -230,6 +230,21 @@ static void test_sweep__ifb_whose_host_end_is_gone(void **state)
 	is_gone_soon(&names);
 }
 
+/* So does a runtime that takes the namespace away first. */
+static void test_del__host_end_that_is_gone(void **state)
+{
+	const struct names names = names_of(CONTAINER);
+	struct world *w = *state;
+	char words[128];
+
+	up(w);
+	limit_pod(w, CONTAINER);
+	(void)snprintf(words, sizeof(words), "ip link del %s", names.host);
+	run(words);
+	del(w, CONTAINER);
+	is_gone_soon(&names);
+}
+
 /* Host ends that were asked for are told by their name at the moment of the DEL. */
 static void test_del__named_host_end(void **state)
 {
@@ -257,9 +272,13 @@ static void test_del__named_host_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		world_test(test_confirm__limits_are_there),  world_test(test_confirm__without_limits),
-		world_test(test_confirm__cannot_be_limited), world_test(test_restart__limits_stay_as_they_are),
-		world_test(test_repair__within_a_second),    world_test(test_sweep__ifb_whose_host_end_is_gone),
+		world_test(test_confirm__limits_are_there),
+		world_test(test_confirm__without_limits),
+		world_test(test_confirm__cannot_be_limited),
+		world_test(test_restart__limits_stay_as_they_are),
+		world_test(test_repair__within_a_second),
+		world_test(test_sweep__ifb_whose_host_end_is_gone),
+		world_test(test_del__host_end_that_is_gone),
 		world_test(test_del__named_host_end),
 	};
 

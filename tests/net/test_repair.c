@@ -15,6 +15,7 @@
 #define PER_NIC   50U                 /* addresses that a NIC of the largest instances takes beside its own */
 #define BACK_US   USEC_PER_SEC        /* design.md section 6 */
 #define NICS_US   (60 * USEC_PER_SEC) /* until nine NICs are attached, at the pace that the budget allows */
+#define LAST      19U                 /* of the pods that end together: a link takes 14 to 60 ms */
 #define NIC_TABLE "48641"
 #define A_ROUTE   "198.51.100.0/24"
 
@@ -424,7 +425,7 @@ static void test_cycles__leave_no_routes_and_links__aws_40_35(void **state)
 		pod_key(i, name);
 		host_end(i, host);
 		if (i % 3 == 0) /* the sandbox died with its link */
-			must(hostnet_pod_link_del(host, &err));
+			must(net_link_del(net, link_of(host).index, &err));
 		del(node, name);
 		until(!has_link(host));
 		call(node, PROTO_ADD, name, &reply);
@@ -442,6 +443,32 @@ static void test_cycles__leave_no_routes_and_links__aws_40_35(void **state)
 	assert_others_untouched();
 }
 
+/* Links are deleted in the background, one behind the other: what takes a name again meanwhile is not meant. */
+static void test_del__and_add_of_the_same_at_once(void **state)
+{
+	static const char deleted[] = "berth_jobs_total{op=\"linkdel\",result=\"ok\"}";
+	long long before = sample_of(deleted);
+	_cleanup_net_ struct net *net = NULL;
+	_cleanup_reply_ struct proto_reply reply;
+	char name[16], host[LEASE_IFNAME_SIZE];
+
+	(void)state;
+	must(net_open(&net, &err));
+	for (unsigned i = 0; i <= LAST; i++) {
+		pod_key(i, name);
+		del(node, name);
+	}
+	call(node, PROTO_ADD, name, &reply);
+	assert_true(reply.ok);
+	host_end(LAST, host);
+	if (has_link(host)) /* as the plugin does */
+		(void)net_link_del(net, link_of(host).index, NULL);
+	wire(net, name, LAST, &reply.addresses[0].address);
+	must_call(node, PROTO_CONFIRM, name);
+	until(sample_of(deleted) > before + LAST);
+	assert_true(has_link(host));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +483,7 @@ int main(void)
 		cmocka_unit_test(test_repair__nic_taken_down__aws_40_34__rule_5),
 		cmocka_unit_test(test_repair__sysctls__aws_40_34__rule_4),
 		cmocka_unit_test(test_cycles__leave_no_routes_and_links__aws_40_35),
+		cmocka_unit_test(test_del__and_add_of_the_same_at_once),
 	};
 
 	return cmocka_run_group_tests_name("repair", tests, setup_node, teardown_node);

@@ -478,7 +478,7 @@ static int effect(struct world *w, struct call *c)
 	case STAGE_NFT:
 		return effect_nft(w, c);
 	case STAGE_LINK_DEL:
-		kernel_link_del(w, c->job.ifname);
+		kernel_link_del(w, c->job.ifindex);
 		return 0;
 	case STAGE_CT_FLUSH: /* the model has no flows */
 		return world_chance(w, w->scenario.faults.nft)

@@ -69,12 +69,11 @@ void kernel_wire(struct world *w, const struct pod *made)
 	(void)str_copy(pod->ifname, sizeof(pod->ifname), made->host_ifname);
 }
 
-void kernel_link_del(struct world *w, const char *ifname)
+void kernel_link_del(struct world *w, int index)
 {
-	struct kpod *pod = kernel_pod(w, ifname);
-
-	if (pod)
-		*pod = (struct kpod){ 0 };
+	for (unsigned i = 0; i < w->kernel.pod_top; i++)
+		if (w->kernel.pods[i].link && w->kernel.pods[i].index == index)
+			w->kernel.pods[i] = (struct kpod){ 0 };
 }
 
 /* ---- NICs and nft ---- */
@@ -276,6 +275,17 @@ int hostnet_shape(struct hostnet *hostnet, const char *host_ifname, const struct
 	(void)hostnet;
 	(void)bandwidth;
 	return err_set(err, ERR_BUG, "model", "nobody asked to limit %s", host_ifname);
+}
+
+int hostnet_link_index(struct hostnet *hostnet, const char *ifname, const char *kind, int *ret_index, struct err *err)
+{
+	const struct kpod *pod = kernel_pod(sim_world, ifname);
+
+	(void)hostnet;
+	if (sim_world->dying)
+		return err_set(err, ERR_RETRY, "model", "the daemon is dead");
+	*ret_index = pod && str_equal(kind, "veth") ? pod->index : 0;
+	return 0;
 }
 
 int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, void *arg), void *arg, struct err *err)

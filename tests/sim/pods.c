@@ -264,12 +264,15 @@ static void spool(struct world *w, uint32_t serial)
 
 static void unwire(struct world *w, uint32_t serial)
 {
-	struct lease_key key;
 	char ifname[LEASE_IFNAME_SIZE];
+	const struct kpod *pod;
+	struct lease_key key;
 
 	pods_key(serial, &key);
 	proto_host_ifname(&key, ifname);
-	kernel_link_del(w, ifname);
+	pod = kernel_pod(w, ifname);
+	if (pod)
+		kernel_link_del(w, pod->index);
 }
 
 /* Return: is it done? False: the daemon refused, the runtime must come again. */

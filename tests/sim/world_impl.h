@@ -316,7 +316,7 @@ unsigned executor_orphans(const struct world *w);
 void kernel_done(struct world *w);
 /** kernel_wire() - the plugin makes a pod's link and route. */
 void kernel_wire(struct world *w, const struct pod *pod);
-void kernel_link_del(struct world *w, const char *ifname);
+void kernel_link_del(struct world *w, int index);
 struct kpod *kernel_pod(struct world *w, const char *ifname);
 /** kernel_link_event() - a NIC's device came or went. */
 void kernel_link_event(struct world *w, uint64_t arg);
