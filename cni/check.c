@@ -2,11 +2,11 @@
 /*
  * DOC: CHECK
  *
- * Three must agree: what the runtime was told (prevResult, of the whole list of plugins), what the daemon has leased, and
- * the kernel. What the specification lets later plugins change is taken as they say: tuning's MAC and MTU are in
- * prevResult, a default route that is not in prevResult any more was taken away by somebody, and what is there beside
- * ours is not looked at. Something that is just being put back (the daemon repairs routes 0.2 s after they went) is
- * waited for, up to a second.
+ * Three must agree: what the runtime was told (prevResult, of the whole list of plugins), what the daemon has leased,
+ * and the kernel; the daemon answers for what it alone makes: ports of the node and limits. What the specification lets
+ * later plugins change is taken as they say: tuning's MAC and MTU are in prevResult, a default route that is not in
+ * prevResult any more was taken away by somebody, and what is there beside ours is not looked at. Something that is
+ * just being put back (the daemon repairs routes 0.2 s after they went) is waited for, up to a second.
  *
  * Of a delegated lease only the addresses are ours.
  */
@@ -162,8 +162,9 @@ static int fail(const struct strbuf *findings, struct cnierr *cnierr)
 
 /* ---- against the kernel ---- */
 
-static int look_until_settled(struct podnet *podnet, const struct podcheck_want *want, struct strbuf *findings,
-			      struct cnierr *cnierr)
+/* @reply: the daemon's, asked again with each look. @want points into it. */
+static int look_until_settled(const struct cni_run *run, struct podnet *podnet, const struct podcheck_want *want,
+			      struct proto_reply *reply, struct strbuf *findings, struct cnierr *cnierr)
 {
 	int64_t end_us = clock_now(&clock_boot) + SETTLE_US;
 	struct err err;
@@ -172,15 +173,19 @@ static int look_until_settled(struct podnet *podnet, const struct podcheck_want 
 		strbuf_clear(findings);
 		if (podcheck(podnet, want, findings, &err) < 0)
 			return cnierr_kernel(cnierr, "look at the pod's network", &err);
+		if (*reply->missing)
+			strbuf_printf(findings, "%s%s", findings->len ? "; " : "", reply->missing);
 		if (!findings->len)
 			return 0;
 		if (clock_now(&clock_boot) >= end_us)
 			return fail(findings, cnierr);
 		(void)poll(NULL, 0, LOOK_MS);
+		if (client_check(run, reply, cnierr) < 0)
+			return -1;
 	}
 }
 
-static int check_kernel(const struct cni_run *run, const json_t *prev, const struct proto_reply *reply,
+static int check_kernel(const struct cni_run *run, const json_t *prev, struct proto_reply *reply,
 			struct strbuf *findings, struct cnierr *cnierr)
 {
 	_cleanup_(podnet_done) struct podnet podnet = { .netns_fd = -1 };
@@ -192,7 +197,7 @@ static int check_kernel(const struct cni_run *run, const json_t *prev, const str
 				      "The pod sandbox is gone or its runtime gave a wrong path (CNI_NETNS): the "
 				      "runtime must make a new sandbox.",
 				      "CNI_NETNS", &err);
-	return look_until_settled(&podnet, &want, findings, cnierr);
+	return look_until_settled(run, &podnet, &want, reply, findings, cnierr);
 }
 
 int cni_check(const struct cni_run *run, struct cnierr *cnierr)

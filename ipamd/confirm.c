@@ -57,6 +57,18 @@ static int await_nft(struct ipamd *d, struct server_conn *conn, int64_t now_us, 
 	return 0;
 }
 
+static void warn_taken(const struct ipamd *d, const struct lease *lease)
+{
+	struct net_port port;
+	const struct lease *other = ports_rival(d->pool, lease, INT64_MIN, &port);
+
+	if (other)
+		log_warn("two pods have one port of the node; the newer one gets it",
+			 "port=%u/%s pod=\"%s/%s\" container=%s other_pod=\"%s/%s\" other_container=%s", port.host_port,
+			 runtime_protocol_name(port.protocol), lease->pod.namespace, lease->pod.name,
+			 lease->key.container, other->pod.namespace, other->pod.name, other->key.container);
+}
+
 /* Return: 1 when the answer waits for the kernel, 0 when all is there. */
 static int complete(struct ipamd *d, struct server_conn *conn, const struct lease *lease, int64_t now_us,
 		    struct err *err)
@@ -68,7 +80,7 @@ static int complete(struct ipamd *d, struct server_conn *conn, const struct leas
 	    hostnet_shape(d->hostnet, host_ifname, &lease->runtime.bandwidth, err) < 0)
 		return -1;
 	if (lease->runtime.port_count > 0) {
-		ports_warn_taken(d->pool, lease);
+		warn_taken(d, lease);
 		return await_nft(d, conn, now_us, err) < 0 ? -1 : 1;
 	}
 	return 0;

@@ -168,6 +168,13 @@ static inline bool hostnet_shape_wants(const struct bandwidth *bandwidth)
 }
 /** hostnet_shape() - limit a pod that is wired; idempotent. Errors: those of net.h; INVALID names what the kernel lacks. */
 int hostnet_shape(struct hostnet *hostnet, const char *host_ifname, const struct bandwidth *bandwidth, struct err *err);
+/** struct hostnet_shape_view - what is missing of the limits that a pod shall have. */
+struct hostnet_shape_view {
+	bool lacks_ingress, lacks_egress; /* to the pod, from the pod */
+};
+/** hostnet_shape_look() - at the kernel, changing nothing. Errors: those of net.h; NOTFOUND: there is no such host end. */
+int hostnet_shape_look(struct hostnet *hostnet, const char *host_ifname, const struct bandwidth *bandwidth,
+		       struct hostnet_shape_view *ret, struct err *err);
 /** hostnet_shape_ifname() - the name of the ifb that belongs to a host end. */
 void hostnet_shape_ifname(const char *host_ifname, char ret[static LEASE_IFNAME_SIZE]);
 /** hostnet_shape_tbf() - the bucket for @rate (bits per second) and @burst (bits; 0: ours) on a link of @mtu. */

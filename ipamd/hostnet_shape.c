@@ -87,61 +87,63 @@ static int compare_qdiscs(const void *a, const void *b)
 
 static int keep_qdisc(const struct net_qdisc *qdisc, void *arg)
 {
-	struct sync *sync = arg;
 	struct net_qdisc *kept = NULL;
 
 	if (qdisc->ingress || !str_equal(qdisc->kind, "tbf"))
 		return 0;
-	kept = sync_list_add(&sync->qdiscs, sizeof(*kept), HOSTNET_LINKS_MAX);
+	kept = sync_list_add(arg, sizeof(*kept), HOSTNET_LINKS_MAX);
 	if (!kept)
 		return -1;
 	*kept = *qdisc;
 	return 0;
 }
 
-static bool read_qdiscs(struct sync *sync)
+static int read_qdiscs(struct net *net, struct sync_list *qdiscs, struct err *err)
 {
-	struct err err = { 0 };
+	struct err why = { 0 };
 
-	if (net_qdiscs(sync->hostnet->net, keep_qdisc, sync, &err) < 0) {
-		if (err.class == ERR_NONE)
-			sync_note_memory(sync);
-		else
-			sync_note(sync, &err);
-		return false;
+	if (net_qdiscs(net, keep_qdisc, qdiscs, &why) < 0) {
+		if (why.class == ERR_NONE)
+			return err_set(err, ERR_RETRY, HOSTNET_DOMAIN, "no memory for the shapers of this node");
+		if (err)
+			*err = why;
+		return -1;
 	}
-	if (sync->qdiscs.count)
-		qsort(sync->qdiscs.items, sync->qdiscs.count, sizeof(struct net_qdisc), compare_qdiscs);
-	return true;
+	if (qdiscs->count)
+		qsort(qdiscs->items, qdiscs->count, sizeof(struct net_qdisc), compare_qdiscs);
+	return 0;
 }
 
 /* Only rate and queue are compared: those come back as they were given. */
-static bool has_tbf(const struct sync *sync, const struct net_link *link, uint64_t rate, uint64_t burst, unsigned mtu)
+static bool has_tbf(const struct sync_list *qdiscs, const struct net_link *link, uint64_t rate, uint64_t burst,
+		    unsigned mtu)
 {
 	const struct net_tbf want = hostnet_shape_tbf(rate, burst, mtu);
 	const struct net_qdisc key = { .index = link->index }, *qdisc;
 
-	if (!sync->qdiscs.count)
+	if (!qdiscs->count)
 		return false;
-	qdisc = bsearch(&key, sync->qdiscs.items, sync->qdiscs.count, sizeof(key), compare_qdiscs);
+	qdisc = bsearch(&key, qdiscs->items, qdiscs->count, sizeof(key), compare_qdiscs);
 	return qdisc && qdisc->tbf.rate == want.rate && qdisc->tbf.limit == want.limit;
 }
 
-static bool is_whole(struct sync *sync, const struct net_link *host, const struct bandwidth *bandwidth)
+static bool is_ingress_whole(const struct sync_list *qdiscs, const struct net_link *host,
+			     const struct bandwidth *bandwidth)
 {
-	char name[LEASE_IFNAME_SIZE];
-	const struct net_link *ifb;
+	return !bandwidth->ingress_rate ||
+	       has_tbf(qdiscs, host, bandwidth->ingress_rate, bandwidth->ingress_burst, host->mtu);
+}
+
+/* @ifb: NULL where there is none. */
+static bool is_egress_whole(struct net *net, const struct sync_list *qdiscs, const struct net_link *host,
+			    const struct net_link *ifb, const struct bandwidth *bandwidth)
+{
 	int to = 0;
 
-	if (bandwidth->ingress_rate &&
-	    !has_tbf(sync, host, bandwidth->ingress_rate, bandwidth->ingress_burst, host->mtu))
-		return false;
-	if (!bandwidth->egress_rate)
-		return true;
-	hostnet_shape_ifname(host->name, name);
-	ifb = sync_link_by_name(sync, name);
-	return ifb && ifb->up && has_tbf(sync, ifb, bandwidth->egress_rate, bandwidth->egress_burst, host->mtu) &&
-	       net_redirect_get(sync->hostnet->net, host->index, &to, NULL) == 0 && to == ifb->index;
+	return !bandwidth->egress_rate ||
+	       (ifb && ifb->up &&
+		has_tbf(qdiscs, ifb, bandwidth->egress_rate, bandwidth->egress_burst, host->mtu) &&
+		net_redirect_get(net, host->index, &to, NULL) == 0 && to == ifb->index);
 }
 
 /* A pod is shaped once, for all its addresses, which stand beside each other. */
@@ -158,11 +160,16 @@ static const struct bandwidth *limits_of(const struct hostnet_want *want, unsign
 static void mend_pod(struct sync *sync, const char *host_ifname, const struct bandwidth *bandwidth)
 {
 	const struct net_link *host = sync_link_by_name(sync, host_ifname);
+	struct net *net = sync->hostnet->net;
+	char ifb[LEASE_IFNAME_SIZE];
 	struct err err;
 
-	if (!host || is_whole(sync, host, bandwidth))
+	hostnet_shape_ifname(host_ifname, ifb);
+	if (!host ||
+	    (is_ingress_whole(&sync->qdiscs, host, bandwidth) &&
+	     is_egress_whole(net, &sync->qdiscs, host, sync_link_by_name(sync, ifb), bandwidth)))
 		return;
-	if (shape_link(sync->hostnet->net, host, bandwidth, &err) < 0)
+	if (shape_link(net, host, bandwidth, &err) < 0)
 		sync_note(sync, &err);
 	else
 		sync->report.added++;
@@ -172,18 +179,46 @@ static void mend_pods(struct sync *sync)
 {
 	const struct hostnet_want *want = sync->want;
 	bool is_read = false;
+	struct err err;
 
 	for (unsigned i = 0; i < want->pod_count; i++) {
 		const struct bandwidth *bandwidth = limits_of(want, i);
 
 		if (!bandwidth)
 			continue;
-		if (!is_read && !read_qdiscs(sync))
+		if (!is_read && read_qdiscs(sync->hostnet->net, &sync->qdiscs, &err) < 0) {
+			sync_note(sync, &err);
 			return;
+		}
 		is_read = true;
 		mend_pod(sync, want->pods[i].host_ifname, bandwidth);
 	}
 }
+
+/* ---- one pod, looked at ---- */
+
+int hostnet_shape_look(struct hostnet *hostnet, const char *host_ifname, const struct bandwidth *bandwidth,
+		       struct hostnet_shape_view *ret, struct err *err)
+{
+	_cleanup_(sync_list_done) struct sync_list qdiscs = { 0 };
+	char name[LEASE_IFNAME_SIZE];
+	struct net_link host, ifb;
+	bool has_ifb;
+
+	assert(hostnet && host_ifname && bandwidth && ret);
+	hostnet_shape_ifname(host_ifname, name);
+	if (net_link_by_name(hostnet->net, host_ifname, &host, err) < 0 ||
+	    read_qdiscs(hostnet->net, &qdiscs, err) < 0)
+		return err_wrap(err, "look at the limits of %s", host_ifname);
+	has_ifb = net_link_by_name(hostnet->net, name, &ifb, NULL) == 0;
+	*ret = (struct hostnet_shape_view){
+		.lacks_ingress = !is_ingress_whole(&qdiscs, &host, bandwidth),
+		.lacks_egress = !is_egress_whole(hostnet->net, &qdiscs, &host, has_ifb ? &ifb : NULL, bandwidth),
+	};
+	return 0;
+}
+
+/* ---- what is left behind ---- */
 
 static bool ends_with(const char *text, const char *end)
 {

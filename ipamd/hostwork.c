@@ -48,8 +48,8 @@ void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	d->host_dirty = true;
 	if (job->rc < 0) {
-		log_error("cannot load the nft table: secondary NICs and SNAT do not work", LOG_ERR_FMT,
-			  LOG_ERR_ARGS(&job->err));
+		log_error("cannot load the nft table: secondary NICs, SNAT and ports of the node do not work",
+			  LOG_ERR_FMT, LOG_ERR_ARGS(&job->err));
 		backoff_fail(d, &d->nft, &job->err, now_us);
 		free(take_ptr(d->nft_running));
 		confirm_fail(d, &job->err);

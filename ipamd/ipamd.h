@@ -10,7 +10,7 @@
  *   serve   waiting ADDs, first come first served
  *   plan    planner_decide() -> intents -> jobs
  *
- * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks, confirm.c its end; cloudwork.c reads
+ * ipamd.c has the loop, reconcile.c one turn of it; requests.c what the socket asks, confirm.c the end of an ADD, check.c a CHECK; cloudwork.c reads
  * of the cloud, mutations.c what changes it; view.c and restore.c what is found; hostwork.c the kernel side, wanted.c what
  * it shall be; egresswork.c addresses that only this node knows; state.c and page.c what people and Prometheus read.
  */
@@ -234,6 +234,14 @@ struct lease *requests_early_lease(struct ipamd *d, const struct lease_key *key)
 void requests_reply_error(struct server_conn *conn, const struct err *err, enum fail_reason reason);
 void requests_reply_ok(struct server_conn *conn);
 
+/** requests_lease_reply() - what ADD and CHECK say of a lease. */
+void requests_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret);
+
+/* ---- check.c ---- */
+
+/** check_serve() - the lease, and what the node lacks of that which its pod asked for. */
+void check_serve(struct ipamd *d, struct server_conn *conn, const struct proto_request *request);
+
 /* ---- confirm.c ---- */
 
 /** confirm_serve() - bind a lease, and answer when all that its pod needs is there. */
@@ -393,8 +401,10 @@ void ports_look(struct ipamd *d, const struct port_list *list, struct hostnet_se
 void ports_loaded(struct ipamd *d, const struct port_list *list, int64_t now_us);
 /** ports_flush_finish() - that ended. */
 void ports_flush_finish(struct ipamd *d, const struct job *job);
-/** ports_warn_taken() - has another pod a port of the lease that is bound now? Then say so, once. */
-void ports_warn_taken(const struct pool *pool, const struct lease *lease);
+/** ports_rival() - a pod that was bound after @since_us and asks for a port of the bound @lease too. Return: borrowed, and the
+ *  port in @ret_port; NULL: none, or no memory to look. */
+const struct lease *ports_rival(const struct pool *pool, const struct lease *lease, int64_t since_us,
+				struct net_port *ret_port);
 /** ports_by_loopback() - has the lease a port that is reached by 127.0.0.1? */
 bool ports_by_loopback(const struct lease *lease);
 

@@ -185,6 +185,7 @@ bool ports_by_loopback(const struct lease *lease)
 
 struct rivals {
 	const struct lease *lease;
+	int64_t since_us;          /* those that were bound later alone */
 	const struct lease *other; /* that has a port of it */
 	struct net_port port;
 };
@@ -208,15 +209,17 @@ static int find_rival(const struct lease *lease, void *arg)
 {
 	struct rivals *r = arg;
 
-	if (lease == r->lease || lease->state != LEASE_BOUND || lease->delegated || !asks_for(lease, &r->port))
+	if (lease == r->lease || lease->state != LEASE_BOUND || lease->delegated || lease->since_us <= r->since_us ||
+	    !asks_for(lease, &r->port))
 		return 0;
 	r->other = lease;
 	return 1;
 }
 
-void ports_warn_taken(const struct pool *pool, const struct lease *lease)
+const struct lease *ports_rival(const struct pool *pool, const struct lease *lease, int64_t since_us,
+				struct net_port *ret_port)
 {
-	struct rivals r = { .lease = lease };
+	struct rivals r = { .lease = lease, .since_us = since_us };
 	struct claims claims = { 0 };
 
 	if (claim_all(lease, &claims) < 0)
@@ -227,11 +230,8 @@ void ports_warn_taken(const struct pool *pool, const struct lease *lease)
 	}
 	free(claims.items);
 	if (r.other)
-		log_warn("two pods have one port of the node; the newer one gets it",
-			 "port=%u/%s pod=\"%s/%s\" container=%s other_pod=\"%s/%s\" other_container=%s",
-			 r.port.host_port, runtime_protocol_name(r.port.protocol), lease->pod.namespace,
-			 lease->pod.name, lease->key.container, r.other->pod.namespace, r.other->pod.name,
-			 r.other->key.container);
+		*ret_port = r.port;
+	return r.other;
 }
 
 /* ---- flows that lead elsewhere ---- */

@@ -187,7 +187,7 @@ static void fill_subnets(const struct ipamd *d, const struct lease *lease, struc
 }
 
 /* What goes through both NICs of a pod whose addresses are on two. */
-static void fill_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
+void requests_lease_reply(const struct ipamd *d, const struct lease *lease, struct proto_reply *ret)
 {
 	static const char *const gateways[IP_FAMILIES] = { IPAMD_POD_GATEWAY, IPAMD_POD_GATEWAY6 };
 
@@ -221,7 +221,7 @@ static void add_succeed(struct ipamd *d, struct server_conn *conn, const struct 
 {
 	struct proto_reply reply;
 
-	fill_lease_reply(d, lease, &reply);
+	requests_lease_reply(d, lease, &reply);
 	histogram_add(&d->stats.add_ok, now_us - since_us);
 	server_reply(conn, &reply);
 }
@@ -488,21 +488,6 @@ static void on_del(struct ipamd *d, struct server_conn *conn, const struct proto
 
 /* ---- the other requests ---- */
 
-static void on_check(struct ipamd *d, struct server_conn *conn, const struct proto_request *request)
-{
-	const struct lease *lease = requests_lease(d, &request->key);
-	struct proto_reply reply;
-
-	if (!lease) {
-		err_set(&reply.error, ERR_NOTFOUND, "ipamd", "no lease of container %s interface %s",
-			request->key.container, request->key.ifname);
-		requests_reply_error(conn, &reply.error, FAIL_NONE);
-		return;
-	}
-	fill_lease_reply(d, lease, &reply);
-	server_reply(conn, &reply);
-}
-
 static void on_state(struct ipamd *d, struct server_conn *conn, int64_t now_us)
 {
 	struct proto_reply reply = { .ok = true, .state = state_json(d, now_us) };
@@ -552,7 +537,7 @@ static void on_request(void *ctx, struct server_conn *conn, const struct proto_r
 		on_del(d, conn, request, now_us);
 		return;
 	case PROTO_CHECK:
-		on_check(d, conn, request);
+		check_serve(d, conn, request);
 		return;
 	case PROTO_STATUS:
 		ready_serve(d, conn, now_us);

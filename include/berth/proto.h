@@ -27,6 +27,8 @@
  * and its answer, or that of a CHECK, an address of the family that the cloud gave none of ("egress", an object like those
  * of "addresses"): only the node knows it, pods reach the world of that family with it, and no result lists it.
  *
+ * A CHECK says what the node lacks at that moment of what the pod asked for ("missing", a text for people; no member: nothing).
+ *
  * An ADD may ask for the name of the host end ("host_ifname"), or for an address that somebody else's plugin wires
  * ("delegated"): then the answer has beside each address its "subnet" and, where one is known, the "router" of that.
  *
@@ -55,14 +57,15 @@
 
 struct json_t;
 
-#define PROTO_VERSION     1
-#define PROTO_REQUEST_MAX 8192       /* bytes of a line; a request is under 1 KiB, CNI bounds its parts */
-#define PROTO_GC_KEYS_MAX 4096U      /* attachments that one node may have; no node runs more pods */
-#define PROTO_GC_MAX      (80 << 10) /* bytes of the line of a `gc`: 19 per attachment, and its head */
-#define PROTO_REPLY_MAX   (4 << 20)  /* bytes; `state` of a node with 4,000 addresses is about 400 KiB */
-#define PROTO_SOCKET      "ipamd.sock"
-#define PROTO_RUN_DIR     "/run/berth"
-#define PROTO_SPOOL_DIR   "spool" /* below the run directory: DELs that found no daemon */
+#define PROTO_VERSION      1
+#define PROTO_REQUEST_MAX  8192       /* bytes of a line; a request is under 1 KiB, CNI bounds its parts */
+#define PROTO_MISSING_SIZE 256        /* bytes with the NUL: two sentences that fit a CNI error beside others */
+#define PROTO_GC_KEYS_MAX  4096U      /* attachments that one node may have; no node runs more pods */
+#define PROTO_GC_MAX       (80 << 10) /* bytes of the line of a `gc`: 19 per attachment, and its head */
+#define PROTO_REPLY_MAX    (4 << 20)  /* bytes; `state` of a node with 4,000 addresses is about 400 KiB */
+#define PROTO_SOCKET       "ipamd.sock"
+#define PROTO_RUN_DIR      "/run/berth"
+#define PROTO_SPOOL_DIR    "spool" /* below the run directory: DELs that found no daemon */
 
 enum proto_op {
 	PROTO_ADD,
@@ -205,6 +208,7 @@ struct proto_reply {
 	char host_ifname[LEASE_IFNAME_SIZE];         /* name of the host end */
 	bool delegated;                              /* nothing of it is wired by us */
 	struct proto_address egress;                 /* of the family that @addresses lacks; family 0: none */
+	char missing[PROTO_MISSING_SIZE]; /* CHECK: what the node lacks of that which the pod asked for; "": nothing */
 	/* GC, ok or not: */
 	bool swept;           /* the three that follow count */
 	unsigned freed, kept; /* leases; kept: not listed, but their pods are there */

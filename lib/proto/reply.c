@@ -113,6 +113,7 @@ static void add_lease(struct strbuf *line, const struct proto_reply *reply)
 		strbuf_add(line, ",\"egress\":");
 		add_address(line, &reply->egress);
 	}
+	add_member(line, "missing", reply->missing);
 	if (reply->address_count > 1 || reply->delegated)
 		add_addresses(line, reply);
 }
@@ -266,6 +267,7 @@ static int get_addresses(const json_t *object, struct proto_reply *reply, struct
 
 static int get_lease(const json_t *object, struct proto_reply *reply, struct err *err)
 {
+	const char *missing = "";
 	json_t *egress = NULL;
 	int64_t mtu = 0;
 
@@ -278,8 +280,10 @@ static int get_lease(const json_t *object, struct proto_reply *reply, struct err
 	reply->mtu = (unsigned)mtu;
 	if (json_get_bool_opt(object, PROTO_DOMAIN, "delegated", &reply->delegated, err) < 0 ||
 	    json_get_obj_opt(object, PROTO_DOMAIN, "egress", &egress, err) < 0 ||
-	    (egress && read_address(egress, reply, &reply->egress, err) < 0))
+	    (egress && read_address(egress, reply, &reply->egress, err) < 0) ||
+	    json_get_str_opt(object, PROTO_DOMAIN, "missing", &missing, err) < 0)
 		return -1;
+	(void)str_copy(reply->missing, sizeof(reply->missing), missing); /* more than fits is as good cut */
 	return get_host_ifname(object, reply, err);
 }
 

@@ -30,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		assert(a->address.len == ipaddr_bits(&a->address.addr) && a->gateway.family == a->address.addr.family);
 	}
 	assert(strcmp(first.host_ifname, second.host_ifname) == 0);
+	assert(!*first.missing == !*second.missing);
 	assert(first.error.class == second.error.class && strcmp(first.error.msg, second.error.msg) == 0);
 	assert(!first.state == !second.state);
 	return 0;

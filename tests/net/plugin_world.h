@@ -65,6 +65,7 @@ struct fake {
 	bool delegated;          /* the last ADD was */
 	bool limited;            /* a STATUS that is refused says so */
 	const char *host_ifname; /* of CHECK; NULL: by the key */
+	unsigned lacking;        /* so many CHECKs are told that something is missing */
 	unsigned gc_rounds;      /* a GC has more until as many came */
 	unsigned gc_seen, valid_count;
 	uint64_t valid[PROTO_GC_KEYS_MAX]; /* of the last GC */
@@ -116,6 +117,10 @@ static inline char *answer_text(struct fake *fake, const struct proto_request *r
 		if (request->op == PROTO_ADD)
 			fake->delegated = request->delegated;
 		reply.delegated = fake->delegated;
+		if (request->op == PROTO_CHECK && fake->lacking > 0) {
+			fake->lacking--;
+			(void)str_copy(reply.missing, sizeof(reply.missing), "told to lack");
+		}
 		if (reply.delegated)
 			add_subnets(&reply);
 		else if (request->host_ifname[0] || fake->host_ifname)

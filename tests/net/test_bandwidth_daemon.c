@@ -121,6 +121,38 @@ static void test_confirm__limits_are_there(void **state)
 	assert_false(says("tc qdisc show", "tbf"));
 }
 
+static void assert_check(struct world *w, const char *missing)
+{
+	_cleanup_reply_ struct proto_reply reply;
+
+	call(w, PROTO_CHECK, CONTAINER, &reply);
+	assert_true(reply.ok);
+	assert_string_equal(reply.missing, missing);
+}
+
+/* A rate that somebody changed is put right by the sweep of every minute: until then CHECK tells. */
+static void test_check__names_what_is_not_limited(void **state)
+{
+	const struct names names = names_of(CONTAINER);
+	struct world *w = *state;
+	char words[160], in[80], both[160];
+
+	up(w);
+	limit_pod(w, CONTAINER);
+	assert_check(w, "");
+	(void)poll(NULL, 0, QUIET_MS); /* looks of the daemon that were due */
+	(void)snprintf(words, sizeof(words), "tc qdisc change dev %s root tbf rate 1mbit burst 10k latency 50ms",
+		       names.host);
+	run(words);
+	(void)snprintf(in, sizeof(in), "%s does not limit what goes to the pod", names.host);
+	assert_check(w, in);
+	(void)snprintf(words, sizeof(words), "tc qdisc change dev %s root tbf rate 1mbit burst 10k latency 50ms",
+		       names.ifb);
+	run(words);
+	(void)snprintf(both, sizeof(both), "%s; %s does not limit what comes from the pod", in, names.host);
+	assert_check(w, both);
+}
+
 static void test_confirm__without_limits(void **state)
 {
 	static const struct bandwidth none;
@@ -273,6 +305,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		world_test(test_confirm__limits_are_there),
+		world_test(test_check__names_what_is_not_limited),
 		world_test(test_confirm__without_limits),
 		world_test(test_confirm__cannot_be_limited),
 		world_test(test_restart__limits_stay_as_they_are),

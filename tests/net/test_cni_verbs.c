@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CHECK, GC, STATUS and VERSION of the plugin's binary, and what ADD and DEL do beside other plugins. */
+#include <limits.h>
+
 #include "tests/net/plugin_world.h"
 
 #define SLOW_MS 200 /* a STATUS may take, docs/cni.md; the process and one round trip take a hundredth */
@@ -422,6 +424,30 @@ static void test_check__waits_for_what_is_put_back__cni_d4_32(void **state)
 	assert_non_null(done);
 }
 
+static void lack(struct world *world, unsigned checks)
+{
+	(void)pthread_mutex_lock(&world->fake.lock);
+	world->fake.lacking = checks;
+	(void)pthread_mutex_unlock(&world->fake.lock);
+}
+
+/* Ports and limits, which only the daemon sees: it is asked again before it is believed. */
+static void test_check__what_the_daemon_lacks__cni_d4_32(void **state)
+{
+	struct world *world = *state;
+	char more[MORE_SIZE], ops[256];
+
+	(void)add_for_check(world, more);
+	(void)fake_saw(&world->fake, ops);
+	lack(world, 2);
+	more_ok(world, "CHECK", more);
+	assert_string_equal(fake_saw(&world->fake, ops), "check check check");
+	lack(world, UINT_MAX);
+	more_fails(world, "CHECK", more, 103, "told to lack");
+	break_host_route(world);
+	more_fails(world, "CHECK", more, 103, "; told to lack");
+}
+
 /* ---- D5: GC ---- */
 
 static uint64_t hash_of(const char *container, const char *ifname)
@@ -630,6 +656,7 @@ int main(void)
 		plugin_test(test_check__lease_and_daemon__cni_d4_30),
 		plugin_test(test_check__changes_of_later_plugins__cni_d4_31),
 		plugin_test(test_check__waits_for_what_is_put_back__cni_d4_32),
+		plugin_test(test_check__what_the_daemon_lacks__cni_d4_32),
 		plugin_test(test_gc__both_keys_of_the_list__cni_d5_34),
 		plugin_test(test_gc__absent_null_and_empty__cni_d5_38),
 		plugin_test(test_gc__a_list_that_is_wrong_frees_nothing),

@@ -6,6 +6,7 @@
 #include "tests/net/ipamd_world.h"
 
 #include "tests/net/plugin_run.h"
+#include "tests/net/said.h"
 
 #define HOST_PORT 8080
 #define UDP_PORT  5353
@@ -270,17 +271,24 @@ static void test_hostport_flush_ruleset__is_repaired(void **state)
 	until(leads(NODE_PRIMARY, &node->pods[0]));
 }
 
+/* From now on no table can be loaded. */
+static void break_nft(const struct node *node)
+{
+	char nft[512];
+
+	(void)check_path(nft, sizeof(nft), node->w->config.conflist_dir, "nft");
+	assert_int_equal(fs_write_atomic(nft, "#!/bin/sh\nexit 1\n", 17, 0755), 0);
+	assert_int_equal(setenv("PATH", node->w->config.conflist_dir, 1), 0);
+}
+
 /* One that cannot be had is no success; nothing of the pod stays. */
 static void test_hostport_add__fails_with_the_table(void **state)
 {
 	struct node *node = *state;
 	const char *was = getenv("PATH");
 	_cleanup_free_ char *path = strdup(was ? was : "/usr/sbin:/usr/bin:/sbin:/bin");
-	char nft[512];
 
-	(void)check_path(nft, sizeof(nft), node->w->config.conflist_dir, "nft");
-	assert_int_equal(fs_write_atomic(nft, "#!/bin/sh\nexit 1\n", 17, 0755), 0);
-	assert_int_equal(setenv("PATH", node->w->config.conflist_dir, 1), 0);
+	break_nft(node);
 	{
 		_cleanup_output_ struct output output = run_plugin(node->w, &node->pods[0], "ADD");
 
@@ -290,6 +298,43 @@ static void test_hostport_add__fails_with_the_table(void **state)
 	}
 	until(is_counted(node->w, 4, 0, 0));
 	plug(node->w, &node->pods[0], "ADD");
+	assert_true(leads(NODE_PRIMARY, &node->pods[0]));
+}
+
+static bool check_says(const struct node *node, const struct pod *pod, const char *part)
+{
+	_cleanup_reply_ struct proto_reply reply;
+
+	call(node->w, PROTO_CHECK, pod->container, &reply);
+	assert_true(reply.ok);
+	return *part ? strstr(reply.missing, part) != NULL : !*reply.missing;
+}
+
+static void test_hostport_check__port_of_a_newer_pod(void **state)
+{
+	struct node *node = *state;
+
+	plug(node->w, &node->pods[0], "ADD");
+	assert_true(check_says(node, &node->pods[0], ""));
+	plug(node->w, &node->pods[1], "ADD");
+	assert_true(check_says(node, &node->pods[0], "port 8080/tcp of the node leads to the newer pod default/web-0"));
+	assert_true(check_says(node, &node->pods[1], ""));
+	plug(node->w, &node->pods[1], "DEL");
+	assert_true(check_says(node, &node->pods[0], ""));
+}
+
+static void test_hostport_check__table_that_cannot_be_loaded(void **state)
+{
+	struct node *node = *state;
+	const char *was = getenv("PATH");
+	_cleanup_free_ char *path = strdup(was ? was : "/usr/sbin:/usr/bin:/sbin:/bin");
+
+	plug(node->w, &node->pods[0], "ADD");
+	break_nft(node);
+	free(said("/usr/sbin/nft flush ruleset"));
+	until(check_says(node, &node->pods[0], "the nft table is not loaded"));
+	assert_int_equal(setenv("PATH", path, 1), 0);
+	until(check_says(node, &node->pods[0], ""));
 	assert_true(leads(NODE_PRIMARY, &node->pods[0]));
 }
 
@@ -389,6 +434,8 @@ int main(void)
 		node_test(test_hostport_restart__keeps),
 		node_test(test_hostport_flush_ruleset__is_repaired),
 		node_test(test_hostport_add__fails_with_the_table),
+		node_test(test_hostport_check__port_of_a_newer_pod),
+		node_test(test_hostport_check__table_that_cannot_be_loaded),
 		node_test(test_hostport_udp__follows_the_port),
 		node_test(test_hostport_services__are_followed),
 		node_test(test_hostport_state__names_them),

@@ -277,6 +277,15 @@ int hostnet_shape(struct hostnet *hostnet, const char *host_ifname, const struct
 	return err_set(err, ERR_BUG, "model", "nobody asked to limit %s", host_ifname);
 }
 
+int hostnet_shape_look(struct hostnet *hostnet, const char *host_ifname, const struct bandwidth *bandwidth,
+		       struct hostnet_shape_view *ret, struct err *err)
+{
+	(void)hostnet;
+	(void)bandwidth;
+	(void)ret;
+	return err_set(err, ERR_BUG, "model", "nobody asked to limit %s", host_ifname);
+}
+
 int hostnet_link_index(struct hostnet *hostnet, const char *ifname, const char *kind, int *ret_index, struct err *err)
 {
 	const struct kpod *pod = kernel_pod(sim_world, ifname);

@@ -119,6 +119,38 @@ static void test_ports_collect__the_newest_lease_has_it(void **state)
 	assert_ports(pool, "");
 }
 
+static void assert_no_rival(const struct pool *pool, unsigned number, int64_t since_us)
+{
+	const struct lease_key key = key_of(number);
+	struct net_port port;
+
+	assert_null(ports_rival(pool, pool_lease_find(pool, &key), since_us, &port));
+}
+
+/* Bound later, and for the same port at the same address. */
+static void test_ports_rival__newer_ones(void **state)
+{
+	const struct runtime_config any = one_port(map_of(NULL, 8080, 80)), other = one_port(map_of(NULL, 8081, 80)),
+				    home = one_port(map_of("127.0.0.1", 8080, 80));
+	const struct lease_key key = key_of(1), newer = key_of(2);
+	const struct lease *rival;
+	struct pool *pool = *state;
+	struct net_port port;
+
+	bind_pod(pool, 1, START_US, &any);
+	bind_pod(pool, 3, START_US + 3, &other);
+	bind_pod(pool, 4, START_US + 3, &home);
+	ask(pool, 5, START_US + 3, &any);
+	assert_no_rival(pool, 1, START_US);
+	bind_pod(pool, 2, START_US + 2, &any);
+	rival = ports_rival(pool, pool_lease_find(pool, &key), START_US, &port);
+	assert_ptr_equal(rival, pool_lease_find(pool, &newer));
+	assert_int_equal(port.host_port, 8080);
+	assert_no_rival(pool, 1, START_US + 2);
+	assert_no_rival(pool, 2, START_US + 2);
+	assert_ptr_equal(ports_rival(pool, rival, INT64_MIN, &port), pool_lease_find(pool, &key));
+}
+
 /* The same instant: still one of them, whatever the order in which they are seen. */
 static void test_ports_collect__two_of_one_moment(void **state)
 {
@@ -200,6 +232,7 @@ int main(void)
 		T(test_ports_collect__by_family_and_address),
 		T(test_ports_collect__of_bound_leases_alone),
 		T(test_ports_collect__the_newest_lease_has_it),
+		T(test_ports_rival__newer_ones),
 		T(test_ports_collect__two_of_one_moment),
 		T(test_ports_collect__the_first_mention_of_a_pod),
 		T(test_ports_collect__protocols_are_apart),

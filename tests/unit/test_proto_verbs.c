@@ -2,6 +2,7 @@
 /* Messages of GC, STATUS, delegated leases and named host ends. */
 #include "berth/proto.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,6 +113,31 @@ static void test_proto_reply_encode__delegated(void **state)
 			   "'router'");
 }
 
+static void test_proto_reply_encode__missing(void **state)
+{
+	struct proto_reply reply = sample_reply(), back;
+	_cleanup_free_ char *text = NULL;
+	char line[PROTO_MISSING_SIZE + 128], longer[PROTO_MISSING_SIZE + 1];
+	size_t size;
+
+	(void)state;
+	(void)str_copy(reply.missing, sizeof(reply.missing), "port 80/tcp of the node");
+	text = proto_reply_encode(&reply, &size);
+	assert_non_null(strstr(text, ",\"missing\":\"port 80/tcp of the node\""));
+	assert_int_equal(proto_reply_decode(text, size, &back, NULL), 0);
+	assert_string_equal(back.missing, reply.missing);
+	/* A later release may have more to tell. */
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = '\0';
+	(void)snprintf(line, sizeof(line),
+		       "{\"v\":1,\"ok\":true,\"address\":\"10.0.1.2/32\",\"gateway\":\"10.0.1.1\",\"missing\":\"%s\"}",
+		       longer);
+	assert_int_equal(proto_reply_decode(line, strlen(line), &back, NULL), 0);
+	assert_int_equal(strlen(back.missing), PROTO_MISSING_SIZE - 1);
+	decode_reply_fails("{\"v\":1,\"ok\":true,\"address\":\"10.0.1.2/32\",\"gateway\":\"10.0.1.1\",\"missing\":7}",
+			   "'missing'");
+}
+
 static void test_proto_reply_encode__gc_and_status(void **state)
 {
 	struct proto_reply gc = { .ok = true, .swept = true, .freed = 3, .kept = 1, .more = true }, back;
@@ -142,6 +168,7 @@ int main(void)
 		check_unit_test(test_proto_request_decode__gc_that_was_cut),
 		check_unit_test(test_proto_request_encode__wiring_of_an_add),
 		check_unit_test(test_proto_reply_encode__delegated),
+		check_unit_test(test_proto_reply_encode__missing),
 		check_unit_test(test_proto_reply_encode__gc_and_status),
 	};
 
