@@ -182,6 +182,38 @@ static void take_ranges(struct ipamd *d, const struct cloud_view *view)
 	d->host_dirty = true;
 }
 
+/* An address of a pod that the cloud shows nowhere. Return: borrowed, NULL: there is none. */
+static const struct lease *find_unseen(const struct ipamd *d, const struct ipaddr **ret_addr)
+{
+	struct pool_block_view block;
+
+	for (unsigned i = 0; i < d->early_count; i++) {
+		for (unsigned f = 0; f < IP_FAMILIES; f++) {
+			*ret_addr = &d->early[i].addrs[f];
+			if ((*ret_addr)->family != IP_NONE && !pool_block_of(d->pool, *ret_addr, &block))
+				return &d->early[i];
+		}
+	}
+	return NULL;
+}
+
+/* The first list may be older than the daemon before us, and a NIC that it does not show would be taken out of the kernel,
+ * pods and all. As at any other time two readings are needed for that; until then the kernel stays as it is. */
+static bool is_first_doubted(struct ipamd *d, int64_t now_us)
+{
+	const struct ipaddr *addr;
+	const struct lease *lease = d->first_doubted ? NULL : find_unseen(d, &addr);
+	char text[IPADDR_STRLEN];
+
+	if (!lease)
+		return false;
+	log_warn("the cloud does not show a pod's address: it is asked once more before anything is changed",
+		 "addr=%s container=%s", ipaddr_str(addr, text), lease->key.container);
+	d->first_doubted = true;
+	d->list_due_us = now_us + RELIST_US;
+	return true;
+}
+
 static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	if (job->rc < 0) {
@@ -200,6 +232,8 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 		d->list_due_us = now_us + MOVING_US;
 	if (job->submitted_us < d->list_after_us)
 		cloudwork_list_soon(d, d->list_after_us);
+	if (!d->listed && is_first_doubted(d, now_us))
+		return;
 	if (!d->listed)
 		first_list(d, now_us);
 	trim_cooldowns(d, now_us);

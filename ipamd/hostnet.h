@@ -73,7 +73,8 @@ struct hostnet_nic {
 	struct ipaddr primary_addr6;
 	struct prefix subnet6;
 	struct ipaddr gateway6;
-	/* set by hostnet_sync(): */
+	/* set by hostnet_sync(), and left as they are by one that fails before it has looked: */
+	bool looked;                  /* at all; the next three count */
 	bool ready;                   /* link there, up, addressed, routed */
 	char ifname[NET_IFNAME_SIZE]; /* "" while the link is not there */
 	unsigned mtu;

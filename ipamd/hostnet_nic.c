@@ -277,6 +277,7 @@ static void sync_nic(struct sync *sync, struct hostnet_nic *nic, unsigned mtu)
 	const struct net_link *link = link_by_mac(sync, &nic->mac);
 	struct err err;
 
+	nic->looked = true;
 	nic->ready = false;
 	nic->ifname[0] = '\0';
 	nic->mtu = 0;

@@ -64,8 +64,8 @@ static bool is_of_nic(const struct ipamd *d, const struct net_link *link)
 static bool is_service(const struct ipamd *d, const struct net_event *event)
 {
 	if (event->kind == NET_EVENT_ADDR)
-		return d->services_link && event->addr.index == d->services_link;
-	return d->has_ports && !d->services_link && str_equal(event->link.name, HOSTNET_SERVICES_LINK);
+		return d->services.link && event->addr.index == d->services.link;
+	return d->has_ports && !d->services.link && str_equal(event->link.name, HOSTNET_SERVICES_LINK);
 }
 
 /* Links of others are shaped too, and a shaper is told by its link alone. */

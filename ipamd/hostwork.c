@@ -12,7 +12,8 @@
 
 #define SWEEP_US     (60 * USEC_PER_SEC)   /* slow look at everything, for what netlink did not tell */
 #define RETRY_US     (5 * USEC_PER_SEC)    /* after a sync that something kept from being complete */
-#define AGAIN_US     (100 * USEC_PER_MSEC) /* after one that met a change; once, then RETRY_US */
+#define AGAIN_US     (100 * USEC_PER_MSEC) /* after one that met a change ... */
+#define AGAIN_MAX    10U                   /* ... in a row: who changes links all the time costs RETRY_US */
 #define LINK_LATE_US (30 * USEC_PER_SEC)   /* attach to link: a few seconds; the other CNIs give up after 30 s */
 #define NFT_US       (10 * USEC_PER_SEC)   /* a batch takes 12-30 ms; a loaded node is given time */
 
@@ -160,6 +161,19 @@ static void delete_orphan(const struct net_link *ifb, void *arg)
 		log_info("the limit of a pod that is gone goes too", "link=%s", ifb->name);
 }
 
+/* One object in the way (a foreign route, say) must not keep the others from serving: nics[].ready tells. */
+static void sync_failed(struct ipamd *d, const struct err *err, int64_t now_us)
+{
+	bool again = err->class == ERR_RETRY && d->host_retries < AGAIN_MAX;
+
+	if (again)
+		log_debug("the host changed under our look at it", LOG_ERR_FMT, LOG_ERR_ARGS(err));
+	else
+		log_error("cannot make the kernel match in full", LOG_ERR_FMT, LOG_ERR_ARGS(err));
+	d->host_due_us = now_us + (again ? AGAIN_US : RETRY_US);
+	d->host_retries++;
+}
+
 static void sync_all(struct ipamd *d, struct wanted *w, struct strbuf *text, int64_t now_us)
 {
 	struct hostnet_report report = { 0 };
@@ -173,22 +187,17 @@ static void sync_all(struct ipamd *d, struct wanted *w, struct strbuf *text, int
 	w->want.orphan = delete_orphan;
 	w->want.orphan_arg = d;
 	d->host_dirty = d->host_thorough = false;
-	if (hostnet_sync(d->hostnet, &w->want, &report, &err) < 0) {
-		/* One object in the way (a foreign route, say) must not keep the others from serving: nics[].ready tells. */
-		bool again = err.class == ERR_RETRY && !d->host_retried;
-
-		if (again)
-			log_debug("the host changed under our look at it", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-		else
-			log_error("cannot make the kernel match in full", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-		d->host_due_us = now_us + (again ? AGAIN_US : RETRY_US);
-		d->host_retried = true;
-	} else {
-		d->host_retried = false;
-	}
+	if (hostnet_sync(d->hostnet, &w->want, &report, &err) < 0)
+		sync_failed(d, &err, now_us);
+	else
+		d->host_retries = 0;
+	if (!w->services_seen && d->host_due_us > now_us + RETRY_US)
+		d->host_due_us = now_us + RETRY_US;
 	keep_nics(d, &w->want);
 	hostwork_learn_prefix(d);
 	d->stats.repairs += report.added + report.removed;
+	if (!wanted_is_seen(w))
+		return; /* of a NIC that nobody has seen yet the table would say that it is not there */
 	if (wanted_render(w, text) < 0)
 		log_error("no memory to render the nft table", "");
 	else if (d->nft_applied && str_equal(d->nft_applied, text->text))

@@ -100,6 +100,7 @@ struct ipamd {
 	struct cloud_identity *identity; /* NULL until known */
 	struct cloud_limits limits;
 	bool limits_known, listed, swept, conflist_written;
+	bool first_doubted; /* the first list lacked a pod's address, and did not count */
 	int64_t list_after_us; /* a list that was asked for before is not enough */
 	int64_t list_due_us, glance_due_us, sweep_due_us, spool_due_us;
 	/* by slot: when its last mutation ended; a list that was asked for before says nothing of it */
@@ -130,15 +131,16 @@ struct ipamd {
 	struct ipaddr flush_addrs[IPAMD_FLUSH_MAX]; /* whose flows are being forgotten */
 
 	/* the host */
-	bool host_dirty, host_thorough, host_retried;
+	bool host_dirty, host_thorough;
+	unsigned host_retries;
 	int64_t host_due_us, host_sweep_us;           /* the next look; the next one that is thorough */
 	struct hostnet_nic host_nics[CLOUD_NICS_MAX]; /* by slot, as the last sync left it */
 	char *nft_applied, *nft_running;              /* owned; NULL = none */
 	struct net_port *udp_ports;                   /* that no flow leads around any more; owned */
 	unsigned udp_port_count;
-	bool has_ports;       /* of the node, at the last look */
-	int services_link;    /* whose addresses no port is led from; 0 = none, or no ports */
-	int nft_pid;          /* of the program that loaded nft_applied */
+	bool has_ports;                   /* of the node, at the last look */
+	struct hostnet_services services; /* as last seen: no port is led from them; none where there are no ports */
+	int nft_pid;                      /* of the program that loaded nft_applied */
 	uint32_t nft_toucher; /* who touched our table last, since we last began to load it; 0 = nobody yet */
 	char pod_links[HOSTNET_NAMES_MAX][LEASE_IFNAME_SIZE]; /* how names of host ends begin that were asked for */
 	unsigned pod_link_count;
@@ -395,8 +397,9 @@ struct port_list {
 int ports_collect(const struct pool *pool, struct port_list *ret);
 /** port_list_done() - free what it owns. */
 void port_list_done(struct port_list *list);
-/** ports_look() - which addresses are Services', where there are ports; @ret: zeroed; free its addrs. */
-void ports_look(struct ipamd *d, const struct port_list *list, struct hostnet_services *ret);
+/** ports_look() - which addresses are Services', where there are ports. Return: false: they could not be seen, and those seen
+ *  before stand. */
+bool ports_look(struct ipamd *d, const struct port_list *list);
 /** ports_loaded() - the nft table leads @list: UDP flows that still go elsewhere are forgotten, in the background. */
 void ports_loaded(struct ipamd *d, const struct port_list *list, int64_t now_us);
 /** ports_flush_finish() - that ended. */

@@ -157,15 +157,21 @@ static void keep_nics_out(const struct ipamd *d, struct hostnet_services *servic
 	services->count = kept;
 }
 
-void ports_look(struct ipamd *d, const struct port_list *list, struct hostnet_services *ret)
+bool ports_look(struct ipamd *d, const struct port_list *list)
 {
+	struct hostnet_services seen = { 0 };
 	struct err err;
 
 	d->has_ports = list->count > 0;
-	if (d->has_ports && hostnet_services(d->hostnet, ret, &err) < 0)
-		log_warn("ports of pods may take connections to Services", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-	d->services_link = ret->link;
-	keep_nics_out(d, ret);
+	if (d->has_ports && hostnet_services(d->hostnet, &seen, &err) < 0) {
+		log_warn("ports of pods may take connections to new Services", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		free(seen.addrs);
+		return false;
+	}
+	keep_nics_out(d, &seen);
+	free(d->services.addrs);
+	d->services = seen;
+	return true;
 }
 
 bool ports_by_loopback(const struct lease *lease)

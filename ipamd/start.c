@@ -54,6 +54,7 @@ void ipamd_free(struct ipamd *d)
 	free(d->early);
 	free(d->suspects);
 	free(d->udp_ports);
+	free(d->services.addrs);
 	free(d->nft_applied);
 	free(d->nft_running);
 	free(d->forward);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ipamd/ipamd.h"
 
@@ -19,14 +20,29 @@ static void *grow(void *array, unsigned *alloc, unsigned need, size_t size)
 	return grown;
 }
 
+/* What was last seen of a NIC stands until it is seen anew: a look that was cut short takes no NIC out of the table. */
+static void keep_seen(const struct ipamd *d, struct hostnet_nic *nic)
+{
+	const struct hostnet_nic *seen = &d->host_nics[nic->slot];
+
+	if (!seen->looked || !macaddr_equal(&seen->mac, &nic->mac))
+		return;
+	nic->looked = true;
+	nic->ready = seen->ready;
+	nic->mtu = seen->mtu;
+	memcpy(nic->ifname, seen->ifname, sizeof(nic->ifname));
+}
+
 static void want_nics(struct wanted *w)
 {
 	const struct pool_nic *nic = NULL;
 
 	while ((nic = pool_nic_next(w->d->pool, nic))) {
+		struct hostnet_nic *want = &w->nics[w->want.nic_count];
+
 		if (nic->state == NIC_ATTACHING || nic->state == NIC_FOREIGN)
 			continue;
-		w->nics[w->want.nic_count++] = (struct hostnet_nic){
+		*want = (struct hostnet_nic){
 			.mac = nic->mac,
 			.slot = nic->slot,
 			.primary = nic->primary,
@@ -37,6 +53,8 @@ static void want_nics(struct wanted *w)
 			.subnet6 = nic->subnet6,
 			.gateway6 = nic->gateway6,
 		};
+		keep_seen(w->d, want);
+		w->want.nic_count++;
 	}
 	w->want.nics = w->nics;
 }
@@ -131,8 +149,16 @@ int wanted_collect(struct wanted *w)
 		return -ENOMEM;
 	w->want.blocks = w->blocks;
 	w->want.pods = w->pods;
-	ports_look(w->d, &w->ports, &w->services);
+	w->services_seen = ports_look(w->d, &w->ports);
 	return 0;
+}
+
+bool wanted_is_seen(const struct wanted *w)
+{
+	for (unsigned i = 0; i < w->want.nic_count; i++)
+		if (!w->nics[i].looked)
+			return false;
+	return true;
 }
 
 int wanted_render(const struct wanted *w, struct strbuf *out)
@@ -152,8 +178,8 @@ int wanted_render(const struct wanted *w, struct strbuf *out)
 		.metadata_allowed_count = w->allowed_count,
 		.ports = w->ports.items,
 		.port_count = w->ports.count,
-		.services = w->services.addrs,
-		.service_count = w->services.count,
+		.services = d->services.addrs,
+		.service_count = d->services.count,
 	};
 
 	for (unsigned i = 0; i < d->identity->vpc_prefix_count; i++)
@@ -176,5 +202,4 @@ void wanted_done(struct wanted *w)
 	free(w->pods);
 	free(w->allowed);
 	port_list_done(&w->ports);
-	free(w->services.addrs);
 }

@@ -20,11 +20,13 @@ struct wanted {
 	unsigned blocks_alloc, pods_alloc, ref_count, allowed_count, allowed_alloc;
 	struct prefix egress[IP_FAMILIES]; /* ranges that are in use */
 	struct port_list ports;
-	struct hostnet_services services; /* looked at where there are ports */
+	bool services_seen; /* ports_look() */
 };
 
 /** wanted_collect() - fill it. Return: 0, or -ENOMEM; then it is not whole. */
 int wanted_collect(struct wanted *w);
+/** wanted_is_seen() - has each NIC been looked at, by this sync or one before? */
+bool wanted_is_seen(const struct wanted *w);
 /** wanted_render() - the nft table of what was collected, behind a sync, which names the links of NICs. Return: 0 or -ENOMEM. */
 int wanted_render(const struct wanted *w, struct strbuf *out);
 /** wanted_done() - free what it owns, also when it is not whole. */

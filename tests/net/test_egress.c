@@ -88,6 +88,7 @@ static void test_egress__off(void **state)
 	assert_int_equal(addrs.count[ip_index(IP_V6)], 0);
 	assert_false(has_route(RANGE_V4, NET_ROUTE_UNREACHABLE));
 	assert_false(has_route(RANGE_V6, NET_ROUTE_UNREACHABLE));
+	del_pod(w, 0);
 	stop(w);
 	make_node(w, IP_V6);
 	w->config.egress[ip_index(IP_V4)] = false;

@@ -79,6 +79,24 @@ static void check_alone(struct world *w, const struct ipaddr *addr, unsigned i)
 	at->seen_pod = i;
 }
 
+/* Of a secondary NIC whose device is there. */
+static void check_mark(struct world *w, const struct pod *pod)
+{
+	struct pool_block_view block;
+	char text[PREFIX_STRLEN];
+
+	if (!w->d || !w->d->listed || ledger_of(w, &pod->addr)->stolen ||
+	    !pool_block_of(w->d->pool, &pod->addr, &block) || block.nic_slot == 0 || block.state == BLOCK_LOST ||
+	    !kernel_has_nic(w, &pool_nic_by_slot(w->d->pool, block.nic_slot)->mac))
+		return;
+	(void)prefix_str(&block.prefix, text);
+	if (block.prefix.len == 32)
+		(void)ipaddr_str(&block.prefix.addr, text);
+	if (!w->kernel.nft || !strstr(w->kernel.nft, text))
+		world_fail(w, "a running pod's packets leave by its NIC",
+			   "%s of %010" PRIu32 " is not in the nft table", text, pod->serial);
+}
+
 static void check_pods(struct world *w)
 {
 	char text[IPADDR_STRLEN];
@@ -99,6 +117,7 @@ static void check_pods(struct world *w)
 		if (!have || !have->route || !ipaddr_equal(&have->addr, &pod->addr))
 			world_fail(w, "a running pod keeps its route", "%s of %010" PRIu32,
 				   ipaddr_str(&pod->addr, text), pod->serial);
+		check_mark(w, pod);
 	}
 }
 

@@ -96,6 +96,13 @@ static const struct mnic *by_mac(const struct world *w, const struct macaddr *ma
 	return NULL;
 }
 
+bool kernel_has_nic(const struct world *w, const struct macaddr *mac)
+{
+	const struct mnic *nic = by_mac(w, mac);
+
+	return nic && nic->link_us <= w->now_us;
+}
+
 void kernel_nft_load(struct world *w, const char *batch)
 {
 	char *text = strdup(batch);
@@ -124,13 +131,14 @@ void kernel_done(struct world *w)
 static void sync_nics(struct world *w, struct hostnet_want *want)
 {
 	for (unsigned i = 0; i < want->nic_count; i++) {
-		const struct mnic *nic = by_mac(w, &want->nics[i].mac);
+		struct hostnet_nic *to = &want->nics[i];
 
-		want->nics[i].ready = nic && nic->link_us <= w->now_us;
-		if (!want->nics[i].ready)
-			continue;
-		(void)snprintf(want->nics[i].ifname, sizeof(want->nics[i].ifname), "eth%u", want->nics[i].slot);
-		want->nics[i].mtu = NIC_MTU;
+		to->looked = true;
+		to->ready = kernel_has_nic(w, &to->mac);
+		to->mtu = to->ready ? NIC_MTU : 0;
+		to->ifname[0] = '\0';
+		if (to->ready)
+			(void)snprintf(to->ifname, sizeof(to->ifname), "eth%u", to->slot);
 	}
 }
 
@@ -213,6 +221,8 @@ int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct host
 	(void)hostnet;
 	if (w->dying)
 		return err_set(err, ERR_RETRY, "model", "the daemon is dead");
+	if (world_chance(w, w->scenario.faults.look))
+		return err_set(err, ERR_RETRY, "model", "the host changes under the look");
 	sync_nics(w, want);
 	if (world_chance(w, w->scenario.faults.sync)) {
 		if (want->nic_count)

@@ -87,6 +87,7 @@ static void draw_faults(struct rng *rng, struct sim_faults *faults)
 		.stale_max_us = rng_us(rng, 1 * S, 5 * S),
 		.link_never = maybe(rng, 100000, 200000),
 		.nft = maybe(rng, 150000, 200000),
+		.look = maybe(rng, 150000, 200000),
 		.sync = maybe(rng, 150000, 100000),
 		.store = maybe(rng, 150000, 20000),
 		.crash = maybe(rng, 400000, 30000),

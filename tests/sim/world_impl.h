@@ -320,6 +320,8 @@ void kernel_link_del(struct world *w, int index);
 struct kpod *kernel_pod(struct world *w, const char *ifname);
 /** kernel_link_event() - a NIC's device came or went. */
 void kernel_link_event(struct world *w, uint64_t arg);
+/** kernel_has_nic() - is its device there? */
+bool kernel_has_nic(const struct world *w, const struct macaddr *mac);
 void kernel_nft_load(struct world *w, const char *batch);
 bool kernel_covers(const struct world *w, const struct prefix *block);
 
