@@ -347,6 +347,33 @@ static void test_old_read__released_block_is_not_leased(void **state)
 	close_world(w);
 }
 
+/* A daemon that starts beside pods on a NIC that its first list, an old one, does not show yet: none is cut off. */
+static void test_old_read__of_a_daemon_that_starts(void **state)
+{
+	(void)state;
+	for (unsigned seed = 1; seed <= 8; seed++) {
+		struct scenario s;
+		struct world *w;
+
+		scenario_quiet(&s);
+		s.seed = seed;
+		s.latency.attaching = exactly(100 * MS);
+		s.latency.link = exactly(100 * MS);
+		s.faults.stale_read = 1000000;
+		s.faults.stale_max_us = 5 * S;
+		s.faults.restart = exactly(50 * MS);
+		w = open_world(&s);
+		assert_true(world_run(w, 20 * S));
+		add_pods(w, 20); /* six more than the primary NIC has room for */
+		wait_live(w, 20, MN);
+		world_daemon_kill(w, true);
+		assert_true(world_run(w, 30 * S));
+		must_hold(w);
+		settle(w);
+		close_world(w);
+	}
+}
+
 /* A daemon that is killed over a release it has just sent: the next one lists before it takes effect. @stay: pods that live
  * on; @lost: ppm, of the store with the daemon. */
 static void crash_over_a_release(unsigned stay, uint32_t lost)
@@ -459,6 +486,7 @@ int main(void)
 		world_test(test_lost_answer__attach_leaves_no_nic_behind),
 		world_test(test_stolen_block__with_a_pod_is_reported_and_bought_back),
 		world_test(test_old_read__released_block_is_not_leased),
+		world_test(test_old_read__of_a_daemon_that_starts),
 		world_test(test_full_node__says_that_its_nics_are_full),
 		world_test(test_del__without_a_daemon_is_spooled_and_done_later__aws_40_24),
 	};
