@@ -4,7 +4,7 @@
  *
  * A pod's sandbox has a number, which is in its container ID. The plugin asks (ADD), wires link and route, confirms; the
  * pod is then LIVE. Whatever fails is undone by the plugin, then the runtime says DEL and tries again in a new sandbox
- * after a delay, as kubelet does. Plugin and runtime may be killed between any two steps. A DEL that finds no daemon takes
+ * after a delay, as kubelet does, or at once in the same, as others do. Plugin and runtime may be killed between any two steps. A DEL that finds no daemon takes
  * the link itself and is spooled.
  */
 #include "tests/sim/world_impl.h"
@@ -22,6 +22,7 @@
 #define RETRY_DELAY      ((struct sim_range){ 1000000, 12000000 })    /* kubelet: next sandbox */
 #define RETRY_SETTLING   ((struct sim_range){ 200000000, 400000000 }) /* spares the events of pods that no room is for */
 #define GC_DELAY         ((struct sim_range){ 60000000, 600000000 })  /* until a vanished container is noticed */
+#define ADD_AGAIN        ((struct sim_range){ 1000, 100000 })         /* of the same sandbox */
 #define DEL_AGAIN        ((struct sim_range){ 1000, 20000000 })
 #define CONFIRM_PATIENCE (5 * USEC_PER_SEC)                     /* of the plugin */
 #define GONE_DELAY       ((struct sim_range){ 1000, 10000000 }) /* a plugin that is killed while it waits */
@@ -296,6 +297,15 @@ static void on_del_again(struct world *w, uint64_t serial)
 	(void)say_del(w, (uint32_t)serial);
 }
 
+static void on_retry(struct world *w, uint64_t arg);
+
+static void add_again(struct world *w, struct pod *pod)
+{
+	pod->state = POD_RETRY;
+	pod->again = true;
+	world_in(w, ADD_AGAIN, on_retry, arg_of(w, pod));
+}
+
 static void on_deleting(struct world *w, uint64_t arg)
 {
 	struct pod *pod = pod_in(w, arg, POD_DELETING);
@@ -306,8 +316,12 @@ static void on_deleting(struct world *w, uint64_t arg)
 		world_in(w, RUNTIME_DELAY, on_deleting, arg);
 		return;
 	}
-	if (world_chance(w, w->scenario.load.del_twice))
+	if (world_chance(w, w->scenario.load.del_twice)) {
 		world_in(w, DEL_AGAIN, on_del_again, pod->serial);
+	} else if (!w->settling && world_chance(w, w->scenario.load.same_again)) {
+		add_again(w, pod);
+		return;
+	}
 	pods_forget(w, pod);
 }
 
@@ -323,7 +337,7 @@ static void on_add_deadline(struct world *w, uint64_t arg)
 {
 	const struct pod *pod = pod_in(w, arg, POD_ADDING);
 
-	if (pod && w->d)
+	if (pod && w->d && w->now_us - pod->asked_us >= w->scenario.config.add_timeout_us + ANSWER_GRACE)
 		world_fail(w, "an ADD is answered by its deadline", "%010" PRIu32 " after %" PRId64 " ms", pod->serial,
 			   (w->now_us - pod->since_us) / USEC_PER_MSEC);
 }
@@ -357,7 +371,10 @@ static void send_add(struct world *w, struct pod *pod)
 	const struct sim_load *load = &w->scenario.load;
 	struct lease_key key;
 
-	pod->serial = ++w->pod_serial;
+	if (!pod->again)
+		pod->serial = ++w->pod_serial;
+	pod->again = false;
+	pod->asked_us = w->now_us;
 	pod->state = POD_ADDING;
 	pod->confirmed = pod->del_said = false;
 	pods_key(pod->serial, &key);
@@ -395,6 +412,10 @@ static void on_failed(struct world *w, uint64_t arg)
 		return;
 	}
 	pod->tries++;
+	if (!w->settling && world_chance(w, w->scenario.load.same_again)) {
+		add_again(w, pod);
+		return;
+	}
 	world_in(w, w->settling && pod->tries > 5 ? RETRY_SETTLING : RETRY_DELAY, on_retry, arg);
 }
 
@@ -448,7 +469,7 @@ static void on_confirm_deadline(struct world *w, uint64_t arg)
 {
 	const struct pod *pod = pod_in(w, arg, POD_WIRING);
 
-	if (pod && w->d)
+	if (pod && w->d && w->now_us - pod->asked_us >= CONFIRM_PATIENCE)
 		world_fail(w, "a CONFIRM is answered by its deadline", "%010" PRIu32, pod->serial);
 }
 
@@ -464,6 +485,7 @@ static void on_wire(struct world *w, uint64_t arg)
 		return;
 	}
 	kernel_wire(w, pod);
+	pod->asked_us = w->now_us;
 	if (world_chance(w, w->scenario.load.killed_wired)) {
 		left(w, pod);
 		return;

@@ -145,8 +145,9 @@ struct pod {
 	bool confirmed, del_said;
 	bool port;       /* it has one of the node, see pods_port() */
 	bool confirm_ok; /* what its CONFIRM was answered */
+	bool again;      /* its next ADD is of the same sandbox */
 	unsigned tries;
-	int64_t since_us, wait_us;
+	int64_t since_us, asked_us, wait_us;
 	char host_ifname[LEASE_IFNAME_SIZE];
 	enum fail_reason last_reason;
 };
