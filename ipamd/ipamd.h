@@ -273,6 +273,9 @@ bool sandbox_is_gone(const char *netns);
 /** spool_replay_due() - DELs that found no daemon, or one that hung: do them, remove the files. Return: when to look
  *  again. */
 int64_t spool_replay_due(struct ipamd *d, int64_t now_us);
+/** spool_replay() - the one of that key, if there is one: an ADD that comes behind it must not be undone by it.
+ *  Errors: those of the store; then it is still to be done. */
+int spool_replay(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err);
 
 /* ---- flush.c ---- */
 

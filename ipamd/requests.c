@@ -318,6 +318,10 @@ static void on_add(struct ipamd *d, struct server_conn *conn, const struct proto
 	struct err err;
 	int r = 0;
 
+	if (spool_replay(d, &request->key, now_us, &err) < 0) {
+		add_fail(d, conn, &err, FAIL_STATE, now_us, now_us);
+		return;
+	}
 	if (!requests_lease(d, &request->key))
 		demand_arrived(&d->demand, now_us);
 	/* Others wait: only somebody who holds an address already may pass them. */

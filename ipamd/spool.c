@@ -4,6 +4,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -13,26 +15,31 @@
 
 #define SPOOL_FILES_MAX 4096 /* the plugin keeps the same limit */
 #define SPOOL_US        (15 * USEC_PER_SEC)
+#define DIR_SIZE        (CONFIG_TEXT_SIZE + 16) /* of a path below the run directory */
 /* A plugin writes its file in milliseconds. Should a slower one live yet, its DEL fails and is repeated. */
 #define UNFINISHED_US (10 * USEC_PER_SEC)
 
-static void replay_file(struct ipamd *d, const char *path, int64_t now_us)
+/* Errors: those of the store; the file stays. */
+static int replay_file(struct ipamd *d, const char *path, int64_t now_us, struct err *err)
 {
 	_cleanup_free_ char *line = NULL;
 	_cleanup_request_ struct proto_request request = { 0 };
-	struct err err;
 	size_t size = 0;
+	struct err why;
 	int r = fs_read(path, PROTO_REQUEST_MAX, &line, &size);
 
+	if (r == -ENOENT)
+		return 0;
 	if (r < 0 && r != -EFBIG) {
 		log_warn("cannot read a spooled DEL", "file=\"%s\" err=\"%s\"", path, errno_str(-r));
-		return;
+		return 0;
 	}
-	if (r < 0 || proto_request_decode(line, size, &request, &err) < 0 || request.op != PROTO_DEL)
+	if (r < 0 || proto_request_decode(line, size, &request, &why) < 0 || request.op != PROTO_DEL)
 		log_warn("a spooled file is no DEL; dropped", "file=\"%s\"", path);
-	else if (requests_del(d, &request.key, now_us, &err) < 0)
-		return; /* the store said no; it stays for the next start */
+	else if (requests_del(d, &request.key, now_us, err) < 0)
+		return err_wrap(err, "a DEL that was spooled");
 	(void)fs_unlink(path);
+	return 0;
 }
 
 /* A file that a plugin began and, killed, never finished: it would count against the plugins' limit for ever. */
@@ -52,7 +59,7 @@ static void drop_unfinished(const char *path)
 
 static void replay_all(struct ipamd *d, int64_t now_us)
 {
-	char dir_path[CONFIG_TEXT_SIZE + 16], path[CONFIG_TEXT_SIZE + 16 + 256];
+	char dir_path[DIR_SIZE], path[DIR_SIZE + NAME_MAX + 1];
 	struct dirent *entry;
 	unsigned count = 0;
 	DIR *dir;
@@ -67,12 +74,22 @@ static void replay_all(struct ipamd *d, int64_t now_us)
 			drop_unfinished(path);
 			continue;
 		}
-		replay_file(d, path, now_us);
+		(void)replay_file(d, path, now_us,
+				  NULL); /* what the store refuses is tried again with the next round */
 		count++;
 	}
 	(void)closedir(dir);
 	if (count)
 		log_info("replayed spooled DELs", "files=%u", count);
+}
+
+int spool_replay(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
+{
+	char path[DIR_SIZE + NAME_MAX + 1];
+
+	(void)snprintf(path, sizeof(path), "%s/%s/%016" PRIx64, d->config.run_dir, PROTO_SPOOL_DIR,
+		       proto_key_hash(key));
+	return replay_file(d, path, now_us, err);
 }
 
 int64_t spool_replay_due(struct ipamd *d, int64_t now_us)

@@ -3,6 +3,7 @@
 #include "tests/net/ipamd_world.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 
 /* ---- the store ---- */
 
@@ -425,6 +426,35 @@ static void test_spool__replayed_at_start__azure_5(void **state)
 	must_call(w, PROTO_CHECK, "kept");
 }
 
+/* A DEL that came while the daemon hung, and the same sandbox once more: what was spooled is of the lease before. */
+static void test_spool__replayed_before_an_add_of_its_key(void **state)
+{
+	struct proto_request request = request_of(PROTO_DEL, "again");
+	_cleanup_free_ char *line = NULL;
+	struct world *w = *state;
+	char first[PREFIX_STRLEN], second[PREFIX_STRLEN], name[17];
+	size_t size;
+
+	make_cloud(w, 4, FOUR);
+	start(w);
+	(void)add(w, "again", first);
+	line = proto_request_encode(&request, &size);
+	assert_non_null(line);
+	(void)snprintf(name, sizeof(name), "%016" PRIx64, proto_key_hash(&request.key));
+	spool(w, name, line, size);
+	(void)add(w, "again", second);
+	assert_false(is_spooled(w, name));
+	assert_string_not_equal(first, second); /* that one cools down */
+	/* So it is with a daemon that was not there. */
+	stop(w);
+	spool(w, name, line, size);
+	start(w);
+	(void)add(w, "again", first);
+	assert_false(is_spooled(w, name));
+	assert_string_not_equal(first, second);
+	assert_int_equal(count_of(w, "leased"), 1);
+}
+
 /* Read once, reported, gone: or every start and every minute would meet it again. */
 static void test_spool__garbage(void **state)
 {
@@ -469,6 +499,7 @@ int main(void)
 		world_test(test_restart__early_confirm_binds),
 		world_test(test_restart__adopted_pod),
 		world_test(test_spool__replayed_at_start__azure_5),
+		world_test(test_spool__replayed_before_an_add_of_its_key),
 		world_test(test_spool__garbage),
 	};
 

@@ -88,6 +88,8 @@ int conflist_write(const char *dir, const char *name, const struct conflist *con
 
 /* ---- the spool: a directory in memory, whose entries are numbers of sandboxes ---- */
 
+#define SPOOL_NAME_SIZE 17
+
 static struct {
 	struct dirent entry;
 	unsigned at;
@@ -112,6 +114,15 @@ static bool is_ours(const char *path)
 	return sim_world && str_starts(path, sim_world->scenario.config.run_dir);
 }
 
+/* As the plugin names it. */
+static void spool_name(uint32_t serial, char ret[static SPOOL_NAME_SIZE])
+{
+	struct lease_key key;
+
+	pods_key(serial, &key);
+	(void)snprintf(ret, SPOOL_NAME_SIZE, "%016" PRIx64, proto_key_hash(&key));
+}
+
 DIR *__wrap_opendir(const char *path)
 {
 	if (!is_ours(path))
@@ -129,8 +140,7 @@ struct dirent *__wrap_readdir(DIR *dir)
 		return __real_readdir(dir);
 	if (spool_dir.at >= sim_world->spool_count)
 		return NULL;
-	(void)snprintf(spool_dir.entry.d_name, sizeof(spool_dir.entry.d_name), "%08" PRIx32 ".json",
-		       sim_world->spool[sim_world->spool_count - 1 - spool_dir.at++]);
+	spool_name(sim_world->spool[sim_world->spool_count - 1 - spool_dir.at++], spool_dir.entry.d_name);
 	return &spool_dir.entry;
 }
 
@@ -142,10 +152,10 @@ int __wrap_closedir(DIR *dir)
 static bool spool_find(const char *path, unsigned *ret)
 {
 	const char *name = strrchr(path, '/');
-	char entry[16];
+	char entry[SPOOL_NAME_SIZE];
 
 	for (unsigned i = 0; name && i < sim_world->spool_count; i++) {
-		(void)snprintf(entry, sizeof(entry), "%08" PRIx32 ".json", sim_world->spool[i]);
+		spool_name(sim_world->spool[i], entry);
 		*ret = i;
 		if (str_equal(name + 1, entry))
 			return true;

@@ -285,7 +285,7 @@ static bool say_del(struct world *w, uint32_t serial)
 	w->counters.dels++;
 	if (pod)
 		pod->del_said = true;
-	if (ask_now(w, PROTO_DEL, serial, &reply))
+	if (!world_chance(w, w->scenario.load.del_unheard) && ask_now(w, PROTO_DEL, serial, &reply))
 		return reply.ok;
 	unwire(w, serial);
 	spool(w, serial);

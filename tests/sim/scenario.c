@@ -130,6 +130,7 @@ static void draw_load(struct rng *rng, const struct scenario *s, struct sim_load
 	load->del_early = maybe(rng, 300000, 100000);
 	load->del_twice = maybe(rng, 300000, 300000);
 	load->vanish = maybe(rng, 150000, 50000);
+	load->del_unheard = maybe(rng, 200000, 200000);
 	load->same_again = maybe(rng, 300000, 500000);
 }
 

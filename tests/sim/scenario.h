@@ -73,7 +73,9 @@ struct sim_load {
 	unsigned no_del;         /* of those, and of those that vanish: nobody ever says DEL */
 	unsigned del_early;      /* DEL before the ADD was answered */
 	unsigned del_twice;
-	unsigned same_again; /* ADD of the sandbox that a DEL was just said of: what failed, or was taken to be given back */
+	unsigned del_unheard; /* spooled though there is a daemon, as when it was too slow to answer */
+	unsigned
+		same_again; /* ADD of the sandbox that a DEL was just said of: what failed, or was taken to be given back */
 	unsigned vanish; /* gone without DEL, which comes minutes later or (no_del) never */
 	unsigned ports;  /* with a port of the node, the same in each of their sandboxes */
 };
