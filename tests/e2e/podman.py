@@ -79,6 +79,12 @@ def test_containers(box, podman, before):
     done = podman("restart", "-t", "0", "one", check=False)
     tap.check("podman restart gives the container an address again",
               done.returncode == 0 and until(10, lambda: len(box.addresses(wanted="leased")) >= len(names)), done.stderr)
+    # The same container and interface at once: the link of before is deleted in the background meanwhile.
+    moves = [podman("network", verb, "berth", "three", check=False) for _ in range(4) for verb in ("disconnect", "connect")]
+    tap.check("podman network disconnect and connect, four times", all(move.returncode == 0 for move in moves),
+              [move.stderr for move in moves])
+    ping = podman("exec", "three", "/bin/busybox", "ping", "-c", "2", "-W", "2", shown[1], check=False)
+    tap.check("a container that was connected again reaches another", ping.returncode == 0, ping.stdout + ping.stderr)
     box.vpcbox("kill", "n1", "--signal", "9")
     gone = podman("rm", "-f", "-t", "0", "two", check=False)
     tap.check("podman rm without a daemon succeeds", gone.returncode == 0, gone.stderr)
