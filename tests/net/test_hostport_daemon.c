@@ -11,6 +11,7 @@
 #define HOST_PORT 8080
 #define UDP_PORT  5353
 #define POD_PORT  80
+#define HANDED_MS 100 /* the client's end of a connection is there first; one that another pod has costs all of this */
 #define SAID_MS   500 /* a connection on the node takes well below 1 ms; a lost one is given up */
 
 struct pod {
@@ -67,7 +68,7 @@ static bool leads(const char *to, const struct pod *pod)
 
 	assert_true(fd >= 0);
 	(void)connect(fd, &address.any, sizeof(address.v4));
-	if (poll(&p, 1, SAID_MS) == 1 && !(p.revents & (POLLERR | POLLHUP)) && is_readable(pod->tcp, 0))
+	if (poll(&p, 1, SAID_MS) == 1 && !(p.revents & (POLLERR | POLLHUP)) && is_readable(pod->tcp, HANDED_MS))
 		peer = accept4(pod->tcp, NULL, NULL, SOCK_CLOEXEC);
 	(void)close(fd);
 	if (peer >= 0)
