@@ -119,7 +119,7 @@ static void finish_limits(struct ipamd *d, struct job *job, int64_t now_us)
 	check_families(d);
 }
 
-static void first_list(struct ipamd *d, int64_t now_us)
+static void first_list(struct ipamd *d, struct restore_found *found, int64_t now_us)
 {
 	bool was_empty = d->early_count == 0;
 
@@ -127,7 +127,7 @@ static void first_list(struct ipamd *d, int64_t now_us)
 	d->sweep_due_us = INT64_MAX;
 	cloudwork_sweep_soon(d, now_us);
 	intents_settle(d);
-	view_adopt(d, now_us);
+	view_adopt(d, found, now_us);
 	if (was_empty && d->stats.adopted)
 		intents_unknown(d);
 	d->listed = true;
@@ -214,6 +214,23 @@ static bool is_first_doubted(struct ipamd *d, int64_t now_us)
 	return true;
 }
 
+/* Pods that only the kernel knows, and that were not seen, would lose their routes and addresses. Return: false when they
+ * could not be looked for: with the next list. */
+static bool take_first(struct ipamd *d, int64_t now_us)
+{
+	struct restore_found *found;
+	struct err err;
+
+	if (restore_look(d, &found, &err) < 0) {
+		log_warn("nothing is changed before the kernel can be read", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+		d->list_due_us = now_us + RELIST_US;
+		return false;
+	}
+	first_list(d, found, now_us);
+	free(found);
+	return true;
+}
+
 static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 {
 	if (job->rc < 0) {
@@ -234,8 +251,8 @@ static void finish_list(struct ipamd *d, struct job *job, int64_t now_us)
 		cloudwork_list_soon(d, d->list_after_us);
 	if (!d->listed && is_first_doubted(d, now_us))
 		return;
-	if (!d->listed)
-		first_list(d, now_us);
+	if (!d->listed && !take_first(d, now_us))
+		return;
 	trim_cooldowns(d, now_us);
 }
 

@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include "berth/cloud.h"
+#include "berth/err.h"
 #include "berth/ipaddr.h"
 #include "berth/net.h"
 #include "berth/proto.h"
@@ -108,6 +109,12 @@ struct hostnet_report {
 	unsigned added, removed;    /* kernel objects */
 	unsigned pods_without_link; /* bound pods whose host end is gone */
 };
+
+/** hostnet_lacks_family() - does a list of routes or rules fail because the kernel is without that family? Then it has none. */
+static inline bool hostnet_lacks_family(const struct err *err)
+{
+	return err->class == ERR_INVALID || err->class == ERR_NOTFOUND;
+}
 
 /** hostnet_open() - sockets of the present namespace, nothing changed yet. */
 int hostnet_open(const struct hostnet_config *config, struct hostnet **ret, struct err *err);

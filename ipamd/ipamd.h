@@ -39,6 +39,7 @@
 struct confirm;
 struct forward;
 struct json_t;
+struct restore_found;
 struct strbuf;
 
 /* On link in every pod, as Calico and amazon-vpc-cni-k8s have them. */
@@ -100,7 +101,7 @@ struct ipamd {
 	struct cloud_identity *identity; /* NULL until known */
 	struct cloud_limits limits;
 	bool limits_known, listed, swept, conflist_written;
-	bool first_doubted; /* the first list lacked a pod's address, and did not count */
+	bool first_doubted;    /* the first list lacked a pod's address, and did not count */
 	int64_t list_after_us; /* a list that was asked for before is not enough */
 	int64_t list_due_us, glance_due_us, sweep_due_us, spool_due_us;
 	/* by slot: when its last mutation ended; a list that was asked for before says nothing of it */
@@ -329,10 +330,13 @@ bool view_differs(const struct ipamd *d, const struct cloud_view *view, int64_t 
 
 /** restore_lease() - into the pool, whether a block holds its addresses or not: its pod is there. */
 void restore_lease(struct ipamd *d, const struct lease *lease, int64_t now_us);
+/** restore_look() - the routes that lead to pods, before the first list counts: who is not seen here loses his. Return: in
+ *  @ret, owned: free(). Errors: those of net.h. */
+int restore_look(struct ipamd *d, struct restore_found **ret, struct err *err);
 /** view_restore() - after the first list: leases of the store enter the pool. */
 void view_restore(struct ipamd *d, int64_t now_us);
-/** view_adopt() - behind it: cooldowns of the store, and pods that only the kernel knows. */
-void view_adopt(struct ipamd *d, int64_t now_us);
+/** view_adopt() - behind it: cooldowns of the store, and pods that only the kernel knows. @found: used up. */
+void view_adopt(struct ipamd *d, struct restore_found *found, int64_t now_us);
 /** lease_is_adopted() - of a pod that only the kernel knew: it has no netns path and is named by its host end. */
 bool lease_is_adopted(const struct lease *lease);
 /** lease_host_ifname() - the name of a lease's host end; an adopted lease carries it as its container. */

@@ -133,37 +133,92 @@ static bool is_host_end(const struct net_link *link)
 	       (digits == PROTO_IFNAME_DIGITS && str_equal(link->kind, "veth"));
 }
 
-/* net_link_by_index() must not run inside a dump of the same socket: collect first. */
 #define ADOPT_MAX (4096 * IP_FAMILIES) /* routes; no node runs more pods */
-struct routes {
-	struct net_route *list;
-	unsigned count;
+
+/** struct found_route - to a pod. */
+struct found_route {
+	struct ipaddr addr;
+	int oif; /* 0: looked at already */
+	char link[LEASE_IFNAME_SIZE];
 };
 
-/* Ours, of one address, to one link. */
+struct restore_found {
+	unsigned count;
+	struct found_route list[ADOPT_MAX];
+};
+
+/* Ours, of one address, to one link. net_link_by_index() must not run inside a dump of the same socket: collect first. */
 static int collect_route(const struct net_route *route, void *arg)
 {
-	struct routes *r = arg;
+	struct restore_found *found = arg;
 
 	if (route->protocol == BERTH_RTPROT && route->type == NET_ROUTE_UNICAST && route->oif &&
-	    route->dst.len == ipaddr_bits(&route->dst.addr) && r->count < ADOPT_MAX)
-		r->list[r->count++] = *route;
+	    route->dst.len == ipaddr_bits(&route->dst.addr) && found->count < ADOPT_MAX)
+		found->list[found->count++] = (struct found_route){ .addr = route->dst.addr, .oif = route->oif };
+	return 0;
+}
+
+/* What leads to no host end does not count. */
+static int find_links(struct ipamd *d, struct restore_found *found, struct err *err)
+{
+	for (unsigned i = 0; i < found->count; i++) {
+		struct found_route *route = &found->list[i];
+		struct net_link link;
+		struct err why;
+
+		if (net_link_by_index(d->net, route->oif, &link, &why) == 0) {
+			if (!is_host_end(&link))
+				route->oif = 0;
+			(void)str_copy(route->link, sizeof(route->link), link.name);
+		} else if (why.class == ERR_NOTFOUND) {
+			route->oif = 0;
+		} else {
+			*err = why;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* A kernel without IPv6 lists no routes of it, and has no such pods. */
+static int find_routes(struct ipamd *d, struct restore_found *found, struct err *err)
+{
+	if (net_routes(d->net, IP_V4, NET_TABLE_LOCAL, collect_route, found, err) < 0)
+		return -1;
+	if (net_routes(d->net, IP_V6, NET_TABLE_LOCAL, collect_route, found, err) < 0 && !hostnet_lacks_family(err))
+		return -1;
+	return find_links(d, found, err);
+}
+
+int restore_look(struct ipamd *d, struct restore_found **ret, struct err *err)
+{
+	struct restore_found *found = calloc(1, sizeof(*found));
+
+	if (!found)
+		return err_set(err, ERR_RETRY, "ipamd", "no memory for the routes of pods");
+	if (find_routes(d, found, err) < 0) {
+		free(found);
+		return err_wrap(err, "look for pods that only the kernel knows");
+	}
+	*ret = found;
 	return 0;
 }
 
 /* The pod's addresses: those of all routes to its link, from @first on, that no lease has. They are not looked at again. */
-static void take_addrs(const struct ipamd *d, struct routes *r, unsigned first, struct ipaddr ret[static IP_FAMILIES])
+static void take_addrs(const struct ipamd *d, struct restore_found *found, unsigned first,
+		       struct ipaddr ret[static IP_FAMILIES])
 {
-	int oif = r->list[first].oif;
+	int oif = found->list[first].oif;
 
-	for (unsigned i = first; i < r->count; i++) {
-		struct ipaddr *addr = &ret[ip_index(r->list[i].dst.addr.family)];
+	for (unsigned i = first; i < found->count; i++) {
+		struct found_route *route = &found->list[i];
+		struct ipaddr *addr = &ret[ip_index(route->addr.family)];
 
-		if (r->list[i].oif != oif || addr->family != IP_NONE)
+		if (route->oif != oif || addr->family != IP_NONE)
 			continue;
-		r->list[i].oif = 0;
-		if (!pool_lease_by_addr(d->pool, &r->list[i].dst.addr) && !egress_of(d->pool, &r->list[i].dst.addr))
-			*addr = r->list[i].dst.addr;
+		route->oif = 0;
+		if (!pool_lease_by_addr(d->pool, &route->addr) && !egress_of(d->pool, &route->addr))
+			*addr = route->addr;
 	}
 }
 
@@ -191,36 +246,18 @@ static void adopt_pod(struct ipamd *d, const struct ipaddr addrs[static IP_FAMIL
 		 link);
 }
 
-static void adopt_routes(struct ipamd *d, struct routes *r, int64_t now_us)
+static void adopt_pods(struct ipamd *d, struct restore_found *found, int64_t now_us)
 {
-	for (unsigned i = 0; i < r->count; i++) {
+	for (unsigned i = 0; i < found->count; i++) {
 		struct ipaddr addrs[IP_FAMILIES] = { 0 };
-		struct net_link link;
-		struct err err;
-		int oif = r->list[i].oif;
 
-		if (!oif || net_link_by_index(d->net, oif, &link, &err) < 0 || !is_host_end(&link))
+		if (!found->list[i].oif)
 			continue;
-		(void)hostwork_learn_name(d, link.name);
-		take_addrs(d, r, i, addrs);
+		(void)hostwork_learn_name(d, found->list[i].link);
+		take_addrs(d, found, i, addrs);
 		if (addrs[0].family != IP_NONE || addrs[1].family != IP_NONE)
-			adopt_pod(d, addrs, link.name, now_us);
+			adopt_pod(d, addrs, found->list[i].link, now_us);
 	}
-}
-
-/* A kernel without IPv6 lists no routes of it, and has no such pods. */
-static void adopt_pods(struct ipamd *d, int64_t now_us)
-{
-	struct routes r = { calloc(ADOPT_MAX, sizeof(struct net_route)), 0 };
-	struct err err;
-
-	if (!r.list || net_routes(d->net, IP_V4, NET_TABLE_LOCAL, collect_route, &r, &err) < 0)
-		log_error("cannot look for pods that only the kernel knows", "");
-	if (r.list) {
-		(void)net_routes(d->net, IP_V6, NET_TABLE_LOCAL, collect_route, &r, &err);
-		adopt_routes(d, &r, now_us);
-	}
-	free(r.list);
 }
 
 void view_restore(struct ipamd *d, int64_t now_us)
@@ -231,11 +268,11 @@ void view_restore(struct ipamd *d, int64_t now_us)
 	d->early_count = 0;
 }
 
-void view_adopt(struct ipamd *d, int64_t now_us)
+void view_adopt(struct ipamd *d, struct restore_found *found, int64_t now_us)
 {
 	struct err err;
 
 	if (store_cooldowns(d->store, restore_cooldown, d, &err) < 0)
 		log_warn("cannot load cooldowns", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-	adopt_pods(d, now_us);
+	adopt_pods(d, found, now_us);
 }

@@ -85,6 +85,15 @@ void kernel_link_event(struct world *w, uint64_t arg)
 	world_look(w);
 }
 
+/* Others change what is listed. Nothing of it was shown. */
+static int interrupt(struct world *w, struct err *err)
+{
+	if (!world_chance(w, w->scenario.faults.read))
+		return 0;
+	world_note(w, "a reading of the kernel fails");
+	return err_set(err, ERR_RETRY, "model", "the list changed while it was read");
+}
+
 static const struct mnic *by_mac(const struct world *w, const struct macaddr *mac)
 {
 	for (unsigned i = 0; i < MODEL_NICS; i++) {
@@ -313,7 +322,8 @@ int hostnet_pod_links(struct hostnet *hostnet, int (*fn)(const char *ifname, voi
 	int r = 0;
 
 	(void)hostnet;
-	(void)err;
+	if (interrupt(sim_world, err) < 0)
+		return -1;
 	for (unsigned i = 0; !r && i < k->pod_top; i++)
 		if (k->pods[i].link)
 			r = fn(k->pods[i].ifname, arg);
@@ -341,6 +351,8 @@ int net_routes(struct net *net, enum ip_family family, uint32_t table,
 	(void)table;
 	if (sim_world->dying)
 		return err_set(err, ERR_RETRY, "model", "the daemon is dead");
+	if (interrupt(sim_world, err) < 0)
+		return -1;
 	for (unsigned i = 0; family == IP_V4 && !r && i < k->cover_count; i++) {
 		struct net_route route = { .dst = k->covers[i],
 					   .type = NET_ROUTE_UNREACHABLE,
@@ -367,6 +379,8 @@ int net_link_by_index(struct net *net, int index, struct net_link *ret, struct e
 	struct model_kernel *k = &sim_world->kernel;
 
 	(void)net;
+	if (interrupt(sim_world, err) < 0)
+		return -1;
 	for (unsigned i = 0; i < k->pod_top; i++) {
 		if (!k->pods[i].link || k->pods[i].index != index)
 			continue;

@@ -96,6 +96,7 @@ static void draw_faults(struct rng *rng, struct sim_faults *faults)
 		.restart = { 100 * MS, rng_us(rng, 200 * MS, 20 * S) },
 		.mutations_per_minute = rng_chance(rng, 250000) ? rng_u(rng, 3, 60) : 0,
 		.mutation_burst = rng_u(rng, 1, 10),
+		.read = maybe(rng, 200000, 300000),
 	};
 }
 

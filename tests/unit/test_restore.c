@@ -14,6 +14,16 @@ static void remember(struct world *w, const struct lease *lease)
 	must(store_lease_put(w->d.store, lease, &err));
 }
 
+static void restore(struct world *w)
+{
+	struct restore_found *found;
+
+	must(restore_look(&w->d, &found, &err));
+	view_restore(&w->d, w->now_us);
+	view_adopt(&w->d, found, w->now_us);
+	free(found);
+}
+
 static void test_restore__leases_and_cooldowns(void **state)
 {
 	struct lease lease = lease_of(1);
@@ -25,8 +35,7 @@ static void test_restore__leases_and_cooldowns(void **state)
 	must(store_lease_release(w->d.store, &(struct lease_key){ .container = "gone" }, cooling,
 				 LIST_US + 5 * COOLDOWN_US, &err));
 	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32"), NULL);
-	view_restore(&w->d, w->now_us);
-	view_adopt(&w->d, w->now_us);
+	restore(w);
 	assert_int_equal(w->d.early_count, 0);
 	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
 	assert_int_equal(count(w->d.pool).leased, 1);
@@ -133,8 +142,7 @@ static void test_restore__pods_that_only_the_kernel_knows(void **state)
 	make_route(w, "other", "10.0.1.23/32", BERTH_RTPROT); /* no pod's link */
 	make_route(w, "bth00000004", "10.0.1.24/32", 4);      /* not our route */
 	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32", "10.0.1.23/32", "10.0.1.24/32"), NULL);
-	view_restore(&w->d, w->now_us);
-	view_adopt(&w->d, w->now_us);
+	restore(w);
 	assert_int_equal(count(w->d.pool).leased, 2);
 	assert_int_equal(w->d.stats.adopted, 1);
 	adopted_key(&w->d, "bth00000002", &key);
@@ -162,8 +170,7 @@ static void test_restore__pods_of_both_families(void **state)
 	add_route(w, "bth00000001", "2600::5:0:0:7/128", BERTH_RTPROT);
 	make_route(w, "bth00000003", "2600::5:0:0:8/128", BERTH_RTPROT);
 	list_of(w, BLOCKS("10.0.1.21/32", "10.0.1.22/32", "2600:0:0:0:5::/80"), NULL);
-	view_restore(&w->d, w->now_us);
-	view_adopt(&w->d, w->now_us);
+	restore(w);
 	assert_int_equal(w->d.stats.adopted, 3);
 	assert_int_equal(count(w->d.pool).leased, 2);
 	assert_int_equal(count_of(w->d.pool, IP_V6).leased, 2);
