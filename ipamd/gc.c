@@ -46,7 +46,7 @@ static bool is_listed(const struct proto_request *request, const struct lease_ke
 	       bsearch(&hash, request->valid, request->valid_count, sizeof(hash), compare_hashes);
 }
 
-/* Is a namespace mounted there? Where we cannot see the folder, we cannot know, and say yes. */
+/* Is a namespace mounted there? Where we cannot see the folder, or look at what is there, we cannot know, and say yes. */
 static bool has_sandbox(const struct lease *lease)
 {
 	_cleanup_close_ int fd = -1;
@@ -54,20 +54,18 @@ static bool has_sandbox(const struct lease *lease)
 
 	if (sandbox_is_gone(lease->netns))
 		return false;
-	return netns_open(lease->netns, &fd, &err) == 0 || !fs_exists(lease->netns);
+	return netns_open(lease->netns, &fd, &err) == 0 || !fs_exists(lease->netns) || err.class != ERR_NOTFOUND;
 }
 
 /* The host's end dies with the pod's namespace; a pod that was adopted is known by that end alone. */
 static bool is_held(const struct ipamd *d, const struct lease *lease)
 {
 	char ifname[LEASE_IFNAME_SIZE];
-	struct net_link link;
-	struct err err;
 
 	if (lease->delegated)
 		return lease->netns[0] && has_sandbox(lease);
 	lease_host_ifname(lease, ifname);
-	return net_link_by_name(d->net, ifname, &link, &err) == 0 && (lease_is_adopted(lease) || has_sandbox(lease));
+	return !link_is_gone(d, ifname) && (lease_is_adopted(lease) || has_sandbox(lease));
 }
 
 static int find_stale(const struct lease *lease, void *arg)

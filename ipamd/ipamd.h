@@ -271,6 +271,8 @@ void ready_serve(struct ipamd *d, struct server_conn *conn, int64_t now_us);
 int64_t reclaim_due(struct ipamd *d, int64_t now_us);
 /** sandbox_is_gone() - the path of a namespace that is there no more, in a folder that we can see. */
 bool sandbox_is_gone(const char *netns);
+/** link_is_gone() - the kernel has none of that name, and said so: a look that failed says nothing. */
+bool link_is_gone(const struct ipamd *d, const char *ifname);
 /** spool_replay_due() - DELs that found no daemon, or one that hung: do them, remove the files. Return: when to look
  *  again. */
 int64_t spool_replay_due(struct ipamd *d, int64_t now_us);

@@ -119,18 +119,24 @@ static int compare_links(const void *a, const void *b)
 	return strcmp(a, b);
 }
 
+bool link_is_gone(const struct ipamd *d, const char *ifname)
+{
+	struct net_link link;
+	struct err err;
+
+	return net_link_by_name(d->net, ifname, &link, &err) < 0 && err.class == ERR_NOTFOUND;
+}
+
 /* A name that was asked for is the pod's next sandbox's too: it says nothing of this one, and the path decides. */
 static bool has_link(const struct look *look, const struct lease *lease)
 {
 	char ifname[LEASE_IFNAME_SIZE];
-	struct net_link link;
-	struct err err;
 
 	if (lease->host_ifname[0])
 		return false;
 	lease_host_ifname(lease, ifname);
 	if (!str_starts(ifname, HOSTNET_POD_LINKS)) /* adopted, and not in the list */
-		return net_link_by_name(look->d->net, ifname, &link, &err) == 0;
+		return !link_is_gone(look->d, ifname);
 	return bsearch(ifname, look->links, look->link_count, LEASE_IFNAME_SIZE, compare_links);
 }
 

@@ -165,6 +165,24 @@ static void test_gc__spares_a_pod_that_lives__cni_d5_39(void **state)
 	until(!has_link("bth-none"));
 }
 
+/* A path that is there and cannot be opened, as any cannot when no descriptor is left: sysfs lets not even root read this. */
+static void test_gc__spares_what_cannot_be_looked_at(void **state)
+{
+	struct proto_request add_request = request_of(PROTO_ADD, "aa");
+	const struct proto_request request = gc_request(NULL, 0);
+	struct proto_reply reply;
+	struct world *w = *state;
+
+	up(w, FOUR);
+	(void)str_copy(add_request.netns, sizeof(add_request.netns), "/sys/bus/platform/drivers_probe");
+	add_request.delegated = true;
+	send_request(w, &add_request, &reply);
+	assert_true(reply.ok);
+	gc(w, &request, &reply);
+	assert_int_equal(reply.freed, 0);
+	assert_int_equal(reply.kept, 1);
+}
+
 /* More than one call frees: the next one finds the rest. */
 static void test_gc__many__cni_d5_36(void **state)
 {
@@ -440,6 +458,7 @@ int main(void)
 		world_test(test_gc__after_each_was_deleted__cni_d5_40),
 		world_test(test_gc__spares_what_is_younger_or_not_bound),
 		world_test(test_gc__spares_a_pod_that_lives__cni_d5_39),
+		world_test(test_gc__spares_what_cannot_be_looked_at),
 		world_test(test_gc__many__cni_d5_36),
 		world_test(test_gc__before_anything_is_known),
 		world_test(test_status__before_and_behind_the_first_list__cni_d6_41),

@@ -299,6 +299,27 @@ static void test_reclaim_due__many(void **state)
 	assert_int_equal(stored(w), 0);
 }
 
+/* Whose end has a name that was asked for is looked for by it, and a look that fails says nothing. */
+static void test_reclaim_due__adopted_and_the_kernel_does_not_answer(void **state)
+{
+	struct lease lease = { .state = LEASE_BOUND, .since_us = START_US };
+	struct world *w = *state;
+	int null = open("/dev/null", O_CLOEXEC | O_RDWR);
+	struct err err;
+
+	adopted_key(&w->d, "eni0123456789a", &lease.key);
+	assert_int_equal(ipaddr_parse("10.0.1.17", &lease.addrs[0]), 0);
+	restore_lease(&w->d, &lease, w->now_us);
+	must(net_open(&w->d.net, &err), &err);
+	/* Descriptors are given in order: the socket's is the next. */
+	assert_int_equal(dup3(null, null + 1, O_CLOEXEC), null + 1);
+	for (unsigned i = 0; i < 3; i++)
+		later(w, LOOK_US);
+	assert_non_null(pool_lease_find(w->d.pool, &lease.key));
+	net_close(w->d.net);
+	(void)close(null);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +330,7 @@ int main(void)
 		reclaim_test(test_reclaim_due__came_back_between_two_looks__rule_13),
 		reclaim_test(test_reclaim_due__folder_not_visible),
 		reclaim_test(test_reclaim_due__adopted_by_its_link_alone),
+		reclaim_test(test_reclaim_due__adopted_and_the_kernel_does_not_answer),
 		reclaim_test(test_reclaim_due__never_confirmed),
 		reclaim_test(test_reclaim_due__many),
 	};
