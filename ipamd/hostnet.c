@@ -129,6 +129,7 @@ static int sync_all(struct sync *sync, struct err *err)
 	}
 	if (sync_routes(sync, err) < 0 || sync_rules(sync, err) < 0)
 		return -1;
+	sync->report.whole = true;
 	sync_neighs(sync);
 	sync_shapes(sync);
 	if (sync->failed && err)

@@ -108,6 +108,9 @@ struct hostnet_want {
 struct hostnet_report {
 	unsigned added, removed;    /* kernel objects */
 	unsigned pods_without_link; /* bound pods whose host end is gone */
+	/* All of the kernel was looked at, and what is wanted was made: but for what could not be, as the error and
+	 * nics[].ready tell. False: it was cut short, and what was wanted anew may be missing. */
+	bool whole;
 };
 
 /** hostnet_lacks_family() - does a list of routes or rules fail because the kernel is without that family? Then it has none. */

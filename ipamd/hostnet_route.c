@@ -217,12 +217,16 @@ static void add_routes(struct sync *sync)
 /* A kernel without IPv6 lists no IPv6 routes or rules; that matters only where some are wanted, and then adding fails. */
 int sync_routes(struct sync *sync, struct err *err)
 {
-	struct err ignored;
+	struct err why;
 
 	settle_wants(sync);
 	if (net_routes(sync->hostnet->net, IP_V4, 0, look_at_route, sync, err) < 0)
 		return -1;
-	(void)net_routes(sync->hostnet->net, IP_V6, 0, look_at_route, sync, &ignored);
+	if (net_routes(sync->hostnet->net, IP_V6, 0, look_at_route, sync, &why) < 0 && !hostnet_lacks_family(&why)) {
+		if (err)
+			*err = why;
+		return -1;
+	}
 	remove_routes(sync);
 	add_routes(sync);
 	return 0;
@@ -289,7 +293,12 @@ int sync_rules(struct sync *sync, struct err *err)
 
 	if (net_rules(sync->hostnet->net, IP_V4, look_at_rule, sync, err) < 0)
 		return -1;
-	(void)net_rules(sync->hostnet->net, IP_V6, look_at_rule, sync, &rule_err);
+	if (net_rules(sync->hostnet->net, IP_V6, look_at_rule, sync, &rule_err) < 0 &&
+	    !hostnet_lacks_family(&rule_err)) {
+		if (err)
+			*err = rule_err;
+		return -1;
+	}
 	for (unsigned i = 0; i < sync->rules.count; i++) {
 		if (wants[i].seen)
 			continue;

@@ -123,8 +123,11 @@ static void promote(struct ipamd *d, int64_t now_us)
 	} while (p.count == CLOUD_BLOCKS_MAX);
 }
 
-static void kernel_has_it(struct ipamd *d, const struct wanted *w, int64_t now_us)
+/* The nft table is there; of a look that was cut short the next one makes the rest. */
+static void kernel_has_it(struct ipamd *d, const struct wanted *w, const struct hostnet_report *report, int64_t now_us)
 {
+	if (!report->whole)
+		return;
 	ports_loaded(d, &w->ports, now_us);
 	promote(d, now_us);
 	confirm_done(d);
@@ -201,7 +204,7 @@ static void sync_all(struct ipamd *d, struct wanted *w, struct strbuf *text, int
 	if (wanted_render(w, text) < 0)
 		log_error("no memory to render the nft table", "");
 	else if (d->nft_applied && str_equal(d->nft_applied, text->text))
-		kernel_has_it(d, w, now_us);
+		kernel_has_it(d, w, &report, now_us);
 	else if (!d->running[JOB_NFT] && d->nft.not_before_us <= now_us)
 		submit_nft(d, text->text, now_us);
 	else

@@ -66,6 +66,18 @@ static int check_block(const struct pool_block_view *block, void *arg)
 	return 1;
 }
 
+/* What can be leased the kernel knows. */
+static int check_ready(const struct pool_block_view *block, void *arg)
+{
+	struct world *w = arg;
+	char text[PREFIX_STRLEN];
+
+	if (block->state == BLOCK_READY && pool_nic_by_slot(w->d->pool, block->nic_slot)->state == NIC_READY &&
+	    !kernel_covers(w, &block->prefix))
+		world_fail(w, "what is leased the kernel knows", "no cover for %s", prefix_str(&block->prefix, text));
+	return 0;
+}
+
 /* Pod @i has @addr, and nobody else does. */
 static void check_alone(struct world *w, const struct ipaddr *addr, unsigned i)
 {
@@ -163,6 +175,7 @@ void invariants_check(struct world *w)
 	if (pool_check(w->d->pool, &err) < 0)
 		world_fail(w, "the pool is sound", "%s", err.msg);
 	(void)pool_blocks(w->d->pool, check_block, w);
+	(void)pool_blocks(w->d->pool, check_ready, w);
 	check_waiters(w);
 }
 

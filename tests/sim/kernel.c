@@ -223,25 +223,42 @@ static void sync_pods(struct world *w, const struct hostnet_want *want, struct h
 	}
 }
 
+/* The other things are made all the same. */
+static int plant_in_the_way(struct world *w, struct hostnet_want *want, struct err *err)
+{
+	if (!world_chance(w, w->scenario.faults.sync))
+		return 0;
+	if (want->nic_count)
+		want->nics[rng_below(&w->rng, want->nic_count)].ready = false;
+	return err_set(err, ERR_CONFLICT, "model", "a planted object in the way");
+}
+
+static int change_under_look(struct world *w, struct err *err)
+{
+	return world_chance(w, w->scenario.faults.look)
+		       ? err_set(err, ERR_RETRY, "model", "the host changes under the look")
+		       : 0;
+}
+
 int hostnet_sync(struct hostnet *hostnet, struct hostnet_want *want, struct hostnet_report *ret, struct err *err)
 {
 	struct world *w = sim_world;
+	int r;
 
 	(void)hostnet;
 	if (w->dying)
 		return err_set(err, ERR_RETRY, "model", "the daemon is dead");
-	if (world_chance(w, w->scenario.faults.look))
-		return err_set(err, ERR_RETRY, "model", "the host changes under the look");
+	if (change_under_look(w, err) < 0)
+		return -1;
 	sync_nics(w, want);
-	if (world_chance(w, w->scenario.faults.sync)) {
-		if (want->nic_count)
-			want->nics[rng_below(&w->rng, want->nic_count)].ready = false;
-		return err_set(err, ERR_CONFLICT, "model", "a planted object in the way");
-	}
+	r = plant_in_the_way(w, want, err);
+	if (change_under_look(w, err) < 0)
+		return -1;
 	sync_covers(w, want);
 	sync_pods(w, want, ret);
 	sync_egress(w, want, ret);
-	return 0;
+	ret->whole = true;
+	return r;
 }
 
 int hostnet_pod_down(struct hostnet *hostnet, const char *host_ifname, const struct ipaddr addrs[static IP_FAMILIES],
