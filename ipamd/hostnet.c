@@ -54,6 +54,7 @@ void sync_note_memory(struct sync *sync)
 
 	(void)err_set(&err, ERR_EXHAUSTED, HOSTNET_DOMAIN, "no memory, or more links or routes than there may be");
 	sync_note(sync, &err);
+	sync->is_short = true;
 }
 
 static void sync_done(struct sync *sync)
@@ -122,7 +123,7 @@ static int sync_all(struct sync *sync, struct err *err)
 	sync_forwarding(sync);
 	sync_want_pods(sync);
 	/* Half a list of what is wanted would remove the other half from the kernel. */
-	if (sync->failed && sync->err.class == ERR_EXHAUSTED) {
+	if (sync->is_short) {
 		if (err)
 			*err = sync->err;
 		return -1;

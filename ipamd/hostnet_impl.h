@@ -44,6 +44,7 @@ struct sync {
 	struct sync_list qdiscs;       /* struct net_qdisc by link: token buckets; read only where pods are limited */
 	int secondary[CLOUD_NICS_MAX]; /* link indices of our secondary NICs */
 	unsigned secondary_count;
+	bool is_short; /* not all that is wanted is in the lists */
 	bool failed;
 	struct err err; /* the first one */
 };

@@ -649,6 +649,29 @@ static void test_sync__ipv6_alone(void **state)
 	each(nodeport_flows[1], passes);
 }
 
+/* Half of what is wanted would take the other half away, whatever else went wrong before. */
+static void test_sync__more_than_there_may_be(void **state)
+{
+	const unsigned count = 65537, before = (unsigned)count_routes(0, NET_TABLE_LOCAL, NULL, true);
+	struct prefix *blocks = calloc(count, sizeof(*blocks));
+	struct wish wish;
+	struct err err;
+
+	(void)state;
+	assert_non_null(blocks);
+	usual(&wish);
+	for (unsigned i = 0; i < count; i++)
+		blocks[i] = (struct prefix){ .addr = ipaddr_v4(0x0a800000U + i), .len = 32 };
+	wish.want.blocks = blocks;
+	wish.want.block_count = count;
+	wish.nics[1].slot = CLOUD_NICS_MAX; /* has no mark, which is told first */
+	assert_int_equal(try_sync(&wish, &err), -1);
+	assert_int_equal(err.class, ERR_INVALID);
+	assert_false(wish.report.whole);
+	assert_int_equal(count_routes(0, NET_TABLE_LOCAL, NULL, true), before);
+	free(blocks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -666,6 +689,7 @@ int main(void)
 		path_test(test_sync__address_of_a_block_on_an_interface),
 		path_test(test_sync__address_of_a_pod_on_an_interface),
 		path_test(test_sync__keeps_the_default_route_that_was_learnt),
+		path_test(test_sync__more_than_there_may_be),
 		path_test(test_sync__leaves_ipv6_alone_where_nobody_wants_it),
 		path_test(test_sync__ipv6_alone),
 		path_test(test_hostnet_conflicts__named__rule_10),
