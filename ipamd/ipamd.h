@@ -277,7 +277,7 @@ bool link_is_gone(const struct ipamd *d, const char *ifname);
  *  again. */
 int64_t spool_replay_due(struct ipamd *d, int64_t now_us);
 /** spool_replay() - the one of that key, if there is one: an ADD that comes behind it must not be undone by it.
- *  Errors: those of the store; then it is still to be done. */
+ *  Errors: those of the store and of the file; then it is still to be done. */
 int spool_replay(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err);
 
 /* ---- flush.c ---- */

@@ -19,7 +19,7 @@
 /* A plugin writes its file in milliseconds. Should a slower one live yet, its DEL fails and is repeated. */
 #define UNFINISHED_US (10 * USEC_PER_SEC)
 
-/* Errors: those of the store; the file stays. */
+/* Errors: those of the store and of the file, which stays. */
 static int replay_file(struct ipamd *d, const char *path, int64_t now_us, struct err *err)
 {
 	_cleanup_free_ char *line = NULL;
@@ -32,14 +32,14 @@ static int replay_file(struct ipamd *d, const char *path, int64_t now_us, struct
 		return 0;
 	if (r < 0 && r != -EFBIG) {
 		log_warn("cannot read a spooled DEL", "file=\"%s\" err=\"%s\"", path, errno_str(-r));
-		return 0;
+		return err_set_errno(err, ERR_RETRY, "spool", -r, "read the DEL that was spooled");
 	}
 	if (r < 0 || proto_request_decode(line, size, &request, &why) < 0 || request.op != PROTO_DEL)
 		log_warn("a spooled file is no DEL; dropped", "file=\"%s\"", path);
 	else if (requests_del(d, &request.key, now_us, err) < 0)
 		return err_wrap(err, "a DEL that was spooled");
-	(void)fs_unlink(path);
-	return 0;
+	r = fs_unlink(path);
+	return r < 0 ? err_set_errno(err, ERR_RETRY, "spool", -r, "remove a DEL that was spooled") : 0;
 }
 
 /* A file that a plugin began and, killed, never finished: it would count against the plugins' limit for ever. */
@@ -74,8 +74,7 @@ static void replay_all(struct ipamd *d, int64_t now_us)
 			drop_unfinished(path);
 			continue;
 		}
-		(void)replay_file(d, path, now_us,
-				  NULL); /* what the store refuses is tried again with the next round */
+		(void)replay_file(d, path, now_us, NULL); /* what fails is tried again with the next round */
 		count++;
 	}
 	(void)closedir(dir);

@@ -455,6 +455,26 @@ static void test_spool__replayed_before_an_add_of_its_key(void **state)
 	assert_int_equal(count_of(w, "leased"), 1);
 }
 
+/* It may be a DEL of that key, and would be done later. A folder stands for what cannot be read. */
+static void test_spool__that_cannot_be_read_is_no_reason_to_go_on(void **state)
+{
+	struct proto_request request = request_of(PROTO_ADD, "again");
+	char path[PATH_MAX], text[PREFIX_STRLEN];
+	struct proto_reply reply;
+	struct world *w = *state;
+
+	make_cloud(w, 4, FOUR);
+	start(w);
+	(void)add(w, "again", text);
+	(void)snprintf(path, sizeof(path), "%s/" PROTO_SPOOL_DIR "/%016" PRIx64, w->config.run_dir,
+		       proto_key_hash(&request.key));
+	assert_int_equal(fs_mkdir_p(path, 0755), 0);
+	send_request(w, &request, &reply);
+	assert_false(reply.ok);
+	assert_int_equal(rmdir(path), 0);
+	(void)add(w, "again", text);
+}
+
 /* Read once, reported, gone: or every start and every minute would meet it again. */
 static void test_spool__garbage(void **state)
 {
@@ -500,6 +520,7 @@ int main(void)
 		world_test(test_restart__adopted_pod),
 		world_test(test_spool__replayed_at_start__azure_5),
 		world_test(test_spool__replayed_before_an_add_of_its_key),
+		world_test(test_spool__that_cannot_be_read_is_no_reason_to_go_on),
 		world_test(test_spool__garbage),
 	};
 

@@ -172,6 +172,8 @@ int __wrap_fs_read(const char *path, size_t max_size, char **ret_text, size_t *r
 		return __real_fs_read(path, max_size, ret_text, ret_size);
 	if (sim_world->dying || !spool_find(path, &at))
 		return -ENOENT;
+	if (world_chance(sim_world, sim_world->scenario.faults.read))
+		return -EMFILE;
 	pods_key(sim_world->spool[at], &request.key);
 	*ret_text = proto_request_encode(&request, ret_size);
 	return *ret_text ? 0 : -ENOMEM;
