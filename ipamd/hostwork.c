@@ -279,6 +279,15 @@ static int has_same_name(const struct lease *lease, void *arg)
 	return str_equal(lease->host_ifname, arg);
 }
 
+/* Before the first list the leases are not in the pool yet. */
+static bool is_name_of_another(const struct ipamd *d, char *ifname)
+{
+	for (unsigned i = 0; i < d->early_count; i++)
+		if (has_same_name(&d->early[i], ifname))
+			return true;
+	return pool_leases(d->pool, has_same_name, ifname) != 0;
+}
+
 void hostwork_lease_down(struct ipamd *d, const struct lease *lease)
 {
 	struct ipaddr addrs[IP_FAMILIES];
@@ -291,7 +300,7 @@ void hostwork_lease_down(struct ipamd *d, const struct lease *lease)
 	egress_addrs(lease, addrs);
 	blocks_of(d, addrs, blocks);
 	d->host_dirty = d->host_dirty || lease->runtime.port_count > 0;
-	if (!lease->delegated && !(lease->host_ifname[0] && pool_leases(d->pool, has_same_name, ifname))) {
+	if (!lease->delegated && !(lease->host_ifname[0] && is_name_of_another(d, ifname))) {
 		hostwork_pod_down(d, addrs, ifname);
 		return;
 	}

@@ -437,7 +437,7 @@ static void cancel_waiter(struct ipamd *d, const struct lease_key *key)
 
 static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_us, struct err *err)
 {
-	struct lease *lease = find_early(d, key);
+	struct lease *lease = find_early(d, key), gone;
 	struct ipaddr addrs[IP_FAMILIES];
 
 	if (!lease)
@@ -445,8 +445,9 @@ static int del_early(struct ipamd *d, const struct lease_key *key, int64_t now_u
 	egress_addrs(lease, addrs);
 	if (store_lease_release(d->store, &lease->key, addrs, now_us + d->config.cooldown_us, err) < 0)
 		return -1;
-	hostwork_lease_down(d, lease);
+	gone = *lease;
 	*lease = d->early[--d->early_count];
+	hostwork_lease_down(d, &gone);
 	return 0;
 }
 

@@ -331,7 +331,7 @@ static void test_status__empty_but_growing__cni_d6_43(void **state)
 static void make_named(const char *name, const char *address)
 {
 	_cleanup_net_ struct net *net = NULL;
-	struct net_veth veth = { .name = name, .peer_netns_fd = -1, .peer_name = "pod", .up = true };
+	struct net_veth veth = { .name = name, .peer_netns_fd = -1, .peer_name = "named", .up = true };
 	struct net_route route = { .type = NET_ROUTE_UNICAST, .table = NET_TABLE_LOCAL, .protocol = BERTH_RTPROT };
 	struct net_link link;
 
@@ -407,6 +407,32 @@ static void test_del__late_and_of_another_sandbox__cni_d3_26__rule_2(void **stat
 	assert_false(has_route(second));
 }
 
+/* So it is before the first list, when the pool does not have the leases yet. */
+static void test_restart__late_del_of_another_sandbox__cni_d3_26(void **state)
+{
+	const struct lease_key other = request_of(PROTO_DEL, "other").key;
+	char text[PREFIX_STRLEN], name[LEASE_IFNAME_SIZE];
+	struct world *w = *state;
+
+	up(w, FOUR);
+	add_named(w, "aa", text);
+	add_named(w, "bb", text);
+	make_pod(&other, add(w, "other", text));
+	proto_host_ifname(&other, name);
+	stop(w);
+	fault(w, "imds", metadata_hangs);
+	start(w);
+	del(w, "aa");
+	del(w, "other");
+	until(!has_link(name)); /* the first one's, if it were to go, was told before */
+	heal(w);
+	until(count_of(w, "leased") == 1);
+	must_call(w, PROTO_CHECK, "bb");
+	assert_true(has_link(NAME));
+	del(w, "bb");
+	until(!has_link(NAME));
+}
+
 /* A restart knows the name from the store: the route is put back where it belongs. */
 static void test_restart__host_end_by_name__cni_c1_1(void **state)
 {
@@ -467,6 +493,7 @@ int main(void)
 		world_test(test_status__empty_but_growing__cni_d6_43),
 		world_test(test_del__late_and_of_another_sandbox__cni_d3_26__rule_2),
 		world_test(test_add__host_end_that_is_no_pods),
+		world_test(test_restart__late_del_of_another_sandbox__cni_d3_26),
 		world_test(test_restart__host_end_by_name__cni_c1_1),
 	};
 
