@@ -126,6 +126,17 @@ static int has_route(struct net *host, int index, struct err *err)
 	return rc != 0 ? rc : net_routes(host, IP_V6, NET_TABLE_LOCAL, is_our_route_to, &index, err);
 }
 
+/* A DEL has links deleted in the background: both ends go at once, and that may be after the pod's was seen. Return: 0 when
+ * it is gone, -1. */
+static int refuse_stranger(struct podnet *podnet, const char *ifname, struct err *err)
+{
+	struct net_link link;
+	int found = find_link(podnet->pod, ifname, &link, err);
+
+	return found > 0 ? err_set(err, ERR_CONFLICT, PODNET_DOMAIN, "%s exists in the pod and is not ours", ifname)
+			 : found;
+}
+
 int podnet_claim(struct podnet *podnet, const char *ifname, const char *host_ifname, struct err *err)
 {
 	struct net_link pod_link, host_link;
@@ -139,7 +150,7 @@ int podnet_claim(struct podnet *podnet, const char *ifname, const char *host_ifn
 		return -1;
 	if (found == 0 || !str_equal(host_link.kind, "veth") || host_link.peer_index != pod_link.index ||
 	    pod_link.peer_index != host_link.index)
-		return err_set(err, ERR_CONFLICT, PODNET_DOMAIN, "%s exists in the pod and is not ours", ifname);
+		return refuse_stranger(podnet, ifname, err);
 	routed = has_route(podnet->host, host_link.index, err);
 	if (routed < 0)
 		return -1;

@@ -2,7 +2,11 @@
 /* Pods of one IPv4 address, and what is the same for all. */
 #include "tests/net/podnet_world.h"
 
+#include <pthread.h>
+
 #include "cni/podroutes.h"
+
+#define VANISH_ROUNDS 50 /* so many that some fall between the looks at the two ends */
 
 static void test_podnet_wire__pings_with_every_rp_filter(void **state)
 {
@@ -145,6 +149,35 @@ static void test_podnet_claim__name_of_a_living_pod(void **state)
 	check_ok(podnet_wire(&world->podnet, &wish, &made, err));
 	claim_conflicts(world, "wired already");
 	pings_both_ways(world);
+}
+
+static void *delete_host_end(void *arg)
+{
+	_cleanup_net_ struct net *net = NULL;
+
+	check_ok(net_open(&net, err));
+	check_ok(net_link_del(net, *(const int *)arg, err));
+	return NULL;
+}
+
+/* What a DEL has deleted in the background goes at any moment, also between two looks: it is there or it is gone. */
+static void test_podnet_claim__goes_meanwhile(void **state)
+{
+	struct podnet_wish wish = wish_of(POD_ADDR);
+	struct world *world = *state;
+
+	for (unsigned i = 0; i < VANISH_ROUNDS; i++) {
+		struct podnet_made made;
+		struct err why = { 0 };
+		pthread_t thread;
+
+		check_ok(podnet_wire(&world->podnet, &wish, &made, err));
+		assert_int_equal(pthread_create(&thread, NULL, delete_host_end, &made.host_index), 0);
+		while (podnet_claim(&world->podnet, "eth0", HOST_IFNAME, &why) < 0 && strstr(why.msg, "wired already"))
+			why = (struct err){ 0 };
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		assert_string_equal(why.msg, "");
+	}
 }
 
 static void test_podnet_wire__name_taken_meanwhile(void **state)
@@ -357,6 +390,7 @@ int main(void)
 		net_test(test_podnet_claim__leftover_half_wired__rule_7),
 		net_test(test_podnet_claim__name_of_a_stranger),
 		net_test(test_podnet_claim__name_of_a_living_pod),
+		net_test(test_podnet_claim__goes_meanwhile),
 		net_test(test_podnet_wire__name_taken_meanwhile),
 		net_test(test_podnet_wire__bad_mtu),
 		net_test(test_podnet_open__gone_or_own),
