@@ -50,7 +50,7 @@
 #include "cni/podroutes.h"
 
 #define PODNET_DOMAIN "podnet"
-#define VETH_TRIES    2 /* the second one after a leftover was removed */
+#define VETH_TRIES    2 /* the second one after a leftover was removed, or went */
 #define SYSCTL_SIZE   64
 #define FIRST_IFNAME  "eth0" /* of a pod's first network, in every runtime; further ones are called otherwise */
 #define IPV6_MTU_MIN  1280   /* bytes, RFC 8200 section 5; the kernel has no IPv6 on a link with less */
@@ -163,16 +163,19 @@ static int make_veth(struct podnet *podnet, const struct net_veth *veth, struct 
 {
 	struct net_link link;
 	struct err why;
+	int found;
 
 	for (int i = 1;; i++) {
 		if (net_veth_add(podnet->host, veth, &why) == 0)
 			return 0;
 		if (i == VETH_TRIES || why.class != ERR_CONFLICT)
 			break;
-		/* Our name, of a container that has this ID: what an ADD left whose pod's namespace was another. */
-		if (find_link(podnet->host, veth->name, &link, NULL) <= 0 || !str_equal(link.kind, "veth"))
+		/* Our name, of a container that has this ID: what an ADD left whose pod's namespace was another. A DEL's link
+		 * may be gone by now. */
+		found = find_link(podnet->host, veth->name, &link, NULL);
+		if (found < 0 || (found > 0 && !str_equal(link.kind, "veth")))
 			break;
-		if (delete_link(podnet->host, link.index, err) < 0)
+		if (found > 0 && delete_link(podnet->host, link.index, err) < 0)
 			return -1;
 	}
 	if (err)

@@ -6,7 +6,7 @@
 
 #include "cni/podroutes.h"
 
-#define VANISH_ROUNDS 50 /* so many that some fall between the looks at the two ends */
+#define VANISH_ROUNDS 50 /* each 1 µs later than the one before: some fall between two steps */
 
 static void test_podnet_wire__pings_with_every_rp_filter(void **state)
 {
@@ -151,13 +151,43 @@ static void test_podnet_claim__name_of_a_living_pod(void **state)
 	pings_both_ways(world);
 }
 
+struct vanish {
+	pthread_barrier_t start;
+	int64_t after_us;
+	int index;
+};
+
 static void *delete_host_end(void *arg)
 {
 	_cleanup_net_ struct net *net = NULL;
+	struct vanish *vanish = arg;
+	int64_t start_us;
 
 	check_ok(net_open(&net, err));
-	check_ok(net_link_del(net, *(const int *)arg, err));
+	(void)pthread_barrier_wait(&vanish->start);
+	start_us = clock_now(&clock_boot);
+	while (clock_now(&clock_boot) - start_us < vanish->after_us)
+		continue;
+	(void)net_link_del(net, vanish->index, NULL); /* who wires may have been faster */
 	return NULL;
+}
+
+static pthread_t begin_to_vanish(struct vanish *vanish, int index, int64_t after_us)
+{
+	pthread_t thread;
+
+	vanish->index = index;
+	vanish->after_us = after_us;
+	assert_int_equal(pthread_barrier_init(&vanish->start, NULL, 2), 0);
+	assert_int_equal(pthread_create(&thread, NULL, delete_host_end, vanish), 0);
+	(void)pthread_barrier_wait(&vanish->start);
+	return thread;
+}
+
+static void end_vanishing(struct vanish *vanish, pthread_t thread)
+{
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(pthread_barrier_destroy(&vanish->start), 0);
 }
 
 /* What a DEL has deleted in the background goes at any moment, also between two looks: it is there or it is gone. */
@@ -169,14 +199,36 @@ static void test_podnet_claim__goes_meanwhile(void **state)
 	for (unsigned i = 0; i < VANISH_ROUNDS; i++) {
 		struct podnet_made made;
 		struct err why = { 0 };
+		struct vanish vanish;
 		pthread_t thread;
 
 		check_ok(podnet_wire(&world->podnet, &wish, &made, err));
-		assert_int_equal(pthread_create(&thread, NULL, delete_host_end, &made.host_index), 0);
+		thread = begin_to_vanish(&vanish, made.host_index, i);
 		while (podnet_claim(&world->podnet, "eth0", HOST_IFNAME, &why) < 0 && strstr(why.msg, "wired already"))
 			why = (struct err){ 0 };
-		assert_int_equal(pthread_join(thread, NULL), 0);
+		end_vanishing(&vanish, thread);
 		assert_string_equal(why.msg, "");
+	}
+}
+
+/* The name of a host end may be on its way out when the next one is to have it. */
+static void test_podnet_wire__leftover_goes_meanwhile(void **state)
+{
+	struct podnet_wish wish = wish_of(POD_ADDR);
+	struct world *world = *state;
+
+	for (unsigned i = 0; i < VANISH_ROUNDS; i++) {
+		struct podnet_made made;
+		struct net_link link;
+		struct vanish vanish;
+		pthread_t thread;
+
+		add_veth(world->podnet.host, HOST_IFNAME, "old", -1);
+		check_ok(net_link_by_name(world->podnet.host, HOST_IFNAME, &link, err));
+		thread = begin_to_vanish(&vanish, link.index, i);
+		check_ok(podnet_wire(&world->podnet, &wish, &made, err));
+		end_vanishing(&vanish, thread);
+		check_ok(podnet_unwire(world->podnet.host, HOST_IFNAME, err));
 	}
 }
 
@@ -391,6 +443,7 @@ int main(void)
 		net_test(test_podnet_claim__name_of_a_stranger),
 		net_test(test_podnet_claim__name_of_a_living_pod),
 		net_test(test_podnet_claim__goes_meanwhile),
+		net_test(test_podnet_wire__leftover_goes_meanwhile),
 		net_test(test_podnet_wire__name_taken_meanwhile),
 		net_test(test_podnet_wire__bad_mtu),
 		net_test(test_podnet_open__gone_or_own),
