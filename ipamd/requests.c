@@ -312,13 +312,26 @@ static void enqueue(struct ipamd *d, struct server_conn *conn, const struct prot
 	d->waiting++;
 }
 
+/* A container that ended without a DEL and was started again has another sandbox: by the path of the former, which is gone,
+ * its lease would be taken for a dead pod's, and with the ports of the former its own would not work. */
+static int end_former(struct ipamd *d, const struct proto_request *request, int64_t now_us, struct err *err)
+{
+	const struct lease *lease = requests_lease(d, &request->key);
+
+	if (!lease || !lease->netns[0] || str_equal(lease->netns, request->netns))
+		return 0;
+	log_info("a container has another sandbox and no DEL came for the former",
+		 "container=%s netns=\"%s\" was=\"%s\"", request->key.container, request->netns, lease->netns);
+	return requests_del(d, &request->key, now_us, err);
+}
+
 static void on_add(struct ipamd *d, struct server_conn *conn, const struct proto_request *request, int64_t now_us)
 {
 	const struct lease *lease = NULL;
 	struct err err;
 	int r = 0;
 
-	if (spool_replay(d, &request->key, now_us, &err) < 0) {
+	if (spool_replay(d, &request->key, now_us, &err) < 0 || end_former(d, request, now_us, &err) < 0) {
 		add_fail(d, conn, &err, FAIL_STATE, now_us, now_us);
 		return;
 	}

@@ -433,6 +433,45 @@ static void test_restart__late_del_of_another_sandbox__cni_d3_26(void **state)
 	until(!has_link(NAME));
 }
 
+static void add_delegated(struct world *w, const char *container, const char *netns)
+{
+	struct proto_request request = request_of(PROTO_ADD, container);
+	_cleanup_reply_ struct proto_reply reply;
+
+	request.delegated = true;
+	(void)str_copy(request.netns, sizeof(request.netns), netns);
+	send_request(w, &request, &reply);
+	assert_true(reply.ok);
+}
+
+static bool has_lease(struct world *w, const char *container)
+{
+	_cleanup_reply_ struct proto_reply reply;
+
+	call(w, PROTO_CHECK, container, &reply);
+	return reply.ok;
+}
+
+/* A container that ended without a DEL and was started again: its lease is not the former sandbox's, which is gone. */
+static void test_add__another_sandbox_of_the_container(void **state)
+{
+	char here[PATH_MAX], gone[PATH_MAX];
+	struct world *w = *state;
+
+	w->config.reclaim_period_us = 20 * USEC_PER_MSEC;
+	up(w, FOUR);
+	(void)check_path(gone, sizeof(gone), check_tmpdir(), "netns-1");
+	(void)check_path(here, sizeof(here), check_tmpdir(), "netns-2");
+	assert_int_equal(fs_write_atomic(here, "", 0, 0600), 0);
+	assert_int_equal(fs_write_atomic(gone, "", 0, 0600), 0);
+	add_delegated(w, "aa", gone);
+	add_delegated(w, "aa", here);
+	add_delegated(w, "bb", gone);
+	assert_int_equal(unlink(gone), 0);
+	until(!has_lease(w, "bb"));
+	assert_true(has_lease(w, "aa"));
+}
+
 /* A restart knows the name from the store: the route is put back where it belongs. */
 static void test_restart__host_end_by_name__cni_c1_1(void **state)
 {
@@ -493,6 +532,7 @@ int main(void)
 		world_test(test_status__empty_but_growing__cni_d6_43),
 		world_test(test_del__late_and_of_another_sandbox__cni_d3_26__rule_2),
 		world_test(test_add__host_end_that_is_no_pods),
+		world_test(test_add__another_sandbox_of_the_container),
 		world_test(test_restart__late_del_of_another_sandbox__cni_d3_26),
 		world_test(test_restart__host_end_by_name__cni_c1_1),
 	};
