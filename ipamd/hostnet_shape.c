@@ -9,6 +9,7 @@
  * its host end's name, so that one is found by the other, also by a daemon that knows nothing of the pod.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +30,7 @@ static int make_ifb(struct net *net, const struct net_link *host, struct net_lin
 	struct err why;
 
 	hostnet_shape_ifname(host->name, name);
-	/* One that is there was left by a pod of the same name, or by ourselves half way. */
+	/* One that is there is the pod's, or was left by ourselves half way. */
 	if (net_ifb_add(net, name, host->mtu, &why) < 0 && why.class != ERR_CONFLICT) {
 		if (err)
 			*err = why;
@@ -66,12 +67,37 @@ static int shape_link(struct net *net, const struct net_link *host, const struct
 	return 0;
 }
 
+/* The ifb that the last pod of that name left may be deleted at any moment, in the background: a limit that it carried would
+ * go with it. To wait for its end would hold up everybody, so it gives up the name, and is an orphan if nobody deletes it. */
+static int put_aside(struct net *net, const char *host_ifname, struct err *err)
+{
+	char name[LEASE_IFNAME_SIZE], aside[LEASE_IFNAME_SIZE];
+	struct net_link ifb;
+	struct err why = { 0 };
+
+	hostnet_shape_ifname(host_ifname, name);
+	if (net_link_by_name(net, name, &ifb, &why) == 0) {
+		if (!is_shape(&ifb))
+			return 0; /* making ours tells */
+		(void)snprintf(aside, sizeof(aside), HOSTNET_SHAPE_LINKS "-%d", ifb.index);
+		if (net_link_set_up(net, ifb.index, false, &why) == 0 &&
+		    net_link_rename(net, ifb.index, aside, &why) == 0)
+			return 0;
+	}
+	if (why.class == ERR_NOTFOUND)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
 int hostnet_shape(struct hostnet *hostnet, const char *host_ifname, const struct bandwidth *bandwidth, struct err *err)
 {
 	struct net_link host;
 
 	assert(hostnet && host_ifname && bandwidth);
-	if (net_link_by_name(hostnet->net, host_ifname, &host, err) < 0)
+	if (net_link_by_name(hostnet->net, host_ifname, &host, err) < 0 ||
+	    put_aside(hostnet->net, host_ifname, err) < 0)
 		return err_wrap(err, "limit the bandwidth of a pod");
 	return shape_link(hostnet->net, &host, bandwidth, err);
 }

@@ -9,6 +9,7 @@
 #define GONE_US   (5 * USEC_PER_SEC) /* until nothing of a pod is left */
 #define QUIET_MS  300                /* the daemon looks 200 ms after an event */
 #define NAMED     "cali0123456789a"
+#define OTHERS    20 /* pods that end together: a link takes 14 to 60 ms */
 
 static const struct bandwidth limits = {
 	/* what containerd makes of an annotation: 2^32 - 1 bits of burst */
@@ -312,6 +313,50 @@ static void test_del__named_host_end(void **state)
 	is_gone_soon(&names);
 }
 
+static int index_of(const char *name)
+{
+	_cleanup_net_ struct net *net = NULL;
+	struct net_link link;
+
+	must(net_open(&net, &err));
+	must(net_link_by_name(net, name, &link, &err));
+	return link.index;
+}
+
+/* The ifb that its predecessor left is on its way out, behind the links of others: it carries no limit of the new one. */
+static void test_del__and_add_of_the_same_at_once(void **state)
+{
+	static const char deleted[] = "berth_jobs_total{op=\"linkdel\",result=\"ok\"}";
+	const struct names names = names_of(CONTAINER);
+	struct world *w = *state;
+	char other[OTHERS][16], words[128];
+	int ifb;
+
+	(void)str_copy(w->config.metrics_address, sizeof(w->config.metrics_address), "127.0.0.1:9479");
+	make_cloud(w, OTHERS + 1, NONE);
+	start(w);
+	for (unsigned i = 0; i < OTHERS; i++) {
+		char text[PREFIX_STRLEN];
+
+		(void)snprintf(other[i], sizeof(other[i]), "other%u", i);
+		(void)add(w, other[i], text);
+		(void)snprintf(words, sizeof(words), "ip link add %s type veth peer name p%u", names_of(other[i]).host,
+			       i);
+		run(words);
+	}
+	limit_pod(w, CONTAINER);
+	for (unsigned i = 0; i < OTHERS; i++)
+		del(w, other[i]);
+	del(w, CONTAINER);
+	(void)snprintf(words, sizeof(words), "ip link del %s", names.host); /* as the plugin does */
+	run(words);
+	limit_pod(w, CONTAINER);
+	ifb = index_of(names.ifb);
+	until(sample_of(deleted) >= OTHERS + 2);
+	assert_int_equal(index_of(names.ifb), ifb);
+	assert_true(is_limited(&names));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +369,7 @@ int main(void)
 		world_test(test_sweep__ifb_whose_host_end_is_gone),
 		world_test(test_del__host_end_that_is_gone),
 		world_test(test_del__named_host_end),
+		world_test(test_del__and_add_of_the_same_at_once),
 	};
 
 	return cmocka_run_group_tests_name("bandwidth_daemon", tests, world_group_setup, NULL);
