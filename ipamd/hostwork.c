@@ -53,6 +53,9 @@ void hostwork_nft_finish(struct ipamd *d, struct job *job, int64_t now_us)
 			  LOG_ERR_FMT, LOG_ERR_ARGS(&job->err));
 		backoff_fail(d, &d->nft, &job->err, now_us);
 		free(take_ptr(d->nft_running));
+		/* One that was killed may have been behind its commit: which table stands is not known. */
+		if (job->err.class == ERR_RETRY)
+			free(take_ptr(d->nft_applied));
 		confirm_fail(d, &job->err);
 		return;
 	}

@@ -454,6 +454,8 @@ static int effect_nft(struct world *w, struct call *c)
 	if (world_chance(w, w->scenario.faults.nft))
 		return err_set(&c->err, ERR_INVALID, "nft", "a planted failure");
 	kernel_nft_load(w, c->job.batch);
+	if (world_chance(w, w->scenario.faults.nft))
+		return err_set(&c->err, ERR_RETRY, "nft", "killed behind its commit");
 	return 0;
 }
 

@@ -133,6 +133,14 @@ static void check_pods(struct world *w)
 	}
 }
 
+/* Nobody else writes it here. */
+static void check_table(struct world *w)
+{
+	if (w->d->nft_applied && !w->d->running[JOB_NFT] &&
+	    !(w->kernel.nft && str_equal(w->kernel.nft, w->d->nft_applied)))
+		world_fail(w, "the nft table is the one that is said to be loaded", "it is another one");
+}
+
 static void check_waiters(struct world *w)
 {
 	struct pool_counts counts;
@@ -176,6 +184,7 @@ void invariants_check(struct world *w)
 		world_fail(w, "the pool is sound", "%s", err.msg);
 	(void)pool_blocks(w->d->pool, check_block, w);
 	(void)pool_blocks(w->d->pool, check_ready, w);
+	check_table(w);
 	check_waiters(w);
 }
 
