@@ -20,6 +20,7 @@
  * kept back for it. What even that leaves behind carries our owner tag, is available, and is found by a sweep.
  *
  *   detach:  describe, Detach (never by force), describe until available, Delete, again while EC2 still sees it in use
+ *            What fails behind Detach is a CONFLICT: the interface is on its way, or gone
  *
  * EC2 is eventually consistent: a new interface may be unknown to the next call for some seconds, an answer may be
  * older than our last change. So nothing is concluded from one reading that lacks something.
@@ -138,14 +139,17 @@ int aws_remove_nic(struct aws *aws, const char *id, int64_t deadline_us, struct 
 static int detach_and_delete(struct aws *aws, const char *id, const char *attachment, int64_t deadline_us,
 			     struct err *err)
 {
-	if (attachment[0]) {
-		if (ec2_nic_detach(&aws->ec2, attachment, deadline_us, err) < 0 && err->class != ERR_NOTFOUND &&
-		    err->class != ERR_CONFLICT) /* already detaching: the reading that follows tells */
-			return err_wrap(err, "detach");
-		if (until_available(aws, id, deadline_us, err) < 0)
-			return -1;
-	}
-	return aws_remove_nic(aws, id, deadline_us, err);
+	if (attachment[0] && ec2_nic_detach(&aws->ec2, attachment, deadline_us, err) < 0 &&
+	    err->class != ERR_NOTFOUND &&
+	    err->class != ERR_CONFLICT) /* already detaching: the reading that follows tells */
+		return err_wrap(err, "detach");
+	if ((!attachment[0] || until_available(aws, id, deadline_us, err) == 0) &&
+	    aws_remove_nic(aws, id, deadline_us, err) == 0)
+		return 0;
+	/* Of an interface that is said to be kept, pods get addresses again. */
+	if (err->class != ERR_AMBIGUOUS && err->class != ERR_NOTFOUND)
+		err->class = ERR_CONFLICT;
+	return -1;
 }
 
 static int remove_known(struct aws *aws, const struct ec2_nic *nic, int64_t deadline_us, struct err *err)

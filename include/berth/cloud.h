@@ -150,7 +150,7 @@ struct cloud_ops {
 	 *  same, for a list and a sweep to find; with any other class nothing is. */
 	int (*attach)(struct cloud *cloud, const struct cloud_attach *want, int64_t deadline_us, struct cloud_nic *ret,
 		      struct err *err);
-	/** detach - detach and delete; NOTFOUND is success. */
+	/** detach - detach and delete; NOTFOUND is success. CONFLICT: not all of it was done, and what hangs there is not known. */
 	int (*detach)(struct cloud *cloud, const char *nic, int64_t deadline_us, struct err *err);
 	/** sweep - delete NICs that berth made and that hang on nothing: those of this instance, and now and then those of
 	 *  instances of the same cluster that are gone; *ret: how many. Asked for once an hour or so by each node. */

@@ -351,6 +351,30 @@ static void test_detach__answers_lost(void **state)
 	}
 }
 
+/* On its way, or gone: nobody may believe that it is as it was, pods would get its addresses. */
+static void test_detach__failed_half_way(void **state)
+{
+	static const struct {
+		int timeout_s;
+		const char *fails;
+	} cases[] = { { 1, "" }, { 20, "DeleteNetworkInterface" } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cloud_nic nic;
+		struct world w;
+
+		start(&w, SEED("10.0.1.0/24", "m5.large", ",\"timings\":{\"detach_ms\":1500}"), false);
+		attached(&w, "t1", 1, 0, &nic);
+		if (cases[i].fails[0])
+			fault(&w, cases[i].fails, FAULT_ERROR, 1, "UnauthorizedOperation", "no");
+		assert_int_equal(w.cloud->ops->detach(w.cloud, nic.id, in_seconds(cases[i].timeout_s), &w.err), -1);
+		assert_string_equal(err_class_name(w.err.class), err_class_name(ERR_CONFLICT));
+		cloud_nic_done(&nic);
+		end(&w);
+	}
+}
+
 static void test_sweep__only_our_leftovers__aws_40_2(void **state)
 {
 	struct cloud_nic nic;
@@ -429,6 +453,7 @@ int main(void)
 		check_unit_test(test_attach__repeated_token_makes_no_second_one),
 		check_unit_test(test_detach__not_ours),
 		check_unit_test(test_detach__answers_lost),
+		check_unit_test(test_detach__failed_half_way),
 		check_unit_test(test_sweep__only_our_leftovers__aws_40_2),
 		check_unit_test(test_sweep__beside_an_attach),
 	};
