@@ -149,10 +149,10 @@ $(MOTO_BIN): $(BUILD)/tests/contract/moto/drive.o $(TEST_HELP) $(MOCKS) $(CLOUD)
 # The simulator: the daemon's own objects behind other doors. Its objects come first, so that the archive's members with the
 # real doors are never asked for.
 SIM_OBJ   := $(call objs,$(filter-out tests/sim/sim.c tests/sim/plants.c tests/sim/test_%.c,$(wildcard tests/sim/*.c)))
-SIM_WRAPS := store_lease_put store_lease_bind store_lease_release store_intent_put store_intent_del \
+SIM_WRAPS := store_lease_put store_lease_bind store_lease_release store_intent_put store_intent_del store_intents \
 	opendir readdir closedir fs_read fs_unlink fs_exists
 # Mistakes that test_planted puts into the daemon (tests/sim/plants.c), and nobody else.
-SIM_PLANTS := pool_new pool_lease pool_lease_restore pool_nic_set_stale store_intents requests_serve_waiters
+SIM_PLANTS := pool_new pool_lease pool_lease_restore pool_nic_set_stale requests_serve_waiters
 SIM_TEST   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/sim/test_*.c))
 sim_wrap    = $(addprefix -Wl$(COMMA)--wrap=,$(1))
 ALL_SRC    += $(wildcard tests/sim/*.c)

@@ -5,7 +5,7 @@
  * the sweep (NICs).
  *
  * A store that was lost took the intents along. An empty one beside pods that live tells that it was; then everything
- * that might be taken away is doubted.
+ * that might be taken away is doubted, as it is where they cannot be read.
  *
  * The intent of a release or detach outlives its result by IPAMD_READ_LAG_US: a daemon that starts within that time may
  * get a first list that is older than the release.
@@ -94,14 +94,6 @@ static int settle_intent(const struct intent *intent, void *arg)
 	return 0;
 }
 
-void intents_settle(struct ipamd *d)
-{
-	struct err err;
-
-	if (store_intents(d->store, settle_intent, d, &err) < 0)
-		log_warn("cannot read intents", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-}
-
 void intents_unknown(struct ipamd *d)
 {
 	int64_t settled_us = d->stats.last_list_us + IPAMD_READ_LAG_US;
@@ -114,6 +106,16 @@ void intents_unknown(struct ipamd *d)
 			doubt(d, nic, true, !nic->primary);
 	d->sweep_due_us = settled_us;
 	cloudwork_list_soon(d, settled_us + 1);
+}
+
+void intents_settle(struct ipamd *d)
+{
+	struct err err;
+
+	if (store_intents(d->store, settle_intent, d, &err) == 0)
+		return;
+	log_warn("cannot read intents", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
+	intents_unknown(d);
 }
 
 void intents_keep(struct ipamd *d, unsigned slot, int64_t id)

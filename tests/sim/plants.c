@@ -16,16 +16,12 @@ const struct lease *__real_pool_lease(struct pool *pool, const struct lease_key 
 				      const char *netns, int64_t now_us, bool *ret_new);
 int __real_pool_lease_restore(struct pool *pool, const struct lease *lease);
 void __real_pool_nic_set_stale(struct pool *pool, unsigned slot, bool stale);
-int __real_store_intents(struct store *store, int (*fn)(const struct intent *intent, void *arg), void *arg,
-			 struct err *err);
 int64_t __real_requests_serve_waiters(struct ipamd *d, int64_t now_us);
 struct pool *__wrap_pool_new(int64_t cooldown_us, unsigned serves);
 const struct lease *__wrap_pool_lease(struct pool *pool, const struct lease_key *key, const struct pod_name *pod,
 				      const char *netns, int64_t now_us, bool *ret_new);
 int __wrap_pool_lease_restore(struct pool *pool, const struct lease *lease);
 void __wrap_pool_nic_set_stale(struct pool *pool, unsigned slot, bool stale);
-int __wrap_store_intents(struct store *store, int (*fn)(const struct intent *intent, void *arg), void *arg,
-			 struct err *err);
 int64_t __wrap_requests_serve_waiters(struct ipamd *d, int64_t now_us);
 
 static unsigned leases, restored;
@@ -75,12 +71,6 @@ int __wrap_pool_lease_restore(struct pool *pool, const struct lease *lease)
 void __wrap_pool_nic_set_stale(struct pool *pool, unsigned slot, bool stale)
 {
 	__real_pool_nic_set_stale(pool, slot, stale && world_planted() != PLANT_UNCLEAR_IS_DONE);
-}
-
-int __wrap_store_intents(struct store *store, int (*fn)(const struct intent *intent, void *arg), void *arg,
-			 struct err *err)
-{
-	return world_planted() == PLANT_FORGOTTEN_INTENT ? 0 : __real_store_intents(store, fn, arg, err);
 }
 
 int64_t __wrap_requests_serve_waiters(struct ipamd *d, int64_t now_us)

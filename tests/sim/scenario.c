@@ -97,6 +97,7 @@ static void draw_faults(struct rng *rng, struct sim_faults *faults)
 		.mutations_per_minute = rng_chance(rng, 250000) ? rng_u(rng, 3, 60) : 0,
 		.mutation_burst = rng_u(rng, 1, 10),
 		.read = maybe(rng, 200000, 300000),
+		.intents = maybe(rng, 100000, 500000),
 	};
 }
 

@@ -43,6 +43,7 @@ struct sim_faults {
 	unsigned link_never;  /* an attached NIC whose device does not come until it is attached anew */
 	unsigned nft, look, sync, store;
 	unsigned read;            /* of the kernel's lists (routes, links), and of spooled DELs */
+	unsigned intents;         /* that cannot be read at a start */
 	unsigned crash;           /* at each place where a crash matters */
 	int64_t crash_mean_us;    /* between crashes at any moment; 0 = none */
 	unsigned store_lost;      /* the store does not survive a crash */

@@ -20,12 +20,16 @@ int __real_store_lease_bind(struct store *store, const struct lease_key *key, in
 int __real_store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addrs,
 			       int64_t until_us, struct err *err);
 int __real_store_intent_put(struct store *store, struct intent *intent, struct err *err);
+int __real_store_intents(struct store *store, int (*fn)(const struct intent *intent, void *arg), void *arg,
+			 struct err *err);
 int __real_store_intent_del(struct store *store, int64_t id, struct err *err);
 int __wrap_store_lease_put(struct store *store, const struct lease *lease, struct err *err);
 int __wrap_store_lease_bind(struct store *store, const struct lease_key *key, int64_t now_us, struct err *err);
 int __wrap_store_lease_release(struct store *store, const struct lease_key *key, const struct ipaddr *addrs,
 			       int64_t until_us, struct err *err);
 int __wrap_store_intent_put(struct store *store, struct intent *intent, struct err *err);
+int __wrap_store_intents(struct store *store, int (*fn)(const struct intent *intent, void *arg), void *arg,
+			 struct err *err);
 int __wrap_store_intent_del(struct store *store, int64_t id, struct err *err);
 
 /* ---- the database ---- */
@@ -221,6 +225,26 @@ int __wrap_store_intent_put(struct store *store, struct intent *intent, struct e
 		return -1;
 	(void)world_crash_at(w, CRASH_INTENT_PUT_AFTER);
 	return 0;
+}
+
+static int count_intent(const struct intent *intent, void *arg)
+{
+	(void)intent;
+	(*(unsigned *)arg)++;
+	return 0;
+}
+
+int __wrap_store_intents(struct store *store, int (*fn)(const struct intent *intent, void *arg), void *arg,
+			 struct err *err)
+{
+	struct world *w = sim_world;
+
+	if (world_planted() == PLANT_FORGOTTEN_INTENT)
+		return 0;
+	if (!world_chance(w, w->scenario.faults.intents))
+		return __real_store_intents(store, fn, arg, err);
+	(void)__real_store_intents(store, count_intent, &w->intents_kept, err);
+	return err_set(err, ERR_EXHAUSTED, "store", "a planted failure");
 }
 
 int __wrap_store_intent_del(struct store *store, int64_t id, struct err *err)

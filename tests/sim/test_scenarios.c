@@ -375,8 +375,8 @@ static void test_old_read__of_a_daemon_that_starts(void **state)
 }
 
 /* A daemon that is killed over a release it has just sent: the next one lists before it takes effect. @stay: pods that live
- * on; @lost: ppm, of the store with the daemon. */
-static void crash_over_a_release(unsigned stay, uint32_t lost)
+ * on; @lost: ppm, of the store with the daemon; @unread: ppm, of intents that cannot be read. */
+static void crash_over_a_release(unsigned stay, uint32_t lost, uint32_t unread)
 {
 	unsigned hits = 0;
 
@@ -389,6 +389,7 @@ static void crash_over_a_release(unsigned stay, uint32_t lost)
 		s.latency.assign = exactly(2 * S);
 		s.faults.restart = exactly(100 * MS);
 		s.faults.store_lost = lost;
+		s.faults.intents = unread;
 		s.config.release_delay_us = 3 * S;
 		s.config.cooldown_us = S;
 		w = open_world(&s);
@@ -409,14 +410,20 @@ static void crash_over_a_release(unsigned stay, uint32_t lost)
 static void test_crash__release_takes_effect_behind_the_first_list(void **state)
 {
 	(void)state;
-	crash_over_a_release(0, 0);
+	crash_over_a_release(0, 0, 0);
 }
 
 /* The same with the store gone, and so the intent: that it is empty beside a pod that lives says enough. */
 static void test_crash__release_in_flight_and_the_store_lost(void **state)
 {
 	(void)state;
-	crash_over_a_release(1, 1000000);
+	crash_over_a_release(1, 1000000, 0);
+}
+
+static void test_crash__release_in_flight_and_no_intent_to_be_read(void **state)
+{
+	(void)state;
+	crash_over_a_release(0, 0, 1000000);
 }
 
 /* ---- what pods are told ---- */
@@ -482,6 +489,7 @@ int main(void)
 		world_test(test_crash__reclaimed_pod_is_not_adopted),
 		world_test(test_crash__release_takes_effect_behind_the_first_list),
 		world_test(test_crash__release_in_flight_and_the_store_lost),
+		world_test(test_crash__release_in_flight_and_no_intent_to_be_read),
 		world_test(test_lost_answer__is_read_back_and_nothing_bought_twice__gcp_16),
 		world_test(test_lost_answer__attach_leaves_no_nic_behind),
 		world_test(test_stolen_block__with_a_pod_is_reported_and_bought_back),
