@@ -85,7 +85,8 @@ void job_done(struct job *job);
 
 /** executor_new() - @cloud is borrowed and must outlive it. No thread yet. Errors: RETRY. */
 int executor_new(struct cloud *cloud, struct executor **ret, struct err *err);
-/** executor_free() - ends the threads: jobs that wait are dropped, those that run are waited for (their deadlines bound it). */
+/** executor_free() - ends the threads: jobs that wait are dropped, but for deletions of links, which are done; those that run are
+ *  waited for (their deadlines bound it). */
 void executor_free(struct executor *executor);
 /** executor_fd() - readable when a result is there; borrowed. */
 int executor_fd(const struct executor *executor);

@@ -317,6 +317,38 @@ static void test_restart__metadata_hangs(void **state)
 	assert_int_equal(count_of(w, "cooling"), 1);
 }
 
+#define ENDING 20U /* pods that end together */
+
+/* Links are deleted behind the answer, and one takes 14 to 60 ms. A namespace that lives on would keep its own. */
+static void test_stop__links_of_pods_that_ended_are_gone(void **state)
+{
+	char hosts[ENDING][LEASE_IFNAME_SIZE], name[16], peer[16], text[PREFIX_STRLEN];
+	struct world *w = *state;
+	_cleanup_net_ struct net *net = NULL;
+
+	make_cloud(w, ENDING, NONE);
+	start(w);
+	must(net_open(&net, &err));
+	for (unsigned i = 0; i < ENDING; i++) {
+		struct net_veth veth = { .name = hosts[i], .peer_netns_fd = -1, .peer_name = peer };
+		struct proto_request request;
+
+		(void)snprintf(name, sizeof(name), "end%u", i);
+		(void)snprintf(peer, sizeof(peer), "pod%u", i);
+		request = request_of(PROTO_DEL, name);
+		proto_host_ifname(&request.key, hosts[i]);
+		(void)add(w, name, text);
+		must(net_veth_add(net, &veth, &err));
+	}
+	for (unsigned i = 0; i < ENDING; i++) {
+		(void)snprintf(name, sizeof(name), "end%u", i);
+		del(w, name);
+	}
+	stop(w);
+	for (unsigned i = 0; i < ENDING; i++)
+		assert_false(has_link(hosts[i]));
+}
+
 /* What was confirmed while the cloud was unknown is not taken back for want of a CONFIRM, nor after the next restart. */
 static void test_restart__early_confirm_binds(void **state)
 {
@@ -516,6 +548,7 @@ int main(void)
 		world_test(test_check__of_each_family),
 		world_test(test_restart__old_cooldowns_go),
 		world_test(test_restart__metadata_hangs),
+		world_test(test_stop__links_of_pods_that_ended_are_gone),
 		world_test(test_restart__early_confirm_binds),
 		world_test(test_restart__adopted_pod),
 		world_test(test_spool__replayed_at_start__azure_5),
