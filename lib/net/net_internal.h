@@ -19,7 +19,7 @@
 #define NET_DOMAIN     "netlink"
 #define NET_TIMEOUT_S  5      /* seconds for one answer; the kernel answers in µs, so this only catches a lost one */
 #define NET_RECV_SIZE  32768U /* bytes; the kernel fills dump datagrams up to this and no further */
-#define NET_DUMP_TRIES 3      /* dumps; each is interrupted only when the table changed under it */
+#define NET_DUMP_TRIES 3      /* dumps; one more only when the table changed under it, or the last was not read off */
 #define NET_DUMP_MAX   (1U << 20) /* items of one dump; a full Internet table, v4 and v6, with room */
 #define NET_ACK_SIZE   128        /* bytes of the kernel's extended error text, cut */
 #define NET_LO_INDEX   1          /* LOOPBACK_IFINDEX: lo is born first in every namespace */

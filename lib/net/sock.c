@@ -11,7 +11,8 @@
  * not worked out: all our changes can be made twice, so that whoever wants to know makes them again one by one.
  *
  * Whatever does not carry the sequence number of the question is the tail of an earlier exchange that was given up,
- * and is thrown away. So a socket needs no repair after a failure.
+ * and is thrown away. A dump that was given up goes on, and the kernel begins no other beside it (EBUSY): the next dump
+ * reads it to its end first. So a socket needs no repair after a failure.
  *
  * A dump is read to its end before its first item is shown: the kernel can say in the last datagram that the table has
  * changed meanwhile and the dump must be made again; whoever was shown the first half would see it twice. It also
@@ -412,20 +413,42 @@ static int take_listed(struct exchange *x, struct nlmsghdr *hdr)
 	return rc < 0 ? rc : 0;
 }
 
+/* The kernel makes a dump's next datagram when one is read: where there is none, it is over. */
+static void read_off(struct net *net)
+{
+	for (unsigned i = 0; i < NET_DUMP_MAX; i++)
+		if (recv(net->fd, net->buf, sizeof(net->buf), MSG_DONTWAIT) < 0 && errno != EINTR)
+			return;
+}
+
+/* @rc: how the dump ended; what is told if it is never better. */
+static bool is_to_repeat(struct net *net, const struct exchange *x, int *rc)
+{
+	if (*rc == -EBUSY) {
+		read_off(net);
+		return true;
+	}
+	if (*rc < 0 || !x->interrupted)
+		return false;
+	*rc = -EINTR;
+	return true;
+}
+
 int net_dump(struct net *net, struct net_msg *msg, net_parse_fn parse, struct net_list *list, struct net_ack *ack)
 {
+	int rc = 0;
+
 	if (!msg->failed)
 		nlmsg_hdr(msg->nl)->nlmsg_flags |= NLM_F_DUMP;
 	for (int i = 0; i < NET_DUMP_TRIES; i++) {
 		struct exchange x = { .dump = true, .take = take_listed, .parse = parse, .list = list, .ack = ack };
-		int rc;
 
 		list->count = 0;
 		rc = exchange(net, msg, &x);
-		if (rc < 0 || !x.interrupted)
+		if (!is_to_repeat(net, &x, &rc))
 			return rc;
 	}
-	return -EINTR;
+	return rc;
 }
 
 static int take_streamed(struct exchange *x, struct nlmsghdr *hdr)
@@ -438,6 +461,8 @@ static int take_streamed(struct exchange *x, struct nlmsghdr *hdr)
 int net_stream(struct net *net, struct net_msg *msg, net_parse_fn see, void *arg, int64_t deadline_us,
 	       struct net_ack *ack)
 {
+	int rc = 0;
+
 	if (!msg->failed)
 		nlmsg_hdr(msg->nl)->nlmsg_flags |= NLM_F_DUMP;
 	for (int i = 0; i < NET_DUMP_TRIES; i++) {
@@ -447,12 +472,12 @@ int net_stream(struct net *net, struct net_msg *msg, net_parse_fn see, void *arg
 				      .parse = see,
 				      .item = arg,
 				      .ack = ack };
-		int rc = exchange(net, msg, &x);
 
-		if (rc < 0 || !x.interrupted)
+		rc = exchange(net, msg, &x);
+		if (!is_to_repeat(net, &x, &rc))
 			return rc;
 	}
-	return -EINTR;
+	return rc;
 }
 
 void net_list_done(struct net_list *list)

@@ -12,7 +12,8 @@
 #include "tests/net/world.h"
 
 #define REQUESTS_MAX 5
-#define ATTR_HDRLEN  4U /* NLA_HDRLEN is signed */
+#define ROUTES       4096 /* of 60 bytes in a dump, so that it takes more datagrams than the kernel has ready */
+#define ATTR_HDRLEN  4U   /* NLA_HDRLEN is signed */
 
 enum answer {
 	ANSWER_ACK,
@@ -289,6 +290,45 @@ static void test_net_dump__failed_half_way_shows_nothing(void **state)
 	(void)kernel_stop(k);
 }
 
+static int pass_over(struct nlmsghdr *hdr, void *item)
+{
+	(void)hdr;
+	(void)item;
+	return 0;
+}
+
+static int count_route(const struct net_route *route, void *arg)
+{
+	unsigned *count = arg;
+
+	*count += route->protocol == BERTH_RTPROT;
+	return 0;
+}
+
+/* The real kernel: the rest of the first dump is still to be read when the second is asked for. */
+static void test_net_dump__behind_one_that_was_given_up(void **state)
+{
+	const struct rtmsg rtm = { .rtm_family = AF_INET };
+	struct net_route route = { .dst = prefix_from("10.0.0.0/32"),
+				   .type = NET_ROUTE_UNREACHABLE,
+				   .table = NET_TABLE_LOCAL,
+				   .protocol = BERTH_RTPROT };
+	const struct world *w = *state;
+	_cleanup_msg_ struct net_msg msg = { 0 };
+	struct net_ack ack;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < ROUTES; i++) {
+		route.dst.addr.bytes[2] = (uint8_t)(i >> 8);
+		route.dst.addr.bytes[3] = (uint8_t)i;
+		must(net_route_replace(w->a, &route, &err));
+	}
+	net_msg_init(&msg, RTM_GETROUTE, 0, &rtm, sizeof(rtm));
+	assert_int_equal(net_stream(w->a, &msg, pass_over, NULL, 1, &ack), -ETIMEDOUT);
+	must(net_routes(w->a, IP_V4, NET_TABLE_LOCAL, count_route, &count, &err));
+	assert_int_equal(count, ROUTES);
+}
+
 /* ---- classes ---- */
 
 static void test_net_err_class__table(void **state)
@@ -338,6 +378,7 @@ int main(void)
 		check_unit_test(test_net_dump__interrupted_once_shows_each_item_once),
 		check_unit_test(test_net_dump__interrupted_always_is_given_up),
 		check_unit_test(test_net_dump__failed_half_way_shows_nothing),
+		world_test(test_net_dump__behind_one_that_was_given_up),
 		check_unit_test(test_net_err_class__table),
 	};
 
