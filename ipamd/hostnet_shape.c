@@ -167,8 +167,7 @@ static bool is_egress_whole(struct net *net, const struct sync_list *qdiscs, con
 	int to = 0;
 
 	return !bandwidth->egress_rate ||
-	       (ifb && ifb->up &&
-		has_tbf(qdiscs, ifb, bandwidth->egress_rate, bandwidth->egress_burst, host->mtu) &&
+	       (ifb && ifb->up && has_tbf(qdiscs, ifb, bandwidth->egress_rate, bandwidth->egress_burst, host->mtu) &&
 		net_redirect_get(net, host->index, &to, NULL) == 0 && to == ifb->index);
 }
 
@@ -191,9 +190,8 @@ static void mend_pod(struct sync *sync, const char *host_ifname, const struct ba
 	struct err err;
 
 	hostnet_shape_ifname(host_ifname, ifb);
-	if (!host ||
-	    (is_ingress_whole(&sync->qdiscs, host, bandwidth) &&
-	     is_egress_whole(net, &sync->qdiscs, host, sync_link_by_name(sync, ifb), bandwidth)))
+	if (!host || (is_ingress_whole(&sync->qdiscs, host, bandwidth) &&
+		      is_egress_whole(net, &sync->qdiscs, host, sync_link_by_name(sync, ifb), bandwidth)))
 		return;
 	if (shape_link(net, host, bandwidth, &err) < 0)
 		sync_note(sync, &err);
@@ -233,8 +231,7 @@ int hostnet_shape_look(struct hostnet *hostnet, const char *host_ifname, const s
 
 	assert(hostnet && host_ifname && bandwidth && ret);
 	hostnet_shape_ifname(host_ifname, name);
-	if (net_link_by_name(hostnet->net, host_ifname, &host, err) < 0 ||
-	    read_qdiscs(hostnet->net, &qdiscs, err) < 0)
+	if (net_link_by_name(hostnet->net, host_ifname, &host, err) < 0 || read_qdiscs(hostnet->net, &qdiscs, err) < 0)
 		return err_wrap(err, "look at the limits of %s", host_ifname);
 	has_ifb = net_link_by_name(hostnet->net, name, &ifb, NULL) == 0;
 	*ret = (struct hostnet_shape_view){
