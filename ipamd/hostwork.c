@@ -170,7 +170,8 @@ static void delete_orphan(const struct net_link *ifb, void *arg)
 /* One object in the way (a foreign route, say) must not keep the others from serving: nics[].ready tells. */
 static void sync_failed(struct ipamd *d, const struct err *err, int64_t now_us)
 {
-	bool again = err->class == ERR_RETRY && d->host_retries < AGAIN_MAX;
+	bool changed = err->class == ERR_RETRY || err->class == ERR_NOTFOUND; /* a link that went meanwhile */
+	bool again = changed && d->host_retries < AGAIN_MAX;
 
 	if (again)
 		log_debug("the host changed under our look at it", LOG_ERR_FMT, LOG_ERR_ARGS(err));
