@@ -123,13 +123,12 @@ static void first_list(struct ipamd *d, struct restore_found *found, int64_t now
 {
 	bool was_empty = d->early_count == 0;
 
-	view_restore(d, now_us);
+	view_restore(d, found, now_us);
 	d->sweep_due_us = INT64_MAX;
 	cloudwork_sweep_soon(d, now_us);
-	intents_settle(d);
-	view_adopt(d, found, now_us);
-	if (was_empty && d->stats.adopted)
+	if (!intents_settle(d) || (was_empty && d->stats.adopted))
 		intents_unknown(d);
+	view_rest(d);
 	d->listed = true;
 	d->host_dirty = true;
 }

@@ -108,14 +108,14 @@ void intents_unknown(struct ipamd *d)
 	cloudwork_list_soon(d, settled_us + 1);
 }
 
-void intents_settle(struct ipamd *d)
+bool intents_settle(struct ipamd *d)
 {
 	struct err err;
 
 	if (store_intents(d->store, settle_intent, d, &err) == 0)
-		return;
+		return true;
 	log_warn("cannot read intents", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-	intents_unknown(d);
+	return false;
 }
 
 void intents_keep(struct ipamd *d, unsigned slot, int64_t id)

@@ -301,8 +301,8 @@ void cloudwork_sweep_soon(struct ipamd *d, int64_t now_us);
 /* ---- intents.c ---- */
 
 /** intents_settle() - calls that a daemon before us sent: doubt what they may take away until a later list, have it and a
- *  sweep made. Behind the first list and the leases of the store. */
-void intents_settle(struct ipamd *d);
+ *  sweep made. Behind the first list and the leases of the store. Return: false: they could not be read. */
+bool intents_settle(struct ipamd *d);
 /** intents_unknown() - the same where the store was lost, and nobody knows which calls were sent. */
 void intents_unknown(struct ipamd *d);
 /** intents_forget() - the result of that call was recorded. */
@@ -335,10 +335,11 @@ void restore_lease(struct ipamd *d, const struct lease *lease, int64_t now_us);
 /** restore_look() - the routes that lead to pods, before the first list counts: who is not seen here loses his. Return: in
  *  @ret, owned: free(). Errors: those of net.h. */
 int restore_look(struct ipamd *d, struct restore_found **ret, struct err *err);
-/** view_restore() - after the first list: leases of the store enter the pool. */
-void view_restore(struct ipamd *d, int64_t now_us);
-/** view_adopt() - behind it: cooldowns of the store, and pods that only the kernel knows. @found: used up. */
-void view_adopt(struct ipamd *d, struct restore_found *found, int64_t now_us);
+/** view_restore() - after the first list: leases of the store enter the pool, and pods that only the kernel knows. @found: used
+ *  up. */
+void view_restore(struct ipamd *d, struct restore_found *found, int64_t now_us);
+/** view_rest() - cooldowns of the store, behind what was doubted: a block that was being released has had its own. */
+void view_rest(struct ipamd *d);
 /** lease_is_adopted() - of a pod that only the kernel knew: it has no netns path and is named by its host end. */
 bool lease_is_adopted(const struct lease *lease);
 /** lease_host_ifname() - the name of a lease's host end; an adopted lease carries it as its container. */

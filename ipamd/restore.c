@@ -260,19 +260,19 @@ static void adopt_pods(struct ipamd *d, struct restore_found *found, int64_t now
 	}
 }
 
-void view_restore(struct ipamd *d, int64_t now_us)
+void view_restore(struct ipamd *d, struct restore_found *found, int64_t now_us)
 {
 	for (unsigned i = 0; i < d->early_count; i++)
 		restore_lease(d, &d->early[i], now_us);
 	free(take_ptr(d->early));
 	d->early_count = 0;
+	adopt_pods(d, found, now_us);
 }
 
-void view_adopt(struct ipamd *d, struct restore_found *found, int64_t now_us)
+void view_rest(struct ipamd *d)
 {
 	struct err err;
 
 	if (store_cooldowns(d->store, restore_cooldown, d, &err) < 0)
 		log_warn("cannot load cooldowns", LOG_ERR_FMT, LOG_ERR_ARGS(&err));
-	adopt_pods(d, found, now_us);
 }

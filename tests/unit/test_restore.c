@@ -19,8 +19,8 @@ static void restore(struct world *w)
 	struct restore_found *found;
 
 	must(restore_look(&w->d, &found, &err));
-	view_restore(&w->d, w->now_us);
-	view_adopt(&w->d, found, w->now_us);
+	view_restore(&w->d, found, w->now_us);
+	view_rest(&w->d);
 	free(found);
 }
 
@@ -49,7 +49,7 @@ static void restore_lost_lease(struct world *w, struct lease *lease)
 	lease->addrs[0] = ip("10.0.1.31");
 	remember(w, lease);
 	list_of(w, BLOCKS("10.0.1.21/32"), NULL);
-	view_restore(&w->d, w->now_us);
+	restore(w);
 	assert_string_equal(state_of(w, "10.0.1.31/32"), "lost");
 	assert_non_null(pool_lease_find(w->d.pool, &lease->key));
 	assert_int_equal(count(w->d.pool).lost, 1);
