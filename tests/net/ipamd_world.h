@@ -515,8 +515,10 @@ static inline long long sample_of(const char *series)
 
 	while (line && (!str_starts(line, series) || line[strlen(series)] != ' '))
 		line = (line = strchr(line, '\n')) ? line + 1 : NULL;
-	if (!line)
+	if (!line) {
 		fail_msg("no '%s' in %s", series, page);
+		return -1;
+	}
 	value = strtoll(line + strlen(series) + 1, &end, 10);
 	assert_true(*end == '\n');
 	return value;
